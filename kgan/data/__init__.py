@@ -1,0 +1,132 @@
+"""Data sets: `load` gives any of them as a tf.data pipeline of dict batches.
+
+    kgan.data.load("glyphs", batch_size=64, image_size=32)    made on the spot
+    kgan.data.load("folder:~/photos", batch_size=64, image_size=64)
+    kgan.data.load("cifar10", batch_size=64)                  any name of tensorflow-datasets
+
+Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
+deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
+"""
+import functools
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from kgan.config import nearest
+from kgan.data.source import DataError, Source
+
+# what is made on the spot, with a line each for `--list`
+BUILT_IN = {
+    "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
+    "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
+    "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
+    "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
+}
+
+
+def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip=False, split="train", data_dir=None,
+         manual_dir=None, seed=0, start=0, repeat=False):
+    """A data set as a tf.data pipeline of shuffled dict batches.
+
+    Args:
+        name: a name in BUILT_IN, `folder:PATH`, or a name of tensorflow-datasets.
+        batch_size: examples a batch; with discriminator_steps k > 1, k times the examples of one update.
+        image_size: side of the square images, in pixels; None: the data set's own.
+        channels: 1 (grey) or 3 (RGB); None: the data set's own.
+        crop: whether images that are not square are cut (the middle is kept) or else squeezed.
+        flip: whether images are mirrored left to right at random.
+        split: "train", or another that the data set has.
+        data_dir: where tensorflow-datasets keeps its prepared data sets.
+        manual_dir: a folder with a data set's original files, to prepare it without a network.
+        seed: of the order and the flips.
+        start: batches to leave out: those that a run has seen already.
+        repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
+            reach over the end of an epoch. Otherwise one pass is one epoch, its order is a function of (seed, number of
+            the pass), and what does not fill a batch is left out.
+
+    Returns:
+        tf.data.Dataset of dicts: `image` float32 [batch_size, H, W, C] in [-1, 1] or `sample` float32 [batch_size, D],
+        and the data set's other fields, such as `label` int64 [batch_size].
+
+    Raises:
+        DataError: the data set cannot be had; the message says what to do.
+    """
+    found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
+                   manual_dir=manual_dir)
+    return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
+
+
+def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None):
+    """The data set as a Source: prepared, not yet shuffled or batched. Arguments as for `load`."""
+    if name.startswith("folder:"):
+        from kgan.data import folder
+        return folder.source(name.removeprefix("folder:"), image_size, channels, crop)
+    if name == "glyphs":
+        from kgan.data import glyphs
+        return glyphs.source(image_size or 28, channels or 1, split)
+    if name in BUILT_IN:
+        if image_size or channels:
+            raise DataError(f"image_size and channels are for images; {name} has none")
+        from kgan.data import mixtures, signals
+        return signals.source(split) if name == "sine" else mixtures.source(name, split)
+    from kgan.data import catalog
+    return catalog.source(name, image_size, channels, crop, split, data_dir, manual_dir)
+
+
+def check_name(name):
+    """Raises DataError for a name that is likely mistyped; knows tensorflow-datasets' names without importing it."""
+    if name.startswith("folder:") or name in BUILT_IN:
+        return
+    found = importlib.util.find_spec("tensorflow_datasets")
+    known = list(BUILT_IN)
+    if found and found.origin:
+        package = Path(found.origin).parent
+        known += [path.stem for place in ("datasets", "url_checksums") for path in (package / place).iterdir()]
+    if name.partition("/")[0].partition(":")[0] not in known and (guess := nearest(name, known)):
+        raise DataError(f"no data set is named {name!r}{guess}. Built in: {', '.join(BUILT_IN)}; your own images: "
+                        "folder:PATH; or any image data set of tensorflow-datasets")
+
+
+def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
+    """A Source as a tf.data pipeline. Arguments and result as for `load`."""
+    import tensorflow as tf
+
+    size = len(source)
+    if batch_size > size:
+        raise DataError(f"{source.name} has {size} examples, fewer than one batch of {batch_size}: "
+                        "lower --batch_size or add data")
+    fields = sorted(source.arrays)
+    types = [source.arrays[field].dtype for field in fields]
+    seed = seed & 0x7FFFFFFF
+
+    @functools.lru_cache(maxsize=2)  # a batch reaches over two epochs at most
+    def order(epoch):
+        return np.random.default_rng([seed, epoch]).permutation(size)
+
+    def read(epoch, number):
+        # examples are counted from the start of `epoch`, through all the epochs that follow
+        positions = np.arange(number * batch_size, (number + 1) * batch_size)
+        indices = np.array([order(int(epoch + position // size))[position % size] for position in positions])
+        return [source.arrays[field][indices] for field in fields]
+
+    def batch_of(epoch, number):
+        values = tf.numpy_function(read, [epoch, number], types, stateful=False)
+        batch = {}
+        for field, value in zip(fields, values):
+            value.set_shape((batch_size, *source.arrays[field].shape[1:]))
+            batch[field] = tf.cast(value, tf.float32) / 127.5 - 1 if value.dtype == tf.uint8 else value
+        if flip and "image" in batch:
+            draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
+            batch["image"] = tf.where(draw < 0.5, tf.reverse(batch["image"], [2]), batch["image"])
+        return batch
+
+    if repeat:
+        numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max).map(lambda number: (tf.zeros_like(number), number))
+    else:
+        # each pass draws a number of its own, which stands for the epoch
+        passes = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+        numbers = passes.flat_map(lambda epoch: tf.data.Dataset.range(start, size // batch_size).map(
+            lambda number: (epoch, number)))
+        numbers = numbers.apply(tf.data.experimental.assert_cardinality(size // batch_size - start))
+    return numbers.map(batch_of, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,73 @@
+"""Prepared data sets on disk: one directory each, one memory-mapped .npy file a field.
+
+Preparing (drawing glyphs, decoding a folder, reading tfds) happens once for each set of parameters. The result lies
+in `$KGAN_CACHE`, or else `~/.cache/kgan`; deleting that folder loses nothing but time.
+"""
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+
+def directory():
+    """The cache folder: $KGAN_CACHE, or else kgan in $XDG_CACHE_HOME, or else ~/.cache/kgan."""
+    base = os.environ.get("KGAN_CACHE")
+    if base:
+        return Path(base).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kgan"
+
+
+def cached(name, key, write):
+    """Returns the prepared arrays of `key`, preparing them with `write` if that has not been done before.
+
+    Args:
+        name: a word for people, the start of the folder's name.
+        key: dict of plain values; everything that the content depends on, a version number of the code included.
+        write: function of a directory (pathlib.Path, exists, empty). It writes one `FIELD.npy` a field there, with
+            the same first dimension N in each, and returns a JSON-able dict of notes about them.
+
+    Returns:
+        (arrays, notes): dict of field to read-only memory-mapped numpy array, and the dict that `write` returned.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:60]
+    final = directory() / f"{name}-{digest}"
+    if (final / "notes.json").exists():
+        return _read(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
+    except OSError as error:
+        warnings.warn(f"cannot write the data cache ({error}); preparing in a temporary folder for this run only. "
+                      "Set KGAN_CACHE to a folder that can be written.", stacklevel=2)
+        return _prepare(Path(tempfile.mkdtemp(prefix="kgan-")), write)
+    try:
+        _prepare(scratch, write)
+        try:
+            scratch.rename(final)
+        except OSError:
+            # another process was first: its content is the same. Whatever else lies there is unfinished: replace it.
+            if not (final / "notes.json").exists():
+                shutil.rmtree(final, ignore_errors=True)
+                scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return _read(final)
+
+
+def _prepare(path, write):
+    notes = write(path)
+    # the notes are written last: a directory that has them is whole
+    (path / "notes.json").write_text(json.dumps(notes, indent=1))
+    return _read(path)
+
+
+def _read(path):
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
+    return arrays, json.loads((path / "notes.json").read_text())

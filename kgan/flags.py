@@ -1,0 +1,141 @@
+"""train.py's flags, and how they become settings. Imports no TensorFlow: help and mistakes are answered at once."""
+import dataclasses
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import kgan
+from kgan import data, models
+from kgan.config import ConfigError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
+flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, or any name of tensorflow-datasets; "
+                    "default: the model's own")
+flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: its own place")
+flags.DEFINE_string("manual_dir", None, "folder with a data set's original files, to prepare it without a network")
+flags.DEFINE_integer("image_size", None, "side of the square images, in pixels; default: the data set's own",
+                     lower_bound=4, upper_bound=1024)
+flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the data set's own")
+flags.DEFINE_bool("crop", True, "of images that are not square keep the middle; --nocrop squeezes them instead")
+flags.DEFINE_bool("flip", False, "mirror images left to right at random")
+flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
+flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
+flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
+flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
+                     upper_bound=2**31 - 1)
+flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
+flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
+                          "A wrong key prints the fields there are")
+flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. "
+                    "Default of --run_dir: runs/MODEL-DATASET-repeat")
+flags.DEFINE_bool("list", False, "print every model and data set with a line each, and stop")
+flags.DEFINE_bool("dry_run", False, "build everything, print networks, data and the plan, and stop; leaves no run")
+flags.DEFINE_bool("overwrite", False, "delete the run in the directory and start anew")
+flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations: a GPU needs them to repeat a run bit "
+                  "for bit; slower, and no XLA. A CPU repeats it without them")
+
+# flags that are settings of a run as they are, with their defaults
+_PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": None, "channels": None, "crop": True,
+          "flip": False, "seed": 0}
+
+
+class FlagError(ValueError):
+    """A flag that cannot be: the message names it, its value and what would do."""
+
+
+def parse(arguments):
+    """absl's parser, with mistakes as one line and exit status 2."""
+    try:
+        left = FLAGS(arguments)
+        if len(left) > 1:
+            raise flags.Error(f"{left[1]!r} is no flag: write --model=NAME")
+        return left
+    except flags.Error as error:
+        sys.stderr.write(f"train.py: {error}\n")
+        sys.exit(2)
+    except SystemExit:  # --help: absl would have it 1
+        sys.exit(0)
+
+
+def resolve():
+    """The flags as settings, checked: names, types, ranges.
+
+    Returns:
+        (settings, directory): a dict as in a run's config.json, except that `shape` is missing and that `image_size`
+        and `channels` may still be None; and the run directory.
+
+    Raises:
+        FlagError, ConfigError, DataError: with a message for the user.
+    """
+    before = _read_config(FLAGS.config) if FLAGS.config else {}
+    model = FLAGS.model or before.get("model")
+    if not model:
+        raise FlagError(f"which GAN? --model=NAME, one of {', '.join(models.names())}")
+    Config = models.outline(model).Config
+
+    overrides = dict(before.get("config", {})) if model == before.get("model") else {}
+    for pair in FLAGS.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise FlagError(f"--set {pair}: write --set KEY=VALUE")
+        overrides[key.strip()] = value
+    if FLAGS.steps and FLAGS.epochs:
+        raise FlagError("--steps and --epochs: give one of them")
+    for name in ("batch_size", "steps", "dataset"):
+        if FLAGS[name].value is not None:
+            overrides[name] = FLAGS[name].value
+    config = Config.of(**overrides)
+
+    settings = {"kgan": kgan.__version__, "model": model}
+    for name, default in _PLAIN.items():
+        given = FLAGS[name].present
+        settings[name] = FLAGS[name].value if given else before.get(name, default)
+    settings["channels"] = int(settings["channels"]) if settings["channels"] else None
+    settings["dataset"] = config.dataset
+    settings["epochs"] = FLAGS.epochs
+    settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
+    data.check_name(config.dataset)
+    if FLAGS.manual_dir and not os.path.isdir(FLAGS.manual_dir):
+        raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
+
+    word = Path(config.dataset.removeprefix("folder:")).expanduser().resolve().name \
+        if config.dataset.startswith("folder:") else config.dataset.replace("/", "-").replace(":", "-")
+    return settings, Path(FLAGS.run_dir or f"runs/{model}-{word}{'-repeat' if before else ''}")
+
+
+def complete(settings, source):
+    """Fills in what only the data can tell: their shape, and how many steps --epochs are."""
+    settings["shape"] = list(source.shape)
+    if source.key == "image":
+        settings["image_size"], _, settings["channels"] = source.shape
+    config, epochs = settings["config"], settings.pop("epochs")
+    if epochs:
+        config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))
+
+
+def listing():
+    """Every model and data set, a line each."""
+    lines = ["Models (--model)"]
+    lines += [f"  {name:<10} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
+    lines += ["", "Data sets (--dataset)"]
+    lines += [f"  {name:<10} {line}" for name, line in data.BUILT_IN.items()]
+    lines += ["  folder:PATH  your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels",
+              "  NAME       any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…; fetched",
+              "             once, or prepared without a network from --manual_dir"]
+    return "\n".join(lines)
+
+
+def _read_config(path):
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found["model"], found["config"]["steps"]
+    except OSError as error:
+        raise FlagError(f"--config={path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise FlagError(f"--config={path}: this is no config.json of a run") from None
+    return {**found, "config": {**found["config"], "dataset": found["dataset"]}}

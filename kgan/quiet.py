@@ -1,0 +1,25 @@
+"""Imports TensorFlow for a command line without the lines that its libraries print before they can be told not to."""
+import os
+import sys
+
+from absl import logging
+
+
+def import_tensorflow():
+    """Imports tensorflow and keras. Error messages of the import itself come as exceptions, and are not lost."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.WARNING)
+    if "tensorflow" in sys.modules:
+        return
+    # those lines are written by C++ straight to file descriptor 2
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras  # noqa: F401
+        import tensorflow as tf
+        tf.config.list_physical_devices()  # looks for drivers, and says so
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,87 @@
+"""What a run is and what came of it, in words and pictures: the plan before, report.md after."""
+import csv
+import platform
+
+import tensorflow as tf
+
+import kgan
+from kgan import pictures
+from kgan.run import write
+
+
+def flops(network):
+    """Floating-point operations of one example's forward pass (a multiply-add is two), as TensorFlow counts them."""
+    from tensorflow.python.profiler import model_analyzer, option_builder  # the only counter there is; not public
+
+    spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(spec).graph
+    options = option_builder.ProfileOptionBuilder(option_builder.ProfileOptionBuilder.float_operation())
+    return model_analyzer.profile(graph, options=options.with_empty_output().build()).total_float_ops
+
+
+def devices():
+    """What TensorFlow computes on, in words."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return f"{len(gpus)} x {names[0]}"
+
+
+def plan(settings, gan, source, directory):
+    """What is about to be trained, as a few lines of text."""
+    config = gan.config
+    seen = config.steps * config.batch_size * config.discriminator_steps
+    shape = "×".join(map(str, source.shape))
+    lines = [
+        f"model      {settings['model']}: generator {gan.generator.count_params():,} parameters, "
+        f"discriminator {gan.discriminator.count_params():,}",
+        f"data       {settings['dataset']}: {len(source):,} of {shape}, fields {', '.join(sorted(source.arrays))}",
+        f"training   {config.steps:,} steps of {config.batch_size} = {seen / len(source):.1f} epochs, on {devices()}",
+        f"config     {', '.join(f'{name}={value}' for name, value in settings['config'].items())}",
+        f"directory  {directory}",
+    ]
+    return "\n".join(lines + ([f"note       {source.note}"] if source.note else []))
+
+
+def summary(gan):
+    """Both networks' layers, parameters and operations, as text."""
+    lines = []
+    for network in (gan.generator, gan.discriminator):
+        network.summary(print_fn=lambda text, **_: lines.append(text), line_length=100)
+        lines.append(f"{network.name}: {network.count_params():,} parameters, {flops(network) / 1e6:,.1f} MFLOP an example")
+    return "\n".join(lines)
+
+
+def finish(run, settings, gan, source, step, elapsed):
+    """Writes the losses' plot, the animation of the samples and report.md into the run directory."""
+    with open(run.log, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name != "step"}
+    if rows:
+        write(run.directory / "losses.png", pictures.png(pictures.curves([int(row["step"]) for row in rows], columns)))
+    grids = sorted(run.samples.glob("step-*.png"))
+    write(run.samples / "progress.gif", pictures.animate(grids))
+    settled = ", ".join(f"`{name}={value}`" for name, value in settings["config"].items())
+    last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items())
+    images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)
+    write(run.report, f"""# {settings['model']} on {settings['dataset']}, {step:,} steps
+
+![samples of step {step:,}, from fixed noise](samples/{grids[-1].name})
+
+- **Trained** {step:,} of {gan.config.steps:,} steps in {elapsed / 60:.1f} minutes ({images_per_second:,.0f} examples/s) on {devices()}
+  ({platform.machine()}, TensorFlow {tf.__version__}, kgan {kgan.__version__}).
+- **Data** {settings['dataset']}: {len(source):,} of {'×'.join(map(str, source.shape))}. {source.note}
+- **Networks** generator {gan.generator.count_params():,} parameters, discriminator {gan.discriminator.count_params():,}.
+- **Settings** {settled}, `seed={settings['seed']}`
+- **Again**: `python train.py --config={run.directory / 'config.json'} --run_dir=ANOTHER`
+
+| mean of the last {gan.config.log_every} steps | |
+|---|---|
+{last}
+
+![losses and scores](losses.png)
+
+Real examples: [samples/real.png](samples/real.png). From the first step to the last: [samples/progress.gif](samples/progress.gif).
+The generator: `export/saved_model`.
+""".encode())

@@ -1,0 +1,242 @@
+"""The run directory: config, log, checkpoints; refusing what does not belong there, and going on where a run stopped.
+
+    runs/NAME/
+        config.json      the settings, resolved; `train.py --config` repeats the run
+        log.csv          `step` and the means of the losses since the row before; the same numbers in tensorboard/
+        samples/         real.png, a grid from fixed noise every so often, progress.gif
+        checkpoints/     everything needed to go on, bit for bit
+        report.md        what was trained, and what came out
+        export/          the generator alone
+"""
+import json
+import os
+import shutil
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs in one directory are not noticed there
+    fcntl = None
+
+_CONTENTS = ("config.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png", "export")
+_KEPT = 3  # checkpoints
+
+
+class RunError(RuntimeError):
+    """A run directory that cannot be used as asked; shown to the user as it is, without a stack trace."""
+
+
+class Run:
+    """A run directory. Making this object neither reads nor writes anything.
+
+    Args:
+        directory: path; made by `begin`.
+    """
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.checkpoints = self.directory / "checkpoints"
+        self.samples = self.directory / "samples"
+        self.log = self.directory / "log.csv"
+        self.report = self.directory / "report.md"
+        self._lock = None
+
+    # === Settings ===
+
+    def settings(self):
+        """The settings of the run in this directory, or None where there is none."""
+        path = self.directory / "config.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read {path}: {error}") from None
+
+    def check(self, settings, overwrite=False):
+        """Raises RunError unless a run with these settings may start or go on here. Writes nothing."""
+        try:
+            if self.directory.is_dir() and not set(_CONTENTS) & set(os.listdir(self.directory)):
+                if any(not name.startswith(".") for name in os.listdir(self.directory)):
+                    raise RunError(f"{self.directory} holds other files and no run: choose another --run_dir")
+        except OSError as error:
+            raise RunError(f"cannot read {self.directory}: {error.strerror}") from None
+        found = None if overwrite else self.settings()
+        if found is None:
+            return
+        differences = list(_differences(found, settings))
+        if differences:
+            raise RunError(f"{self.directory} holds a run with other settings:\n  " + "\n  ".join(differences)
+                           + "\nChoose another --run_dir, or start this one anew with --overwrite")
+
+    def begin(self, settings, overwrite=False):
+        """Makes the directory this process's own, empties it if asked to, and writes the settings.
+
+        Raises:
+            RunError: another process trains here, or the directory cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._take()
+            if overwrite:
+                for name in _CONTENTS:
+                    path = self.directory / name
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self.checkpoints.mkdir(exist_ok=True)
+            self.samples.mkdir(exist_ok=True)
+            write(self.directory / "config.json", json.dumps(settings, indent=2).encode() + b"\n")
+        except OSError as error:
+            raise RunError(f"cannot write to {self.directory}: {error.strerror or error}. "
+                           "Choose another place with --run_dir") from None
+
+    def _take(self):
+        # the kernel lets go of the lock when the process ends, however it ends: no stale locks
+        self._lock = open(self.directory / ".lock", "a+")
+        if fcntl:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._lock.seek(0)
+                raise RunError(f"{self.directory} is in use by process {self._lock.read().strip() or '?'}: "
+                               "wait for it, or choose another --run_dir") from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    # === Checkpoints: one .npz each, a flat list of variables; their order is their identity ===
+
+    def save(self, gan, step, elapsed=0.0):
+        """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest."""
+        arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+        with _aside(self.checkpoints / f"step-{step:09d}.npz") as file:
+            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+        for path in self._saved()[_KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def newest(self):
+        """The newest sound checkpoint, as (step, arrays), or (0, None) where training never got that far.
+
+        Raises:
+            RunError: there are checkpoints, and all are broken.
+        """
+        saved = self._saved()
+        for path in saved:
+            try:
+                with np.load(path, allow_pickle=False) as file:  # reading checks each array's CRC
+                    return int(path.stem.removeprefix("step-")), {name: file[name] for name in file.files}
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+                warnings.warn(f"{path} is broken and passed over ({error})", stacklevel=2)
+        if saved:
+            raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be read: "
+                           "put a sound one there, or start anew with --overwrite")
+        return 0, None
+
+    def _saved(self):
+        return sorted(self.checkpoints.glob("step-*.npz"), reverse=True)
+
+    # === Samples and log ===
+
+    def newest_sample(self):
+        """Path of the newest picture of samples."""
+        return max(self.samples.glob("step-*.png"))
+
+    def truncate_log(self, step):
+        """Drops the rows after `step`, which will be written again, and a last row that was cut off."""
+        if not self.log.exists():
+            return
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        kept = [line for i, line in enumerate(lines)
+                if line.endswith(b"\n") and (i == 0 or int(line.split(b",")[0]) <= step)]
+        write(self.log, b"".join(kept) if step else b"")
+
+
+def load(directory):
+    """The GAN of a run, compiled, as of its newest sound checkpoint.
+
+    Args:
+        directory: path of the run.
+
+    Returns:
+        (gan, step).
+
+    Raises:
+        RunError: there is no run, or nothing was saved yet.
+    """
+    from kgan import models
+
+    run = Run(directory)
+    settings = run.settings()
+    if settings is None:
+        raise RunError(f"{directory} holds no run: there is no config.json in it")
+    step, arrays = run.newest()
+    if arrays is None:
+        raise RunError(f"{directory} has no checkpoint yet")
+    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"])
+    gan.compile()
+    restore(gan, arrays)
+    return gan, step
+
+
+def restore(gan, arrays):
+    """Gives every variable of `gan` its value in a checkpoint.
+
+    Raises:
+        RunError: the checkpoint is of another model.
+    """
+    variables = gan.state()
+    names = [f"{i:04d} {variable.path}" for i, variable in enumerate(variables)]
+    saved = {name: value for name, value in arrays.items() if name != "elapsed"}
+    if len(saved) != len(variables):
+        raise RunError(f"the checkpoint has {len(saved)} variables, the model {len(variables)}: it is of another model")
+    for name, value, variable in zip(saved, saved.values(), variables):
+        if value.shape != tuple(variable.shape) or name.split("/")[-1] != variable.path.split("/")[-1]:
+            raise RunError(f"the checkpoint's variable {name} {value.shape} is {variable.path} {tuple(variable.shape)} "
+                           "in the model: it is of another model")
+    for value, variable in zip(saved.values(), variables):
+        variable.assign(value)
+
+
+def write(path, data):
+    """Writes bytes to a file so that a reader sees the old file or the whole new one, whatever happens in between."""
+    with _aside(path) as file:
+        file.write(data)
+
+
+class _aside:
+    """A file that is written beside `path` and takes its place when it is whole and on the disk."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.aside = self.path.with_name(f".{self.path.name}.part")
+
+    def __enter__(self):
+        self.file = open(self.aside, "wb")
+        return self.file
+
+    def __exit__(self, kind, error, trace):
+        if error is None:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        self.file.close()
+        if error is not None:
+            self.aside.unlink(missing_ok=True)
+            return
+        os.replace(self.aside, self.path)
+
+
+def _differences(found, wanted):
+    """Lines that say how two settings differ in what decides the course of a run."""
+    free = {"kgan", "data_dir", "manual_dir"}  # where the data lie may change
+    for name in sorted({*found, *wanted} - free - {"config"}):
+        if found.get(name) != wanted.get(name):
+            yield f"{name}: {found.get(name)} there, {wanted.get(name)} now"
+    there, now = found.get("config", {}), wanted["config"]
+    for name in sorted({*there, *now}):
+        longer = name == "steps" and now.get(name, 0) >= there.get(name, 0)  # a run may be made longer
+        if there.get(name) != now.get(name) and not longer:
+            yield f"{name}: {there.get(name)} there, {now.get(name)} now"

@@ -1,0 +1,116 @@
+"""Trains a GAN: python train.py --model=dcgan
+
+    python train.py --list
+    python train.py --model=dcgan --dataset=folder:photos --image_size=64
+    python train.py --model=mlp --set preset=deep --steps=50000 --dry_run
+
+The same command again goes on where the last one stopped. kgan/run.py says what a run leaves in its directory.
+"""
+import math
+import sys
+
+from absl import app, flags
+
+import kgan.flags
+from kgan.config import ConfigError
+from kgan.data.source import DataError
+from kgan.quiet import import_tensorflow
+from kgan.run import Run, RunError
+
+FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(kgan.flags)
+
+
+def main(_):
+    if FLAGS.list:
+        print(kgan.flags.listing())
+        return 0
+    try:
+        return train(*kgan.flags.resolve())
+    except (kgan.flags.FlagError, ConfigError, DataError, RunError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("train.py: interrupted; what was not in a checkpoint is lost", file=sys.stderr)
+        return 130
+
+
+def train(settings, directory):
+    """From settings to an exported generator. Returns the exit status."""
+    run = Run(directory)
+    source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
+        "image_size", "channels", "crop", "data_dir", "manual_dir")})
+    kgan.flags.complete(settings, source)
+    if not FLAGS.dry_run:
+        run.check(settings, FLAGS.overwrite)
+
+    # not before: help and mistakes are answered without TensorFlow, which takes seconds to import
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    import export.saved_model
+    from kgan import callbacks, report
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(settings["seed"])
+    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+    with strategy.scope():
+        gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"])
+        config = gan.config
+        # a call of several steps must not run past a log row, a picture or a checkpoint
+        together = math.gcd(config.steps_per_execution, config.steps, config.log_every, config.sample_every,
+                            config.checkpoint_every)
+        gan.compile(steps_per_execution=together)
+    print(report.plan(settings, gan, source, directory))
+    if FLAGS.dry_run:
+        print(report.summary(gan))
+        return 0
+
+    run.begin(settings, FLAGS.overwrite)
+    start, arrays = run.newest()
+    run.truncate_log(start)
+    if start:
+        print(f"resumed    at step {start:,}" if start < config.steps else
+              f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+
+    group = config.batch_size * config.discriminator_steps
+    checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
+    log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard")
+    interrupt = callbacks.Interrupt(checkpoints)
+    if start < config.steps:
+        gan.fit(
+            kgan.data.batches(source, group, seed=settings["seed"], start=start, repeat=True, flip=settings["flip"]),
+            steps_per_epoch=config.steps - start,
+            verbose=0,
+            shuffle=False,
+            callbacks=[
+                checkpoints,
+                log,
+                callbacks.Samples(run.samples, config.sample_every, config.steps, source.examples(range(2_000)),
+                                  seed=settings["seed"]),
+                interrupt,
+                callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples"),
+            ])
+    else:
+        checkpoints.restore(gan)
+
+    if log.not_finite:
+        step, name = log.not_finite
+        print(f"train.py: {name} is not a finite number any more (steps up to {step:,}); the checkpoints are from before. "
+              "Lower the learning rates (--set generator_learning_rate=1e-4, --set discriminator_learning_rate=1e-4)",
+              file=sys.stderr)
+        return 1
+    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed)
+    if interrupt.signal:
+        print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
+        return 128 + interrupt.signal
+    export.saved_model.write(gan.ema_generator, gan.key, directory / "export" / "saved_model")
+    print(f"samples    {run.newest_sample()}\nreport     {run.report}\ngenerator  {directory / 'export' / 'saved_model'}")
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=kgan.flags.parse)
