@@ -115,7 +115,8 @@ class Samples(StepCallback):
 class Checkpoints(StepCallback):
     """Saves everything that is needed to go on, bit for bit, every so often; and restores it at the start.
 
-    Put it first among the callbacks if it restores: the others read the model's step after it.
+    Put it first among the callbacks if it restores: the others read the model's step after it. It saves when the others
+    are through with the step: the step's log row and picture are there, and the means are those of the next row.
 
     Args:
         run: kgan.run.Run.
@@ -129,6 +130,7 @@ class Checkpoints(StepCallback):
         self.run, self._arrays = run, arrays
         self._elapsed = float(arrays["elapsed"]) if arrays else 0.0
         self._start = self._saved = None
+        self._due = False
 
     @property
     def elapsed(self):
@@ -150,12 +152,22 @@ class Checkpoints(StepCallback):
         super().on_epoch_begin(epoch, logs)
 
     def on_step(self, step, logs):
-        if step != self._saved and all(math.isfinite(float(value)) for value in (logs or {}).values()):
-            self.run.save(self.model, step, self.elapsed)
-            self._saved = step
+        self._due = all(math.isfinite(float(value)) for value in logs.values())
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._due:
+            self.save_now()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._due:
+            self.save_now()
 
     def save_now(self):
-        self.on_step(self._step, None)
+        """Saves the state after the step just made, unless it is saved already."""
+        self._due = False
+        if self._step != self._saved:
+            self.run.save(self.model, self._step, self.elapsed)
+            self._saved = self._step
 
 
 class Interrupt(keras.callbacks.Callback):

@@ -137,12 +137,13 @@ class GAN(keras.Model):
     # === The parts it is built from ===
 
     def real(self, batch):
-        """The real examples in a batch: of a dict those under `key`, of a tuple (examples, labels…) the first."""
+        """The real examples in a batch: of a tuple (examples, labels…) the first, of a dict those under `key`."""
+        batch = batch[0] if isinstance(batch, (tuple, list)) else batch
         if isinstance(batch, dict):
             if self.key not in batch:
                 raise ValueError(f"this generator makes {self.key!r}, but the batches have only {sorted(batch)}")
             return batch[self.key]
-        return batch[0] if isinstance(batch, (tuple, list)) else batch
+        return batch
 
     def noise(self, count, draw=0, stream=_TRAINING):
         """This replica's noise, float32 [count, noise_dim]: a function of (seed, step, replica, draw) alone.
@@ -190,7 +191,7 @@ class GAN(keras.Model):
         Warm-up: at step t the decay is at most (1 + t) / (10 + t), so that the first, random weights are soon forgotten.
         """
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.config.ema_decay, (1 + step) / (10 + step))
+        decay = tf.minimum(float(self.config.ema_decay), (1 + step) / (10 + step))
         decay = decay if self.config.ema_decay else 0.0
         for average, variable in zip(self.ema_generator.weights, self.generator.weights):
             average.assign(variable + decay * (average - variable))
@@ -233,7 +234,8 @@ class GAN(keras.Model):
 
     def state(self):
         """Every variable that training changes, in a fixed order: networks, metrics, random state, both optimizers."""
-        return [*self.variables, *self.generator_optimizer.variables, *self.discriminator_optimizer.variables]
+        return [*self.variables, *self.metrics_variables,  # Keras counts these apart
+                *self.generator_optimizer.variables, *self.discriminator_optimizer.variables]
 
     def get_config(self):
         fields = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(Config)}

@@ -60,6 +60,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
 def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None):
     """The data set as a Source: prepared, not yet shuffled or batched. Arguments as for `load`."""
     if name.startswith("folder:"):
+        if split != "train":
+            raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
         return folder.source(name.removeprefix("folder:"), image_size, channels, crop)
     if name == "glyphs":
@@ -115,7 +117,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
         batch = {}
         for field, value in zip(fields, values):
             value.set_shape((batch_size, *source.arrays[field].shape[1:]))
-            batch[field] = tf.cast(value, tf.float32) / 127.5 - 1 if value.dtype == tf.uint8 else value
+            batch[field] = tf.cast(value, tf.float32) / 127.5 - 1 if field == "image" else value
         if flip and "image" in batch:
             draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
             batch["image"] = tf.where(draw < 0.5, tf.reverse(batch["image"], [2]), batch["image"])

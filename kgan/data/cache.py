@@ -2,7 +2,9 @@
 
 Preparing (drawing glyphs, decoding a folder, reading tfds) happens once for each set of parameters. The result lies
 in `$KGAN_CACHE`, or else `~/.cache/kgan`; deleting that folder loses nothing but time.
+Nothing is deleted by itself: a folder of images that has changed is prepared again, beside its old copy.
 """
+import atexit
 import hashlib
 import json
 import os
@@ -13,6 +15,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
+from kgan.data.source import DataError
 
 
 def directory():
@@ -37,16 +41,20 @@ def cached(name, key, write):
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:60]
-    final = directory() / f"{name}-{digest}"
-    if (final / "notes.json").exists():
-        return _read(final)
     try:
+        final = directory() / f"{name}-{digest}"
+        if (final / "notes.json").exists():
+            return _read(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
     except OSError as error:
-        warnings.warn(f"cannot write the data cache ({error}); preparing in a temporary folder for this run only. "
+        warnings.warn(f"cannot use the data cache ({error}); preparing in a temporary folder for this run only. "
                       "Set KGAN_CACHE to a folder that can be written.", stacklevel=2)
-        return _prepare(Path(tempfile.mkdtemp(prefix="kgan-")), write)
+        scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        return _prepare(scratch, write)
+    except ValueError as error:
+        raise DataError(f"the prepared data in {final} are damaged ({error}): delete that folder and run again") from None
     try:
         _prepare(scratch, write)
         try:

@@ -1,0 +1,112 @@
+"""What every model from noise to samples must do. A model's test file describes cases; this checks each of them.
+
+    class TestBattery(Battery):
+        model = "dcgan"
+        cases = {"grey": dict(shape=(8, 8, 1), filters=4)}
+"""
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import export.saved_model
+from kgan import models
+
+
+class Battery:
+    """Attributes:
+        model: name of a model.
+        cases: dict of a case's name to its `shape` and the settings in which it differs from the defaults.
+    """
+
+    model = None
+    cases = {}
+
+    def pytest_generate_tests(self, metafunc):
+        if "case" in metafunc.fixturenames:
+            metafunc.parametrize("case", list(self.cases), scope="class")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shape(cls, case):
+        return cls.cases[case]["shape"]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def gan(cls, case, shape):
+        """The model as built and compiled, untrained."""
+        settings = {name: value for name, value in cls.cases[case].items() if name != "shape"}
+        keras.utils.set_random_seed(1)
+        gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3)
+        gan.compile()
+        return gan
+
+    def batch(self, shape, count):
+        """Examples such as the model is trained with."""
+        return {("image" if len(shape) == 3 else "sample"):
+                np.random.default_rng(0).uniform(-1, 1, (count, *shape)).astype(np.float32)}
+
+    # === Networks ===
+
+    def test_samples(self, gan, shape):
+        samples = gan.generate(5, seed=1, batch_size=2)
+        assert samples.shape == (5, *shape) and samples.dtype == np.float32
+        assert np.isfinite(samples).all() and samples.std(0).max() > 0
+
+    def test_range(self, gan, shape):
+        loud = 1e3 * np.ones((2, gan.config.noise_dim), np.float32)
+        assert np.isfinite(gan(loud)).all()
+        if len(shape) == 3:
+            assert np.abs(gan(loud)).max() <= 1
+
+    def test_logits(self, gan, shape):
+        real = next(iter(self.batch(shape, 3).values()))
+        logits = gan.discriminator(real)
+        assert tuple(logits.shape) == (3, 1) and logits.dtype == tf.float32
+        # no sigmoid: the last layer is linear
+        kernel, bias = gan.discriminator.layers[-1].get_weights()
+        assert gan.discriminator.layers[-1].activation is keras.activations.linear and kernel.shape[1] == bias.size == 1
+
+    def test_names(self, gan, shape):
+        assert gan.key == ("image" if len(shape) == 3 else "sample")
+        assert [x.name for x in gan.generator.inputs] == ["noise"] and gan.generator.layers[-1].name == gan.key + "s"
+        assert [x.name for x in gan.discriminator.inputs] == [gan.key]
+        assert gan.generator.input_shape == (None, gan.config.noise_dim)
+
+    def test_the_average_starts_at_the_generator(self, gan):
+        for average, weight in zip(gan.ema_generator.get_weights(), gan.generator.get_weights(), strict=True):
+            np.testing.assert_array_equal(average, weight)
+        assert gan.ema_generator.trainable_variables == []
+
+    # === Settings ===
+
+    def test_settings_survive_json(self, gan):
+        values = json.loads(json.dumps(dataclasses.asdict(gan.config)))
+        assert type(gan.config).of(**values) == gan.config
+
+    # === Out of the house ===
+
+    def test_saved_model_equals_keras(self, gan, shape, tmp_path):
+        assert export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out") <= 1e-5
+        serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
+        for count in (1, 5):
+            noise = gan.latents(count, seed=9)
+            output = serve(noise=noise)
+            assert list(output) == [gan.key + "s"]
+            np.testing.assert_allclose(output[gan.key + "s"], gan(noise), atol=1e-5)
+
+    # === Training: last, for it changes the model that the others look at ===
+
+    def test_training_changes_both_networks(self, gan, shape):
+        before = [[weight.copy() for weight in network.get_weights()] for network in (gan.generator, gan.discriminator)]
+        size = 4 * gan.config.discriminator_steps
+        data = tf.data.Dataset.from_tensor_slices(self.batch(shape, 2 * size)).batch(size, drop_remainder=True)
+        history = gan.fit(data, verbose=0).history
+        assert gan.step == 2
+        assert list(history) and all(np.isfinite(values).all() for values in history.values())
+        for network, weights in zip((gan.generator, gan.discriminator), before):
+            for variable, old in zip(network.weights, weights, strict=True):
+                assert np.isfinite(variable).all() and not np.array_equal(variable, old), variable.path

@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+from battery import Battery
+
+from kgan.config import ConfigError
+from kgan.models import dcgan
+
+TINY = dict(filters=4, noise_dim=8)
+
+
+class TestBattery(Battery):
+    model = "dcgan"
+    cases = {
+        "8": dict(shape=(8, 8, 1), **TINY),
+        "14 colour": dict(shape=(14, 14, 3), **TINY),
+        "16 resize": dict(shape=(16, 16, 3), upsampling="resize", **TINY),
+        "28 leaky": dict(shape=(28, 28, 1), generator_activation="leaky_relu", **TINY),
+        "32 resize, three steps of D": dict(shape=(32, 32, 1), upsampling="resize", discriminator_steps=3, **TINY),
+        "8 odd kernel, uniform noise": dict(shape=(8, 8, 3), kernel_size=5, noise="uniform", **TINY),
+    }
+
+
+# === Sizes ===
+
+@pytest.mark.parametrize("size, doublings", [(8, 1), (14, 1), (16, 2), (28, 2), (32, 3), (56, 3), (64, 4), (112, 4),
+                                             (128, 5), (224, 5), (256, 6)])
+def test_sizes(size, doublings):
+    gan = dcgan.build((size, size, 1), dcgan.Config(filters=1, noise_dim=2))
+    assert gan.generator.output_shape == gan.discriminator.input_shape == (None, size, size, 1)
+    strided = [layer for layer in gan.discriminator.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(strided) == doublings and all(layer.strides == (2, 2) for layer in strided)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 12, 20, 24, 30, 36, 48, 96])
+def test_sizes_that_cannot_be(size):
+    with pytest.raises(ConfigError, match=f"image_size={size}: .*28, 32, .*64"):
+        dcgan.build((size, size, 1), dcgan.Config(filters=1))
+
+
+@pytest.mark.parametrize("shape", [(2,), (10,)])
+def test_points_are_refused(shape):
+    with pytest.raises(ConfigError, match="--model=mlp"):
+        dcgan.build(shape)
+
+
+# === The published networks ===
+
+def test_parameters_at_28():
+    # G: 100·7·7·128 dense, 4·128 BN, 4·4·128·64 conv, 4·64 BN, 4·4·64·1 + 1 conv
+    # D: 4·4·1·64 + 64 conv, 4·4·64·128 conv, 4·128 BN, 7·7·128 + 1 dense
+    gan = dcgan.build((28, 28, 1))
+    assert gan.generator.count_params() == 627_200 + 512 + 131_072 + 256 + 1_025
+    assert gan.discriminator.count_params() == 1_088 + 131_072 + 512 + 6_273
+
+
+def trainable(network):
+    return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+
+
+def test_parameters_at_64_are_the_pytorch_tutorial_and_its_missing_biases():
+    # 3,576,704 and 2,765,568 in PyTorch's example, which leaves out the biases of G's last layer (3), D's first (64)
+    # and D's last (1)
+    gan = dcgan.build((64, 64, 3))
+    assert trainable(gan.generator) == 3_576_704 + 3
+    assert trainable(gan.discriminator) == 2_765_568 + 64 + 1
+    # and the batch statistics, which PyTorch does not count
+    assert gan.generator.count_params() - trainable(gan.generator) == 2 * (512 + 256 + 128 + 64)
+    assert gan.discriminator.count_params() - trainable(gan.discriminator) == 2 * (128 + 256 + 512)
+
+
+def test_resize_has_as_many_parameters():
+    transpose, resize = (dcgan.build((28, 28, 1), dcgan.Config(upsampling=name)) for name in ("transpose", "resize"))
+    assert transpose.generator.count_params() == resize.generator.count_params()
+
+
+def test_widths_stop_at_eight_times():
+    gan = dcgan.build((256, 256, 1), dcgan.Config(filters=1, noise_dim=2))
+    assert [layer.filters for layer in gan.discriminator.layers if isinstance(layer, keras.layers.Conv2D)] == [
+        1, 2, 4, 8, 8, 8]
+
+
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+def test_no_batch_normalisation_at_output_and_input(upsampling):
+    gan = dcgan.build((28, 28, 1), dcgan.Config(filters=4, upsampling=upsampling))
+
+    def kinds(network):
+        flat = [one for layer in network.layers for one in (getattr(layer, "layers", None) or [layer])]
+        return [type(layer).__name__ for layer in flat if not isinstance(layer, keras.layers.InputLayer)]
+
+    convolution = ["Conv2DTranspose"] if upsampling == "transpose" else ["UpSampling2D", "Conv2D"]
+    assert kinds(gan.generator) == ["Dense", "Reshape", "BatchNormalization", "ReLU", *convolution,
+                                    "BatchNormalization", "ReLU", *convolution, "Activation"]
+    assert kinds(gan.discriminator) == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization", "LeakyReLU", "Flatten",
+                                        "Dense"]
+    slopes = [layer.negative_slope for layer in gan.discriminator.layers if isinstance(layer, keras.layers.LeakyReLU)]
+    assert slopes == pytest.approx([0.2, 0.2])
+
+
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+def test_initial_weights(upsampling):
+    keras.utils.set_random_seed(0)
+    gan = dcgan.build((28, 28, 1), dcgan.Config(upsampling=upsampling))
+    for variable in [*gan.generator.trainable_variables, *gan.discriminator.trainable_variables]:
+        values, name = np.asarray(variable), variable.path.split("/")[-1]
+        if name in ("kernel", "gamma"):
+            # N(0, .02), N(1, .02): four standard errors
+            assert values.mean() == pytest.approx(1.0 if name == "gamma" else 0.0, abs=4 * 0.02 / values.size**0.5)
+            assert values.std() == pytest.approx(0.02, rel=4 / (2 * values.size)**0.5)
+        else:
+            assert name in ("bias", "beta") and (values == 0).all(), variable.path
+    # no two layers alike
+    kernels = [np.asarray(v).ravel()[:16] for v in gan.trainable_variables if v.path.endswith("kernel")]
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+
+
+def test_generator_activation():
+    relu, leaky = (dcgan.generator((8, 8, 1), dcgan.Config(filters=2, generator_activation=name))
+                   for name in ("relu", "leaky_relu"))
+    assert any(isinstance(layer, keras.layers.ReLU) for layer in relu.layers)
+    assert [layer.negative_slope for layer in leaky.layers if isinstance(layer, keras.layers.LeakyReLU)] == [
+        pytest.approx(0.2)]

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from battery import Battery
+
+from kgan import models
+from kgan.models import mlp
+
+TINY = dict(generator_units=(8,), discriminator_units=(8, 4), noise_dim=4)
+
+
+class TestBattery(Battery):
+    model = "mlp"
+    cases = {
+        "small": dict(shape=(14, 14, 1), preset="small", **TINY),
+        "deep, colour": dict(shape=(8, 8, 3), preset="deep", **TINY),
+        "mixture": dict(shape=(2,), preset="mixture", **TINY),
+        "signals, XLA": dict(shape=(10,), jit_compile=True, **TINY),
+        "three steps of D, rmsprop, clipped": dict(shape=(2,), discriminator_steps=3, optimizer="rmsprop", clipnorm=1.0,
+                                                   **TINY),
+        "not square": dict(shape=(6, 9, 1), noise="uniform", optimizer="sgd", generator_learning_rate=0.1,
+                           discriminator_learning_rate=0.1, **TINY),
+        "linear": dict(shape=(2,), generator_units=(), discriminator_units=()),
+    }
+
+
+@pytest.mark.parametrize("preset, shape", [("small", (28, 28, 1)), ("deep", (28, 28, 1)), ("mixture", (2,)),
+                                           ("mixture", (10,))])
+def test_layers_are_the_presets(preset, shape):
+    config = mlp.Config.of(preset=preset)
+    gan = mlp.build(shape, config)
+    size = int(np.prod(shape))
+    assert [variable.shape for variable in gan.generator.weights if variable.path.endswith("kernel")] == list(
+        zip((config.noise_dim, *config.generator_units), (*config.generator_units, size)))
+    assert [variable.shape for variable in gan.discriminator.weights if variable.path.endswith("kernel")] == list(
+        zip((size, *config.discriminator_units), (*config.discriminator_units, 1)))
+
+
+def test_parameters_of_the_tutorial():
+    # 100-256-784 and 784-256-1
+    gan = models.build("mlp", (28, 28, 1), dict(preset="small"))
+    assert gan.generator.count_params() == 100 * 256 + 256 + 256 * 784 + 784
+    assert gan.discriminator.count_params() == 784 * 256 + 256 + 256 + 1
+
+
+def test_images_are_bounded_and_points_are_not():
+    for shape, bounded in (((4, 4, 1), True), ((16,), False)):
+        gan = mlp.build(shape, mlp.Config.of(generator_units="8", generator_activation="relu", noise_dim=4))
+        largest = np.abs(gan(1e3 * np.ones((1, 4), np.float32))).max()
+        assert (largest <= 1) == bounded
+
+
+def test_activations():
+    names = []
+    for kind in ("tanh", "relu", "leaky_relu"):
+        network = mlp.generator((2,), mlp.Config(generator_units=(4,), generator_activation=kind))
+        names.append(np.asarray(network.layers[2](np.array([[-1.0, 2.0, 0.0, -3.0]], np.float32))).tolist())
+    np.testing.assert_allclose(names, [np.tanh([[-1, 2, 0, -3]]), [[0, 2, 0, 0]], [[-0.2, 2, 0, -0.6]]], atol=1e-6)

@@ -1,0 +1,51 @@
+"""Run by test_gan.py in a process of its own, for devices cannot be divided once TensorFlow has started.
+
+Trains on one device and on two, alike in all else, and prints how far they are apart as JSON.
+"""
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kgan
+
+DEVICES = ["CPU:0", "CPU:1"]
+
+
+def train(strategy, discriminator_steps):
+    with strategy.scope():
+        keras.utils.set_random_seed(7)
+        # SGD: Adam would hide gradients that are off by a factor
+        gan = kgan.models.build("mlp", (2,), dict(
+            preset="mixture", generator_units="16", discriminator_units="16", optimizer="sgd", jit_compile=False,
+            generator_learning_rate=0.1, discriminator_learning_rate=0.1, discriminator_steps=discriminator_steps), seed=3)
+        gan.compile()
+    start = [weight.copy() for weight in gan.get_weights()]
+    real = np.random.default_rng(0).normal(1, 1, (6 * 24, 2)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices({"sample": real}).batch(24, drop_remainder=True)
+    history = gan.fit(data, epochs=2, verbose=0).history
+    return start, gan.get_weights(), history, gan.evaluate(data, verbose=0, return_dict=True), gan
+
+
+def apart(ones, others):
+    return float(max(np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(ones, others, strict=True)))
+
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
+found = {"replicas": two.num_replicas_in_sync, "runs": {}}
+for k in (1, 2):
+    start, left, left_logs, left_evaluated, single = train(one, k)
+    _, right, right_logs, right_evaluated, mirrored = train(two, k)
+    found["runs"][f"{k} step{'s'[:k - 1]} of D"] = {
+        "moved": apart(start, left), "weights": apart(left, right),
+        "logs": apart([left_logs[name] for name in left_logs], [right_logs[name] for name in left_logs]),
+        "evaluated": apart([left_evaluated[name] for name in left_evaluated],
+                           [right_evaluated[name] for name in left_evaluated])}
+
+halves = two.experimental_local_results(two.run(tf.function(lambda: mirrored.noise(5, draw=1))))
+found["noise"] = apart([np.concatenate(halves)], [single.noise(10, draw=1)])
+found["halves_differ"] = bool((np.asarray(halves[0]) != np.asarray(halves[1])).all())
+print(json.dumps(found))

@@ -1,0 +1,204 @@
+import dataclasses
+import json
+import math
+
+import pytest
+
+from kgan import models
+from kgan.config import Config, ConfigError, nearest
+
+ALL = models.names()
+
+
+def config_of(name):
+    return models.outline(name).Config
+
+
+# === Reading ===
+
+@pytest.mark.parametrize("text, value", [("500", 500), ("1e4", 10_000), (" 7 ", 7), (7, 7), (7.0, 7), ("2.0", 2)])
+def test_whole_numbers(text, value):
+    steps = Config.of(steps=text).steps
+    assert steps == value and type(steps) is int
+
+
+@pytest.mark.parametrize("text", ["1.5", "many", "", "inf", "1e400", "nan", None, "0x10", [3]])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(ConfigError, match=r"steps=.*must be a whole number"):
+        Config.of(steps=text)
+
+
+@pytest.mark.parametrize("text, value", [("2e-4", 2e-4), ("1", 1.0), (3e-5, 3e-5), (".5", 0.5)])
+def test_numbers(text, value):
+    rate = Config.of(generator_learning_rate=text).generator_learning_rate
+    assert rate == value and type(rate) is float
+
+
+@pytest.mark.parametrize("text", ["fast", "", "nan", math.nan, None])
+def test_what_is_no_number(text):
+    with pytest.raises(ConfigError, match="generator_learning_rate=.*must be a number"):
+        Config.of(generator_learning_rate=text)
+
+
+@pytest.mark.parametrize("text, value", [("true", True), ("True", True), ("1", True), ("yes", True), (True, True),
+                                         ("false", False), ("FALSE", False), ("0", False), ("no", False), (False, False)])
+def test_truth(text, value):
+    assert Config.of(jit_compile=text).jit_compile is value
+
+
+def test_what_is_neither_true_nor_false():
+    with pytest.raises(ConfigError, match="jit_compile=maybe: must be true or false"):
+        Config.of(jit_compile="maybe")
+
+
+@pytest.mark.parametrize("text, value", [("64,32", (64, 32)), ("(64, 32)", (64, 32)), ("[64]", (64,)), ("64,", (64,)),
+                                         ((8, 4), (8, 4)), ([8, 4], (8, 4)), ("", ()), (64, (64,))])
+def test_tuples(text, value):
+    assert config_of("mlp").of(generator_units=text).generator_units == value
+
+
+@pytest.mark.parametrize("text", ["64;32", "wide", "1.5", "64,x"])
+def test_what_is_no_tuple(text):
+    with pytest.raises(ConfigError, match="generator_units=.*whole numbers, as in 64,32"):
+        config_of("mlp").of(generator_units=text)
+
+
+# === Checking ===
+
+@pytest.mark.parametrize("name", ["batch_size", "steps", "log_every", "sample_every", "checkpoint_every",
+                                  "steps_per_execution", "discriminator_steps", "noise_dim"])
+def test_counts_start_at_one(name):
+    assert getattr(Config.of(**{name: 1}), name) == 1
+    for value in (0, -3):
+        with pytest.raises(ConfigError, match=f"{name}={value}: must be at least 1"):
+            Config.of(**{name: value})
+
+
+@pytest.mark.parametrize("name, good, bad", [
+    ("generator_learning_rate", [1e-9, 10], [0, -1e-4, "inf"]),
+    ("discriminator_learning_rate", [1e-9, 10], [0, -1e-4, "inf"]),
+    ("ema_decay", [0, 0.9999], [1, 1.5, -0.1]),
+    ("beta_1", [0, 0.9], [1, -0.1]),
+    ("beta_2", [0, 0.999], [1, 2]),
+    ("clipnorm", [0, 5], [-1, "inf"]),
+])
+def test_ranges(name, good, bad):
+    for value in good:
+        assert getattr(Config.of(**{name: value}), name) == value
+    for value in bad:
+        with pytest.raises(ConfigError, match=f"^{name}="):
+            Config.of(**{name: value})
+
+
+@pytest.mark.parametrize("model, name, value", [
+    ("dcgan", "filters", 0), ("dcgan", "kernel_size", 0), ("mlp", "generator_units", "64,0"),
+    ("mlp", "discriminator_units", "-1")])
+def test_ranges_of_models(model, name, value):
+    with pytest.raises(ConfigError, match=f"^{name}=.*at least 1"):
+        config_of(model).of(**{name: value})
+
+
+def test_the_constructor_checks_too():
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        Config(batch_size=0)
+    with pytest.raises(ConfigError, match="noise=gaussian"):
+        Config(noise="gaussian")
+
+
+def test_choices():
+    assert Config.of(noise="uniform").noise == "uniform"
+    with pytest.raises(ConfigError) as error:
+        Config.of(noise="unifrom")
+    assert str(error.value) == "noise=unifrom: must be one of normal, uniform (did you mean 'uniform'?)"
+    with pytest.raises(ConfigError, match="upsampling=bilinear: must be one of transpose, resize"):
+        config_of("dcgan").of(upsampling="bilinear")
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_all():
+    with pytest.raises(ConfigError) as error:
+        Config.of(batchsize=3)
+    assert "'batchsize' (did you mean 'batch_size'?)" in str(error.value)
+    assert all(field.name in str(error.value) for field in dataclasses.fields(Config))
+    with pytest.raises(ConfigError) as error:
+        Config.of(qqqqqq=3)
+    assert "did you mean" not in str(error.value)
+
+
+def test_nearest():
+    assert nearest("dcgna", ["mlp", "dcgan"]) == " (did you mean 'dcgan'?)"
+    assert nearest("pix2pix", ["mlp", "dcgan"]) == ""
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().steps = 3
+
+
+# === Presets ===
+
+def test_a_preset_changes_its_fields_and_only_them():
+    mlp = config_of("mlp")
+    base, deep = dataclasses.asdict(mlp.of()), dataclasses.asdict(mlp.of(preset="deep"))
+    changed = {name for name in base if base[name] != deep[name]}
+    assert "preset" in changed and changed <= {"preset", *mlp.presets["deep"]}
+    for name, value in mlp.presets["deep"].items():
+        assert deep[name] == value
+
+
+def test_what_is_given_wins_over_the_preset():
+    config = config_of("mlp").of(preset="deep", generator_units="9")
+    assert config.generator_units == (9,)
+    assert config.discriminator_units == config_of("mlp").presets["deep"]["discriminator_units"]
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match=r"preset=depe: must be one of .*did you mean 'deep'"):
+        config_of("mlp").of(preset="depe")
+
+
+# === Models ===
+
+@pytest.mark.parametrize("model", ALL)
+def test_every_preset_is_sound_and_survives_json(model):
+    cls = config_of(model)
+    presets = list(cls.presets) or [None]
+    for preset in presets:
+        config = cls.of(**({"preset": preset} if preset else {}))
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if field.type in (int, float, bool, str):
+                assert type(value) is field.type, f"{model} {preset} {field.name}={value!r}"
+        values = json.loads(json.dumps(dataclasses.asdict(config)))
+        assert cls.of(**values) == config
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_every_default_preset_is_one(model):
+    cls = config_of(model)
+    if "preset" in {field.name for field in dataclasses.fields(cls)}:
+        assert cls().preset in cls.presets
+
+
+def test_unknown_model():
+    with pytest.raises(ConfigError, match=r"'dcgna' \(did you mean 'dcgan'\?\).*mlp"):
+        models.outline("dcgna")
+    with pytest.raises(AttributeError, match="did you mean 'dcgan'"):
+        models.dcgna
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_the_outline_is_the_model_file(model):
+    outline, module = models.outline(model), getattr(models, model)
+    assert outline.doc == module.__doc__.strip()
+
+    def described(cls):
+        return [(field.name, str(field.type), field.default) for field in dataclasses.fields(cls)]
+    assert described(outline.Config) == described(module.Config)
+    assert outline.Config.presets == module.Config.presets
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_every_model_says_what_it_is(model):
+    first = models.outline(model).doc.splitlines()[0]
+    assert first.partition(": ")[2] and first.endswith(".")
+    assert f"train.py --model={model}" in models.outline(model).doc

@@ -1,0 +1,101 @@
+"""Help and mistakes: answered at once, without TensorFlow, and without leaving anything behind."""
+import json
+
+import pytest
+
+from kgan import data, models
+
+
+@pytest.fixture(scope="module")
+def no_tensorflow(tmp_path_factory):
+    """An environment in which importing TensorFlow or Keras fails."""
+    folder = tmp_path_factory.mktemp("poison")
+    for name in ("tensorflow", "keras"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(f"raise SystemExit('{name} was imported')\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def ask(command, no_tensorflow, tmp_path):
+    """Runs train.py with flags in an empty folder, which must be as empty afterwards."""
+    (tmp_path / "here").mkdir()
+
+    def run(*flags):
+        done = command("train.py", *flags, cwd=tmp_path / "here", environment=no_tensorflow)
+        assert "was imported" not in done.stdout + done.stderr
+        assert list((tmp_path / "here").iterdir()) == []
+        return done
+    return run
+
+
+def test_the_poison_works(command, no_tensorflow, tmp_path):
+    done = command("-c", "import tensorflow", cwd=tmp_path, environment=no_tensorflow)
+    assert done.returncode == 1 and "tensorflow was imported" in done.stderr
+
+
+def test_help(ask):
+    done = ask("--help")
+    assert done.returncode == 0 and not done.stderr
+    for flag in ("model", "dataset", "data_dir", "manual_dir", "image_size", "batch_size", "steps", "epochs", "seed",
+                 "run_dir", "set", "config", "list", "dry_run", "overwrite"):
+        assert f"--{flag}:" in done.stdout or f"--[no]{flag}:" in done.stdout, flag
+
+
+def test_list(ask):
+    done = ask("--list")
+    assert done.returncode == 0 and not done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("  ")}
+    for name in [*models.names(), *data.BUILT_IN, "folder:PATH"]:
+        assert len(lines[name].split()) > 3, name
+
+
+@pytest.mark.parametrize("flags, words", [
+    ([], ["--model", *models.names()]),
+    (["--model=dcgna"], ["'dcgna'", "did you mean 'dcgan'", "mlp"]),
+    (["--modle=dcgan"], ["modle", "model"]),
+    (["dcgan"], ["'dcgan'", "--model="]),
+    (["--model=mlp", "--dataset=gliphs"], ["'gliphs'", "did you mean 'glyphs'"]),
+    (["--model=mlp", "--steps=many"], ["steps", "many"]),
+    (["--model=mlp", "--steps=0"], ["steps", "0"]),
+    (["--model=mlp", "--seed=-1"], ["seed", "-1"]),
+    (["--model=mlp", "--channels=2"], ["channels", "2", "1|3"]),
+    (["--model=mlp", "--image_size=2"], ["image_size", "2"]),
+    (["--model=mlp", "--steps=3", "--epochs=2"], ["--steps", "--epochs", "one of them"]),
+    (["--model=mlp", "--set", "loss"], ["--set loss", "KEY=VALUE"]),
+    (["--model=mlp", "--set", "los=hinge"], ["'los'", "did you mean 'loss'"]),
+    (["--model=mlp", "--set", "noise_dim=wide"], ["noise_dim=wide", "whole number"]),
+    (["--model=mlp", "--set", "ema_decay=1"], ["ema_decay=1", "below 1"]),
+    (["--model=mlp", "--set", "preset=depe"], ["preset=depe", "'deep'"]),
+    (["--model=dcgan", "--set", "preset=deep"], ["'preset'"]),
+    (["--model=mlp", "--manual_dir=/no/such"], ["--manual_dir=/no/such"]),
+    (["--config=/no/such/config.json"], ["--config=/no/such/config.json", "No such file"]),
+])
+def test_mistakes(ask, flags, words):
+    done = ask(*flags)
+    assert done.returncode == 2 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("train.py: ")
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("content", [
+    "", "{", "[]", "3", "{}", '{"model": "mlp"}', '{"model": "mlp", "config": {"steps": 3}}',
+    '{"model": "mlp", "dataset": "ring", "config": 3}', b"\xff\xfe\x00"])
+def test_config_that_is_none(ask, tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = ask(f"--config={path}")
+    assert done.returncode == 2 and done.stderr == f"train.py: --config={path}: this is no config.json of a run\n"
+
+
+def test_config_of_a_setting_that_is_gone(ask, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model": "mlp", "dataset": "ring", "config": {"steps": 3, "wings": 2}}))
+    done = ask(f"--config={path}")
+    assert done.returncode == 2 and "'wings'" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_config_that_is_a_folder(ask, tmp_path):
+    done = ask(f"--config={tmp_path}")
+    assert done.returncode == 2 and "directory" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,357 @@
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kgan
+from kgan import losses
+from kgan.config import Config
+from kgan.gan import GAN, draw_noise
+
+NOISE, DATA = 3, 2
+
+
+def linear(seed=0, batch_norm=False, **settings):
+    """G(z) = zV + c, D(x) = xw + b, with SGD: every update can be worked out by hand."""
+    keras.utils.set_random_seed(5)
+    noise = x = keras.Input((NOISE,), name="noise")
+    if batch_norm:
+        x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Dense(4)(x))
+    generator = keras.Model(noise, keras.layers.Dense(DATA)(x), name="generator")
+    sample = keras.Input((DATA,), name="sample")
+    discriminator = keras.Model(sample, keras.layers.Dense(1)(sample), name="discriminator")
+    config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False,
+                       "discriminator_learning_rate": 0.2, **settings})
+    gan = GAN(generator, discriminator, config, seed)
+    gan.compile()
+    return gan
+
+
+def points(count, seed=0):
+    return np.random.default_rng(seed).normal(1, 2, (count, DATA)).astype(np.float32)
+
+
+def data(count=12, size=6):
+    return tf.data.Dataset.from_tensor_slices({"sample": points(count)}).batch(size, drop_remainder=True)
+
+
+def weights(network):
+    return [np.array(weight, np.float64) for weight in network.get_weights()]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+# === The alternating update ===
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_step_by_hand(steps, jit):
+    gan = linear(discriminator_steps=steps, jit_compile=jit)
+    real = points(4 * steps)
+    noise = [np.array(tf.function(gan.noise, jit_compile=jit)(4, draw), np.float64) for draw in range(steps)]
+    (kernel, offset), (w, b) = weights(gan.generator), weights(gan.discriminator)
+    d_losses = []
+    for draw in range(steps):
+        x, fake = real[draw::steps].astype(np.float64), noise[draw] @ kernel + offset
+        on_real, on_fake = x @ w + b, fake @ w + b
+        d_losses.append(softplus(-on_real).mean() + softplus(on_fake).mean())
+        # d/dl softplus(-l) = -sigmoid(-l), d/dl softplus(l) = sigmoid(l)
+        to_real, to_fake = -sigmoid(-on_real) / 4, sigmoid(on_fake) / 4
+        w, b = w - 0.2 * (x.T @ to_real + fake.T @ to_fake), b - 0.2 * (to_real.sum(0) + to_fake.sum(0))
+    # G meets the updated D, with the fakes that D was last updated on
+    on_fake = fake @ w + b
+    to_fake = -sigmoid(-on_fake) / 4 @ w.T
+    wanted = [kernel - 0.3 * noise[-1].T @ to_fake, offset - 0.3 * to_fake.sum(0)]
+
+    logs = gan.fit(tf.data.Dataset.from_tensors({"sample": real}), verbose=0).history
+    for value, right in zip(gan.generator.get_weights() + gan.discriminator.get_weights(), [*wanted, w, b], strict=True):
+        np.testing.assert_allclose(value, right, atol=2e-6)
+    assert logs["d_loss"] == pytest.approx([np.mean(d_losses)], abs=1e-5)
+    assert logs["g_loss"] == pytest.approx([softplus(-on_fake).mean()], abs=1e-5)
+    assert gan.step == 1 and int(gan.discriminator_optimizer.iterations) == steps
+
+
+def test_logged_scores_by_hand():
+    gan = linear()
+    real, noise = points(6), np.array(gan.noise(6))
+    d = gan.discriminator
+    wanted = {"d_real": sigmoid(np.asarray(d(real))).mean(), "d_fake": sigmoid(np.asarray(d(gan.generator(noise)))).mean()}
+    logs = gan.fit(tf.data.Dataset.from_tensors({"sample": real}), verbose=0).history
+    for name, value in wanted.items():
+        assert logs[name] == pytest.approx([value], abs=1e-6)
+
+
+def test_each_update_leaves_the_other_network_alone():
+    gan = kgan.models.build("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8"))
+    gan.compile()
+    real = tf.constant(points(6))
+
+    def bits(network):
+        return [weight.tobytes() for weight in network.get_weights()]
+
+    before = bits(gan.generator), bits(gan.discriminator)
+    gan.minimize(lambda: gan.discriminator_loss(real, gan.generator(gan.noise(6), training=True)), gan.discriminator,
+                 gan.discriminator_optimizer)
+    between = bits(gan.generator), bits(gan.discriminator)
+    assert between[0] == before[0] and all(new != old for new, old in zip(between[1], before[1]))
+    gan.minimize(lambda: gan.generator_loss(real, gan.generator(gan.noise(6), training=True)), gan.generator,
+                 gan.generator_optimizer)
+    after = bits(gan.generator), bits(gan.discriminator)
+    assert after[1] == between[1] and all(new != old for new, old in zip(after[0], between[0]))
+
+
+def test_a_batch_that_cannot_be_dealt_out():
+    gan = linear(discriminator_steps=4)
+    with pytest.raises(ValueError, match="batch of 6 examples cannot be dealt out to discriminator_steps=4"):
+        gan.fit(data(size=6), verbose=0)
+
+
+def test_batch_normalisation_is_in_training_mode():
+    gan = linear(batch_norm=True)
+    norm = next(layer for layer in gan.generator.layers if isinstance(layer, keras.layers.BatchNormalization))
+    before = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    gan.fit(data(), verbose=0)
+    assert not np.array_equal(norm.moving_mean, before[0]) and not np.array_equal(norm.moving_variance, before[1])
+
+
+def test_a_relativistic_objective_sees_real_logits_in_both_updates():
+    seen = []
+
+    def note(name):
+        def loss(real_logits, fake_logits):
+            seen.append((name, real_logits is not None))
+            return tf.reduce_mean(fake_logits)
+        return loss
+    for relativistic in (False, True):
+        seen.clear()
+        gan = linear()
+        gan.compile(loss=losses.Objective(note("d"), note("g"), relativistic), run_eagerly=True)
+        gan.fit(data(6), verbose=0)
+        assert seen == [("d", True), ("g", relativistic)]
+
+
+def test_unknown_loss():
+    with pytest.raises(ValueError, match="no loss is named 'hing'"):
+        linear().compile(loss="hing")
+
+
+@pytest.mark.parametrize("settings, kind, attributes", [
+    (dict(optimizer="adam", beta_1=0.4, beta_2=0.98), "Adam", dict(beta_1=0.4, beta_2=0.98)),
+    (dict(optimizer="rmsprop", clipnorm=0.5), "RMSprop", dict(clipnorm=0.5)),
+    (dict(optimizer="sgd"), "SGD", dict(clipnorm=None))])
+def test_optimizers_come_from_the_config(settings, kind, attributes):
+    gan = linear(**settings)
+    for optimizer, rate in ((gan.generator_optimizer, 0.3), (gan.discriminator_optimizer, 0.2)):
+        assert type(optimizer).__name__ == kind and optimizer.built
+        assert float(optimizer.learning_rate) == pytest.approx(rate)
+        for name, value in attributes.items():
+            assert getattr(optimizer, name) == value
+    assert gan.optimizer is None
+
+
+# === The averaged generator ===
+
+def test_the_average_follows_the_formula_statistics_too():
+    gan = linear(batch_norm=True, ema_decay=0.3)
+    average = weights(gan.generator)
+    for step in range(1, 6):
+        gan.fit(data(6), verbose=0)
+        decay = min(0.3, (1 + step) / (10 + step))  # 2/11, 3/12, 4/13 …: the warm-up binds in the first two steps
+        average = [decay * a + (1 - decay) * v for a, v in zip(average, weights(gan.generator), strict=True)]
+        for value, right in zip(weights(gan.ema_generator), average, strict=True):
+            np.testing.assert_allclose(value, right, atol=1e-6)
+    assert len(average) == 8  # kernel, bias, gamma, beta, mean, variance, kernel, bias
+
+
+def test_no_average():
+    gan = linear(batch_norm=True, ema_decay=0)
+    gan.fit(data(), verbose=0)
+    for value, right in zip(gan.ema_generator.get_weights(), gan.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, right)
+
+
+# === Noise ===
+
+def test_noise_is_a_function_of_seed_step_draw_and_stream():
+    def noise(seed=1, step=0, draw=0, **options):
+        gan = linear(seed=seed)
+        gan.generator_optimizer.iterations.assign(step)
+        return np.asarray(gan.noise(5, draw, **options))
+
+    assert noise().shape == (5, NOISE) and noise().dtype == np.float32
+    np.testing.assert_array_equal(noise(), noise())
+    others = [noise(), noise(seed=2), noise(step=1), noise(draw=1), noise(stream=1), noise(step=1, draw=1),
+              np.asarray(linear().latents(5, seed=1))]
+    for i, one in enumerate(others):
+        for other in others[i + 1:]:
+            assert not np.isin(one, other).any()
+
+
+def test_noise_in_a_graph_is_the_same():
+    gan = linear(seed=4)
+    np.testing.assert_array_equal(tf.function(lambda: gan.noise(64))(), gan.noise(64))
+
+
+@pytest.mark.parametrize("kind, low, high, deviation", [("normal", -6, 6, 1), ("uniform", -1, 1, 3**-0.5)])
+def test_distribution_of_noise(kind, low, high, deviation):
+    values = np.asarray(draw_noise(kind, 20_000, 5, [1, 2]))
+    assert values.shape == (20_000, 5) and values.dtype == np.float32
+    assert low <= values.min() < values.max() <= high
+    np.testing.assert_allclose(values.mean(0), 0, atol=4 * deviation / 20_000**0.5)
+    np.testing.assert_allclose(values.std(0), deviation, rtol=0.03)
+    assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.04
+
+
+def test_two_devices_are_one(command, tmp_path):
+    """MirroredStrategy over two logical CPUs against one device, in a process of its own: see replicas.py."""
+    done = command("tests/replicas.py", cwd=tmp_path, environment={"PYTHONPATH": str(Path(__file__).parents[1])})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["replicas"] == 2
+    assert found["noise"] == 0 and found["halves_differ"]
+    assert found["runs"].keys() == {"1 step of D", "2 steps of D"}
+    for name, differences in found["runs"].items():
+        assert differences["moved"] > 1e-2, name  # they did learn something
+        assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)
+        assert differences["evaluated"] < 1e-6, (name, differences)
+
+
+# === Sampling ===
+
+def test_generate():
+    gan = kgan.models.build("dcgan", (8, 8, 1), dict(filters=4, noise_dim=6))
+    images = gan.generate(10, seed=3)  # before compile, too
+    assert images.shape == (10, 8, 8, 1) and images.dtype == np.float32
+    np.testing.assert_array_equal(images, gan.generate(10, seed=3))
+    np.testing.assert_allclose(gan.generate(4, seed=3), images[:4], atol=1e-6)
+    np.testing.assert_allclose(gan.generate(10, seed=3, batch_size=3), images, atol=1e-6)
+    assert not np.isclose(images, gan.generate(10, seed=4), atol=1e-6).all(axis=(1, 2, 3)).any()
+    assert len({image.tobytes() for image in images}) == 10
+    gan.compile()
+    np.testing.assert_allclose(gan.predict(gan.latents(10, seed=3), verbose=0), images, atol=1e-6)
+
+
+def test_samples_come_from_the_average():
+    gan = linear()
+    gan.ema_generator.set_weights([np.zeros((NOISE, DATA)), np.array([3.0, -4.0])])
+    assert (gan.generate(2) == [3, -4]).all()
+    assert (gan.predict(np.ones((2, NOISE), np.float32), verbose=0) == [3, -4]).all()
+
+
+# === As an ordinary Keras model ===
+
+def test_evaluating_changes_nothing_and_repeats():
+    gan = linear(batch_norm=True)
+    gan.fit(data(), verbose=0)
+
+    def bits():
+        metrics = {id(variable) for variable in gan.metrics_variables}
+        return [np.asarray(variable).tobytes() for variable in gan.state() if id(variable) not in metrics]
+
+    before = bits()
+    first = gan.evaluate(data(), verbose=0, return_dict=True)
+    assert bits() == before
+    assert first == gan.evaluate(data(), verbose=0, return_dict=True)
+    # batch statistics are used, not gathered: inference mode
+    noise = gan.noise(6, stream=1)
+    on_fake = np.asarray(gan.discriminator(gan.generator(noise, training=False)))
+    assert first["g_loss"] == pytest.approx(softplus(-on_fake).mean(), abs=1e-5)
+
+
+def test_validation_does_not_disturb_training():
+    plain, validated = linear(), linear()
+    plain.fit(data(), epochs=2, verbose=0)
+    history = validated.fit(data(), epochs=2, validation_data=data(6), verbose=0).history
+    assert {"d_loss", "g_loss", "val_d_loss", "val_g_loss"} <= history.keys()
+    for one, other in zip(plain.get_weights(), validated.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("form", ["array", "dict", "tuples", "dicts and labels", "train_on_batch"])
+def test_what_fit_takes(form):
+    gan, same = linear(), linear()
+    real, labels = points(6), np.zeros(6)
+    if form == "array":
+        gan.fit(real, batch_size=6, shuffle=False, verbose=0)
+    elif form == "dict":
+        gan.fit({"sample": real, "label": labels}, batch_size=6, shuffle=False, verbose=0)
+    elif form == "tuples":
+        gan.fit(tf.data.Dataset.from_tensors((real, labels)), verbose=0)
+    elif form == "dicts and labels":
+        gan.fit(tf.data.Dataset.from_tensors(({"sample": real}, labels)), verbose=0)
+    else:
+        gan.train_on_batch({"sample": real})
+    same.fit(tf.data.Dataset.from_tensors({"sample": real}), verbose=0)
+    for one, other in zip(gan.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-7)
+
+
+def test_a_batch_without_the_examples():
+    with pytest.raises(ValueError, match=r"this generator makes 'sample', but the batches have only \['image', 'label'\]"):
+        linear().fit({"image": points(6), "label": np.zeros(6)}, verbose=0)
+
+
+def test_a_last_batch_that_is_smaller():
+    gan = linear()
+    gan.fit(points(10), batch_size=4, verbose=0)
+    assert gan.step == 3 and all(np.isfinite(weight).all() for weight in gan.get_weights())
+
+
+def test_several_steps_a_call():
+    one, many = linear(), linear()
+    many.compile(steps_per_execution=2)
+    one.fit(data(24, 6), verbose=0)
+    many.fit(data(24, 6), verbose=0)
+    assert many.step == 4
+    for left, right in zip(one.get_weights(), many.get_weights(), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-6)
+
+
+def test_state_is_everything_once():
+    gan = linear(batch_norm=True, optimizer="adam")
+    state = gan.state()
+    assert len({id(variable) for variable in state}) == len(state)
+    for variable in [*gan.variables, *gan.metrics_variables, *gan.generator_optimizer.variables, *gan.discriminator_optimizer.variables]:
+        assert any(variable is one for one in state), variable.path
+    # both networks, the average, four means of two numbers; iterations, rate, and two moments a trainable variable
+    assert len(state) == 8 + 8 + 2 + 4 * 2 + (2 + 2 * 6) + (2 + 2 * 2)
+
+
+@pytest.fixture
+def policy(request):
+    keras.mixed_precision.set_dtype_policy(request.param)
+    yield request.param
+    keras.mixed_precision.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"], indirect=True)
+@pytest.mark.parametrize("model, shape, settings", [
+    ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8")),
+    ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=6))])
+def test_mixed_precision(policy, model, shape, settings):
+    gan = kgan.models.build(model, shape, settings)
+    gan.compile()
+    assert (type(gan.generator_optimizer).__name__ == "LossScaleOptimizer") == (policy == "mixed_float16")
+    assert any(getattr(layer, "compute_dtype", "") == policy.removeprefix("mixed_") for layer in gan.generator.layers)
+    before = gan.generator.get_weights()
+    real = np.random.default_rng(0).uniform(-1, 1, (16, *shape)).astype(np.float32)
+    history = gan.fit(real, batch_size=4, epochs=2, verbose=0).history
+    assert gan.step == 8
+    assert all(np.isfinite(values).all() for values in history.values())
+    for old, variable in zip(before, gan.generator.weights, strict=True):
+        assert variable.dtype == "float32" and np.isfinite(variable).all() and not np.array_equal(old, variable)
+    assert gan.generate(2).dtype == np.float32
+    assert gan.generator(gan.latents(2)).dtype == gan.discriminator(real).dtype == tf.float32
+    # scaled and unscaled again: eight updates of ordinary size, as Adam makes them
+    trained = {id(variable) for variable in gan.generator.trainable_variables}
+    assert all(np.abs(old - np.asarray(new)).max() < 20 * gan.config.generator_learning_rate
+               for old, new in zip(before, gan.generator.weights) if id(new) in trained)
