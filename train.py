@@ -30,6 +30,9 @@ def main(_):
     except (kgan.flags.FlagError, ConfigError, DataError, RunError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, say
+        print(f"train.py: {error}; the checkpoints written before are whole", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("train.py: interrupted; what was not in a checkpoint is lost", file=sys.stderr)
         return 130
@@ -37,20 +40,19 @@ def main(_):
 
 def train(settings, directory):
     """From settings to an exported generator. Returns the exit status."""
+    import_tensorflow()  # not before: help and mistakes in flags are answered without it, it takes seconds
+    import keras
+    import tensorflow as tf
+
+    import export.saved_model
+    from kgan import callbacks, report
+
     run = Run(directory)
     source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
         "image_size", "channels", "crop", "data_dir", "manual_dir")})
     kgan.flags.complete(settings, source)
     if not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
-
-    # not before: help and mistakes are answered without TensorFlow, which takes seconds to import
-    import_tensorflow()
-    import keras
-    import tensorflow as tf
-
-    import export.saved_model
-    from kgan import callbacks, report
 
     gpus = tf.config.list_physical_devices("GPU")
     if FLAGS.deterministic:
@@ -80,6 +82,7 @@ def train(settings, directory):
     checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
     log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard")
     interrupt = callbacks.Interrupt(checkpoints)
+    shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
     if start < config.steps:
         gan.fit(
             kgan.data.batches(source, group, seed=settings["seed"], start=start, repeat=True, flip=settings["flip"]),
@@ -89,8 +92,8 @@ def train(settings, directory):
             callbacks=[
                 checkpoints,
                 log,
-                callbacks.Samples(run.samples, config.sample_every, config.steps, source.examples(range(2_000)),
-                                  seed=settings["seed"]),
+                callbacks.Samples(run.samples, config.sample_every, config.steps, source.some(shown), shown,
+                                  settings["seed"]),
                 interrupt,
                 callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples"),
             ])

@@ -17,6 +17,7 @@ import numpy as np
 from keras import layers
 
 import kgan
+from kgan.data.source import scale
 from kgan.run import Run, load
 
 
@@ -55,7 +56,7 @@ def main():
     network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     start = time.time()
     network.fit(kgan.data.batches(train, 128).map(lambda batch: (batch["image"], batch["label"])), epochs=2, verbose=0)
-    real, labels = test.examples(np.arange(len(test))), np.asarray(test.arrays["label"])
+    real, labels = scale(np.asarray(test.arrays["image"])), np.asarray(test.arrays["label"])
     accuracy = network.evaluate(real, labels, batch_size=250, verbose=0)[1]
     result = {"dataset": first["dataset"], "classifier_accuracy": round(accuracy, 4),
               "classifier_seconds": round(time.time() - start), "real": judge(network, real[:1000])}

@@ -10,7 +10,7 @@ least-squares m sin(x0 + f i). Of these,
     fit             share whose residual RMS is below .05
     fit_in_range    share of which m and f lie in the data's range too, give or take 5 % of its length
 
-and for amplitude m in [.5, .8], frequency f in [1.2, 1.5] and phase x0 in [0, 1] each, from the signals that `fit` alone:
+and for amplitude m in [.5, .8], frequency f in [1.2, 1.5] and phase x0 in [0, 1] each, of the signals counted in `fit`:
 
     coverage        the range is cut into 20 equal bins: the share of bins that hold at least one of those signals
     well_covered    the same, a bin counting from a quarter of the 50 signals on that an even spread would put there

@@ -88,19 +88,16 @@ class Samples(StepCallback):
         every: steps between two pictures.
         last: a step that gets a picture in any case.
         real: float array [n, ...] of real examples; drawn once as real.png, and behind points and signals.
-        count: samples a picture; None: 64 images, 64 signals or 2,000 points.
+        count: samples a picture.
         seed: of the noise.
     """
 
-    def __init__(self, directory, every=250, last=None, real=None, count=None, seed=0):
+    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0):
         super().__init__(every, last)
-        self.directory, self.real, self.seed = directory, real, seed
-        self.count = count
+        self.directory, self.real, self.count, self.seed = directory, real, count, seed
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
-        if self.count is None:
-            self.count = 2_000 if self.model.generator.output_shape[1:] == (2,) else 64
         if self.real is not None and not (self.directory / "real.png").exists():
             write(self.directory / "real.png", pictures.png(pictures.draw(self.real[:self.count])))
         if self._first == 0:

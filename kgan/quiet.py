@@ -19,6 +19,7 @@ def import_tensorflow():
         import keras  # noqa: F401
         import tensorflow as tf
         tf.config.list_physical_devices()  # looks for drivers, and says so
+        tf.get_logger().setLevel("ERROR")  # deprecations inside Keras and TensorFlow are no matter of the user's
     finally:
         os.dup2(kept, 2)
         os.close(kept)

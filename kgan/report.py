@@ -1,6 +1,7 @@
 """What a run is and what came of it, in words and pictures: the plan before, report.md after."""
 import csv
 import platform
+import textwrap
 
 import tensorflow as tf
 
@@ -41,14 +42,16 @@ def plan(settings, gan, source, directory):
         f"config     {', '.join(f'{name}={value}' for name, value in settings['config'].items())}",
         f"directory  {directory}",
     ]
-    return "\n".join(lines + ([f"note       {source.note}"] if source.note else []))
+    lines += [f"note       {source.note}"] if source.note else []
+    return "\n".join(textwrap.fill(line, 118, subsequent_indent=" " * 11, break_long_words=False,
+                                   break_on_hyphens=False) for line in lines)
 
 
 def summary(gan):
     """Both networks' layers, parameters and operations, as text."""
     lines = []
     for network in (gan.generator, gan.discriminator):
-        network.summary(print_fn=lambda text, **_: lines.append(text), line_length=100)
+        network.summary(print_fn=lambda text, **_: lines.append(text))
         lines.append(f"{network.name}: {network.count_params():,} parameters, {flops(network) / 1e6:,.1f} MFLOP an example")
     return "\n".join(lines)
 
@@ -71,7 +74,7 @@ def finish(run, settings, gan, source, step, elapsed):
 
 - **Trained** {step:,} of {gan.config.steps:,} steps in {elapsed / 60:.1f} minutes ({images_per_second:,.0f} examples/s) on {devices()}
   ({platform.machine()}, TensorFlow {tf.__version__}, kgan {kgan.__version__}).
-- **Data** {settings['dataset']}: {len(source):,} of {'×'.join(map(str, source.shape))}. {source.note}
+- **Data** {settings['dataset']}: {len(source):,} of {'×'.join(map(str, source.shape))}.{source.note and ' ' + source.note}
 - **Networks** generator {gan.generator.count_params():,} parameters, discriminator {gan.discriminator.count_params():,}.
 - **Settings** {settled}, `seed={settings['seed']}`
 - **Again**: `python train.py --config={run.directory / 'config.json'} --run_dir=ANOTHER`

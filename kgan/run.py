@@ -69,7 +69,7 @@ class Run:
         found = None if overwrite else self.settings()
         if found is None:
             return
-        differences = list(_differences(found, settings))
+        differences = list(_differences(found, json.loads(json.dumps(settings))))  # a tuple comes back as a list
         if differences:
             raise RunError(f"{self.directory} holds a run with other settings:\n  " + "\n  ".join(differences)
                            + "\nChoose another --run_dir, or start this one anew with --overwrite")
@@ -129,7 +129,8 @@ class Run:
             try:
                 with np.load(path, allow_pickle=False) as file:  # reading checks each array's CRC
                     return int(path.stem.removeprefix("step-")), {name: file[name] for name in file.files}
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            # RuntimeError: a flipped bit says that a member is encrypted, or compressed in some unknown way
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
                 warnings.warn(f"{path} is broken and passed over ({error})", stacklevel=2)
         if saved:
             raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be read: "

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,3 +39,30 @@ def command():
         output, errors = process.communicate(timeout=300)
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
     return start
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """A folder of 22 tiny colour pictures: no multiple of any batch size."""
+    folder = tmp_path_factory.mktemp("images")
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (22, 8, 8, 3), np.uint8)):
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(images):
+    """Flags of a run of some seconds with batch statistics, flips and two steps of D, that logs often."""
+    settings = dict(filters=4, noise_dim=8, discriminator_steps=2, log_every=7, sample_every=40, checkpoint_every=10)
+    return ["--model=dcgan", f"--dataset=folder:{images}", "--image_size=8", "--flip", "--batch_size=4", "--steps=200",
+            "--seed=5", *(f"--set={name}={value}" for name, value in settings.items())]
+
+
+@pytest.fixture(scope="session")
+def finished(command, tiny, tmp_path_factory):
+    """The directory of a finished run of `tiny`, never interrupted. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = command("train.py", *tiny, "--run_dir=run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    return folder / "run"

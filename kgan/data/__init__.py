@@ -78,6 +78,10 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
 
 def check_name(name):
     """Raises DataError for a name that is likely mistyped; knows tensorflow-datasets' names without importing it."""
+    if name.startswith("folder:"):
+        path = name.removeprefix("folder:")
+        if not Path(path).expanduser().is_dir():
+            raise DataError(f"folder:{path}: there is no such folder")
     if name.startswith("folder:") or name in BUILT_IN:
         return
     found = importlib.util.find_spec("tensorflow_datasets")

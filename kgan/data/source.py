@@ -38,9 +38,10 @@ class Source:
         """Shape of one example of `key`, (H, W, C) or (D,)."""
         return tuple(int(n) for n in self.arrays[self.key].shape[1:])
 
-    def examples(self, indices):
-        """Some examples of `key` as training sees them: float32 [len(indices), ...], images in [-1, 1]."""
-        return scale(np.asarray(self.arrays[self.key][np.sort(indices)]))
+    def some(self, count, seed=0):
+        """At most `count` examples of `key`, drawn at random: float32 [n, ...], images in [-1, 1]."""
+        chosen = np.random.default_rng(seed).permutation(len(self))[:count]
+        return scale(np.asarray(self.arrays[self.key][chosen]))
 
 
 def scale(values):

@@ -41,7 +41,7 @@ def check_shape(shape):
     height, width, _ = shape if len(shape) == 3 else (0, 0, 0)
     if not height:
         raise ConfigError("dcgan makes images; for points and signals use --model=mlp or --model=sine")
-    if height != width or not _halvings(height):
+    if height != width or len(_sizes(height)) < 2:
         raise ConfigError(f"image_size={height}: dcgan needs 7·2^k or 4·2^k: 8, 14, 16, 28, 32, 56, 64, 112, 128, 224, 256…")
 
 
@@ -49,7 +49,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     """A DCGAN for images.
 
     Args:
-        shape: (H, W, C), H = W = 7·2^k or 4·2^k with k ≥ 1; any number of channels.
+        shape: (H, W, C), H = W = 7·2^k or 4·2^k k ≥ 1; any number of channels.
         config: Config; None: the defaults.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
@@ -65,29 +65,26 @@ def build(shape=(28, 28, 1), config=None, seed=0):
 
 
 def generator(shape, config):
-    """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1]: project, reshape, then double the size k times."""
-    size, _, channels = shape
-    count = _halvings(size)
-    widths = _widths(config.filters, count)[::-1]
-    start = size // 2**count
+    """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1]: project to 4×4, then double the size again and again."""
+    sizes = _sizes(shape[0])
+    widths = _widths(config.filters, len(sizes) - 1)[::-1]
     noise = keras.Input((config.noise_dim,), name="noise")
-    x = layers.Dense(start * start * widths[0], use_bias=False, kernel_initializer=_weights())(noise)
-    x = layers.Reshape((start, start, widths[0]))(x)
+    x = layers.Dense(4 * 4 * widths[0], use_bias=False, kernel_initializer=_weights())(noise)
+    x = layers.Reshape((4, 4, widths[0]))(x)
     x = _activation(config.generator_activation)(_batch_norm()(x))
-    for width in widths[1:]:
-        x = _upsample(width, config, use_bias=False)(x)
+    for size, width in zip(sizes[1:-1], widths[1:]):
+        x = _upsample(x, size, width, config, use_bias=False)
         x = _activation(config.generator_activation)(_batch_norm()(x))
     # no batch normalisation of the output (section 3)
-    x = _upsample(channels, config, use_bias=True)(x)
+    x = _upsample(x, sizes[-1], shape[-1], config, use_bias=True)
     images = layers.Activation("tanh", dtype="float32", name="images")(x)
     return keras.Model(noise, images, name="generator")
 
 
 def discriminator(shape, config):
-    """images [n, H, W, C] in [-1, 1] -> logits [n, 1]: halve the size k times, then one linear unit."""
-    widths = _widths(config.filters, _halvings(shape[0]))
+    """images [n, H, W, C] in [-1, 1] -> logits [n, 1]: halve the size down to 4×4, then one linear unit."""
     images = x = keras.Input(shape, name="image")
-    for i, width in enumerate(widths):
+    for i, width in enumerate(_widths(config.filters, len(_sizes(shape[0])) - 1)):
         # no batch normalisation of the input (section 3): that layer has a bias instead
         x = layers.Conv2D(width, config.kernel_size, strides=2, padding="same", use_bias=i == 0,
                           kernel_initializer=_weights())(x)
@@ -97,13 +94,14 @@ def discriminator(shape, config):
     return keras.Model(images, logits, name="discriminator")
 
 
-def _halvings(size):
-    """k of 7·2^k or 4·2^k; 0 if the size is neither."""
-    for start in (7, 4):
-        k = (size // start).bit_length() - 1
-        if k > 0 and size == start * 2**k:
-            return k
-    return 0
+def _sizes(size):
+    """The sides of the maps from 4 up to `size`: [4, 8, 16, …] or [4, 7, 14, 28, …]; [] if neither ends there."""
+    for sizes in ([4], [4, 7]):
+        while sizes[-1] < size:
+            sizes.append(2 * sizes[-1])
+        if sizes[-1] == size:
+            return sizes
+    return []
 
 
 def _widths(filters, count):
@@ -123,8 +121,12 @@ def _activation(name):
     return layers.ReLU() if name == "relu" else layers.LeakyReLU(negative_slope=0.2)
 
 
-def _upsample(width, config, use_bias):
-    options = dict(padding="same", use_bias=use_bias, kernel_initializer=_weights())
-    if config.upsampling == "transpose":
-        return layers.Conv2DTranspose(width, config.kernel_size, strides=2, **options)
-    return keras.Sequential([layers.UpSampling2D(2), layers.Conv2D(width, config.kernel_size, **options)])
+def _upsample(x, size, width, config, use_bias):
+    """x [n, s, s, c] -> [n, size, size, width], where size is 2s, or 7 for s = 4."""
+    options = dict(use_bias=use_bias, kernel_initializer=_weights())
+    if config.upsampling == "resize":
+        x = layers.Resizing(size, size, interpolation="nearest")(x)
+        return layers.Conv2D(width, config.kernel_size, padding="same", **options)(x)
+    if size == 2 * x.shape[1]:
+        return layers.Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
+    return layers.Conv2DTranspose(width, 4, padding="valid", **options)(x)  # 4 + 4 - 1 = 7

@@ -1,0 +1,122 @@
+"""kgan without train.py: an ordinary Keras model, with Keras's own callbacks and files."""
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+import kgan
+
+SETTINGS = dict(preset="small", generator_units=8, discriminator_units=8, noise_dim=4, jit_compile=False)
+
+
+def build(seed=0):
+    gan = kgan.models.build("mlp", (28, 28, 1), SETTINGS, seed=seed)
+    gan.compile()
+    return gan
+
+
+@pytest.fixture(scope="module")
+def data():
+    return kgan.data.load("glyphs", batch_size=64, split="test").take(12)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """One epoch later. Not to be trained on."""
+    gan = build()
+    gan.fit(data, verbose=0)
+    return gan
+
+
+def test_keras_callbacks(data, tmp_path):
+    gan = build()
+    callbacks = keras.callbacks
+    history = gan.fit(data, epochs=2, validation_data=data.take(2), verbose=0, callbacks=[
+        callbacks.EarlyStopping(monitor="g_loss", mode="min", patience=5), callbacks.TensorBoard(tmp_path / "tensorboard"),
+        callbacks.CSVLogger(tmp_path / "log.csv"), callbacks.TerminateOnNaN(),
+        callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True),
+        callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        callbacks.BackupAndRestore(tmp_path / "backup")]).history
+    assert gan.step == 24
+    assert {"d_loss", "g_loss", "d_real", "d_fake", "val_d_loss", "val_g_loss"} == {*history} - {"val_d_real", "val_d_fake"}
+    assert all(len(values) == 2 and np.isfinite(values).all() for values in history.values())
+    with open(tmp_path / "log.csv", newline="") as file:
+        assert [float(row["g_loss"]) for row in csv.DictReader(file)] == pytest.approx(history["g_loss"])
+    assert list((tmp_path / "tensorboard" / "train").iterdir())
+
+    images = gan.generate(5, seed=1)
+    fresh = build()
+    assert np.abs(fresh.generate(5, seed=1) - images).max() > 1e-3
+    fresh.load_weights(tmp_path / "2.weights.h5")
+    np.testing.assert_allclose(fresh.generate(5, seed=1), images, atol=1e-6)
+    loaded = keras.saving.load_model(tmp_path / "2.keras")
+    assert type(loaded) is kgan.GAN and loaded.config.noise_dim == 4
+    np.testing.assert_allclose(loaded.generate(5, seed=1), images, atol=1e-6)
+    before = keras.saving.load_model(tmp_path / "1.keras")
+    assert np.abs(before.generate(5, seed=1) - images).max() > 1e-6
+
+
+def test_early_stopping(data):
+    stop = keras.callbacks.EarlyStopping(monitor="g_loss", mode="min", min_delta=1e9)  # nothing is an improvement
+    assert len(build().fit(data, epochs=5, verbose=0, callbacks=[stop]).epoch) == 2
+
+
+def test_a_loaded_file_trains_on(trained, data, tmp_path):
+    trained.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    for one, other in zip(loaded.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    loaded.compile()
+    loaded.fit(data.take(2), verbose=0)
+    assert np.abs(loaded.generate(3) - trained.generate(3)).max() > 1e-6
+
+
+def test_save_and_load_weights(trained, tmp_path):
+    trained.save_weights(tmp_path / "gan.weights.h5")
+    fresh = kgan.models.build("mlp", (28, 28, 1), SETTINGS)  # not compiled
+    fresh.load_weights(tmp_path / "gan.weights.h5")
+    for one, other in zip(fresh.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(fresh.generate(3), trained.generate(3))
+
+
+def test_predict(trained):
+    samples = trained.predict(trained.latents(5, seed=1), verbose=0)
+    assert samples.shape == (5, 28, 28, 1)
+    np.testing.assert_allclose(samples, trained.generate(5, seed=1), atol=1e-6)
+
+
+def test_the_lines_in_the_package_are_true():
+    assert "gan.generate(16, seed=0)" in kgan.__doc__
+    assert kgan.models.dcgan.build is kgan.models.dcgan.build and kgan.GAN.__module__ == "kgan.gan"
+    with pytest.raises(AttributeError, match="'lossses'"):
+        kgan.lossses
+
+
+def test_train_py_callbacks_in_a_notebook(data, tmp_path):
+    from kgan import callbacks
+
+    gan = build()
+    log = callbacks.Log(tmp_path / "log.csv", every=5, last=24)
+    gan.fit(data, epochs=2, verbose=0, callbacks=[log, callbacks.Samples(tmp_path, every=10, count=4)])
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20, 24] and log.not_finite is None
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"step-{step:09d}.png" for step in (0, 10, 20)]
+
+
+def test_log_stops_where_numbers_end(data, tmp_path):
+    from kgan import callbacks
+
+    gan = build()
+    log = callbacks.Log(tmp_path / "log.csv", every=1)
+
+    class Spoil(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 3:
+                self.model.generator.layers[1].kernel.assign(np.full((4, 8), np.nan))
+
+    history = gan.fit(data, verbose=0, callbacks=[Spoil(), log])
+    assert log.not_finite[0] == 4 and len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
+    assert history.model.stop_training

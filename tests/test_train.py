@@ -1,0 +1,234 @@
+"""train.py as a user meets it, in processes of its own: what it leaves, and what interruptions do to it."""
+import csv
+import json
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LOSSES = ["d_loss", "g_loss", "d_real", "d_fake"]
+
+
+def rows(run):
+    with open(run / "log.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def last_checkpoint(run):
+    """(step, dict of arrays) of the newest."""
+    path = max((run / "checkpoints").glob("step-*.npz"))
+    with np.load(path) as file:
+        return int(path.stem.removeprefix("step-")), {name: file[name] for name in file.files}
+
+
+def contents(folder):
+    """Relative path -> bytes of every file below."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def assert_same_run(run, other):
+    """Bit for bit: last checkpoint, log, pictures."""
+    (step, arrays), (other_step, other_arrays) = last_checkpoint(run), last_checkpoint(other)
+    assert step == other_step and arrays.keys() == other_arrays.keys()
+    for name in arrays:
+        assert name == "elapsed" or arrays[name].tobytes() == other_arrays[name].tobytes(), name
+    assert (run / "log.csv").read_text() == (other / "log.csv").read_text()
+    pictures, others = ({path.name: path.read_bytes() for path in (one / "samples").glob("*.png")} for one in (run, other))
+    assert pictures.keys() == others.keys()
+    assert [name for name in pictures if pictures[name] != others[name]] == []
+
+
+def stop(process, run, lines, number):
+    """Sends a signal once log.csv has that many lines. Returns (exit status, stdout, stderr)."""
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if (run / "log.csv").exists() and (run / "log.csv").read_bytes().count(b"\n") >= lines:
+            break
+        time.sleep(0.002)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=200)
+    return process.returncode, output, errors
+
+
+# === What a run leaves ===
+
+def test_what_a_run_leaves(finished):
+    settings = json.loads((finished / "config.json").read_text())
+    assert settings["model"] == "dcgan" and settings["seed"] == 5 and settings["shape"] == [8, 8, 3]
+    assert settings["config"]["filters"] == 4 and settings["config"]["steps"] == 200 and settings["flip"] is True
+
+    header, *log = rows(finished)
+    assert header == ["step", *LOSSES]
+    assert [int(row[0]) for row in log] == [*range(7, 200, 7), 200]
+    assert all(np.isfinite([float(value) for value in row]).all() for row in log)
+
+    assert sorted(path.name for path in (finished / "samples").iterdir()) == sorted(
+        ["real.png", "progress.gif", *(f"step-{step:09d}.png" for step in range(0, 201, 40))])
+    with Image.open(finished / "samples" / "progress.gif") as film:
+        film.load()
+        assert film.n_frames > 1
+    with Image.open(finished / "samples" / "step-000000200.png") as grid, \
+            Image.open(finished / "samples" / "step-000000000.png") as first:
+        assert grid.size == first.size and grid.tobytes() != first.tobytes()
+
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
+        f"step-{step:09d}.npz" for step in (180, 190, 200)]
+    assert list((finished / "tensorboard").iterdir())
+    report = (finished / "report.md").read_text()
+    assert "200 steps" in report and "samples/step-000000200.png" in report and "filters=4" in report
+    assert (finished / "losses.png").exists()
+    assert (finished / "export" / "saved_model" / "saved_model.pb").exists()
+    assert not [path for path in finished.rglob(".*") if path.name != ".lock"]
+
+
+def test_what_a_run_says(finished):
+    said = (finished.parent / "stdout").read_text()
+    for word in ("dcgan", "22 of 8×8×3", "filters=4", "200 steps of 4", "export/saved_model", "report.md"):
+        assert word in said
+
+
+# === Interruptions ===
+
+def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path):
+    """Also: --config repeats a run."""
+    run = tmp_path / "run"
+    again = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
+    status, _, errors = stop(command(*again, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
+    assert status == -signal.SIGKILL, errors
+
+    # intervals of 7 steps, and one step in 7 ends one: these stop in the middle of one, most likely
+    for lines, number in (13, signal.SIGTERM), (19, signal.SIGINT):
+        status, output, errors = stop(command(*again, cwd=tmp_path, wait=False), run, lines, number)
+        assert status == 128 + number, errors
+        step, _ = last_checkpoint(run)
+        assert step >= 7 * (lines - 1) and f"stopped at step {step}" in output and "Traceback" not in errors
+        assert not (run / "export").exists()
+
+    status, output, _ = stop(command(*again, cwd=tmp_path, wait=False), run, 24, signal.SIGKILL)
+    assert status == -signal.SIGKILL and f"resumed    at step {step}" in output
+    done = command(*again, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, finished)
+    assert (run / "export" / "saved_model" / "saved_model.pb").exists()
+
+
+def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path):
+    flags = ["train.py", "--model=mlp", "--dataset=ring", "--set=preset=mixture", "--batch_size=8", "--steps=600",
+             *(f"--set={name}={value}" for name, value in dict(
+                 generator_units=8, discriminator_units=8, jit_compile=True, steps_per_execution=5, log_every=20,
+                 sample_every=200, checkpoint_every=100).items())]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done = command(*flags, f"--run_dir={whole}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    flags.append(f"--run_dir={run}")
+    status, output, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, 4, signal.SIGTERM)
+    step, _ = last_checkpoint(run)
+    assert status == 143 and step % 5 == 0 and f"stopped at step {step}" in output, errors
+    status, _, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, step // 20 + 9, signal.SIGKILL)
+    assert status == -signal.SIGKILL, errors
+    # the newest checkpoint is damaged, too: the one before has to do
+    newest = max((run / "checkpoints").glob("step-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    done = command(*flags, cwd=tmp_path)
+    assert done.returncode == 0 and f"{newest} is broken and passed over" in done.stderr
+    assert_same_run(run, whole)
+
+
+# === The same directory again ===
+
+def test_the_same_command_after_the_end(command, tiny, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = contents(run)
+    done = command("train.py", *tiny, "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0 and "complete   200 steps" in done.stdout, done.stderr
+    after = contents(run)
+    assert after.keys() == before.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    assert all(name in (".lock", "report.md") or name.startswith("export/") for name in changed), changed
+
+
+def test_other_settings_are_refused(command, tiny, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = contents(run)
+    for flags, words in ((["--set=filters=8"], ["filters: 4 there, 8 now"]),
+                         (["--seed=6", "--batch_size=2"], ["seed: 5 there, 6 now", "batch_size: 4 there, 2 now"]),
+                         (["--steps=100"], ["steps: 200 there, 100 now"]),
+                         (["--noflip"], ["flip: True there, False now"]),
+                         (["--model=mlp"], [])):
+        if "--model=mlp" in flags:
+            done = command("train.py", *flags, f"--dataset={tiny[1].partition('=')[2]}", "--run_dir=run", cwd=tmp_path)
+            words = ["model: dcgan there, mlp now"]
+        else:
+            done = command("train.py", *tiny, *flags, "--run_dir=run", cwd=tmp_path)
+        assert done.returncode == 2 and "--overwrite" in done.stderr and "Traceback" not in done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+    assert contents(run) == before
+
+
+def test_longer_then_anew(command, tiny, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    done = command("train.py", *tiny, "--steps=210", "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0 and "resumed    at step 200" in done.stdout, done.stderr
+    assert [int(row[0]) for row in rows(run)[-3:]] == [200, 203, 210] and rows(run)[:-2] == rows(finished)
+    assert json.loads((run / "config.json").read_text())["config"]["steps"] == 210
+
+    (run / "notes.txt").write_text("mine")
+    done = command("train.py", *tiny, "--steps=14", "--run_dir=run", "--overwrite", cwd=tmp_path)
+    assert done.returncode == 0 and "resumed" not in done.stdout, done.stderr
+    assert rows(run) == rows(finished)[:3]  # the same beginning
+    assert [path.name for path in sorted((run / "samples").glob("step-*"))] == ["step-000000000.png", "step-000000014.png"]
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+# === Nothing left behind ===
+
+def test_dry_run(command, tiny, tmp_path):
+    done = command("train.py", *tiny, "--run_dir=run", "--dry_run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("Conv2DTranspose", "Conv2D", "MFLOP", "22 of 8×8×3", "200 steps of 4", "noise_dim=8"):
+        assert word in done.stdout, word
+    # 8·4·4·4 dense, 4·4 BN, 4·4·4·3 + 3 transposed convolution
+    assert "generator 723 parameters" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be(command, tiny, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    for place in ("file", "file/run", "full"):
+        for more in ([], ["--overwrite"]):
+            done = command("train.py", *tiny, f"--run_dir={place}", *more, cwd=tmp_path)
+            assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+            assert done.stderr.startswith("train.py: ") and place in done.stderr
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["file", "full", "full/thesis.tex"]
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--image_size=12"], ["image_size=12", "8, 14, 16, 28"]),
+    pytest.param(["--batch_size=23"], ["22 examples", "batch"], marks=pytest.mark.xfail(
+        reason="leaves a run directory", strict=True)),
+])
+def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):
+    done = command("train.py", *tiny, *flags, "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_none_any_more(command, tiny, tmp_path):
+    run = tmp_path / "run"
+    done = command("train.py", *tiny, "--set=optimizer=sgd", "--set=generator_learning_rate=1e30", "--set=log_every=1",
+                   "--set=checkpoint_every=1", "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "not a finite number" in done.stderr and "generator_learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (run / "export").exists()
+    assert all(np.isfinite([float(value) for value in row]).all() for row in rows(run)[1:])
+    for path in (run / "checkpoints").glob("step-*.npz"):
+        with np.load(path) as file:
+            assert all(np.isfinite(file[name]).all() for name in file.files), path.name
