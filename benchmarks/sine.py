@@ -22,23 +22,15 @@ and the coverage of m and f at least .8. `seconds` is the time in fit(), compila
 """
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 
+import keras
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, as train.py does
-from kgan.quiet import import_tensorflow  # noqa: E402
-
-import_tensorflow()
-
-import keras  # noqa: E402
-
-import kgan  # noqa: E402
-import kgan.run  # noqa: E402
-from kgan.data import signals  # noqa: E402
-from kgan.models import sine  # noqa: E402
+import kgan
+import kgan.run
+from kgan.data import signals
+from kgan.models import sine
 
 COUNT, BINS, RMS, TOLERANCE = 1_000, 20, 0.05, 0.05
 

@@ -12,12 +12,11 @@ from kgan.run import write
 
 def flops(network):
     """Floating-point operations of one example's forward pass (a multiply-add is two), as TensorFlow counts them."""
-    from tensorflow.python.profiler import model_analyzer, option_builder  # the only counter there is; not public
-
     spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
     graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(spec).graph
-    options = option_builder.ProfileOptionBuilder(option_builder.ProfileOptionBuilder.float_operation())
-    return model_analyzer.profile(graph, options=options.with_empty_output().build()).total_float_ops
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    return profiler.profile(graph, options=options).total_float_ops
 
 
 def devices():

@@ -56,6 +56,7 @@ def test_list(ask):
     (["--modle=dcgan"], ["modle", "model"]),
     (["dcgan"], ["'dcgan'", "--model="]),
     (["--model=mlp", "--dataset=gliphs"], ["'gliphs'", "did you mean 'glyphs'"]),
+    (["--model=mlp", "--dataset=folder:/no/such"], ["folder:/no/such", "no such folder"]),
     (["--model=mlp", "--steps=many"], ["steps", "many"]),
     (["--model=mlp", "--steps=0"], ["steps", "0"]),
     (["--model=mlp", "--seed=-1"], ["seed", "-1"]),
@@ -67,7 +68,7 @@ def test_list(ask):
     (["--model=mlp", "--set", "noise_dim=wide"], ["noise_dim=wide", "whole number"]),
     (["--model=mlp", "--set", "ema_decay=1"], ["ema_decay=1", "below 1"]),
     (["--model=mlp", "--set", "preset=depe"], ["preset=depe", "'deep'"]),
-    (["--model=dcgan", "--set", "preset=deep"], ["'preset'"]),
+    (["--model=dcgan", "--set", "generator_units=3"], ["'generator_units'"]),
     (["--model=mlp", "--manual_dir=/no/such"], ["--manual_dir=/no/such"]),
     (["--config=/no/such/config.json"], ["--config=/no/such/config.json", "No such file"]),
 ])

@@ -197,8 +197,10 @@ def test_folders_have_no_splits(tmp_path):
         kgan.data.load(f"folder:{tmp_path}", split="test")
 
 
-def test_names():
-    for name in (*kgan.data.BUILT_IN, "folder:/anywhere", "mnist", "fashion_mnist", "celeb_a", "mnist:3.0.1"):
+def test_names(tmp_path):
+    with pytest.raises(DataError, match="there is no such folder"):
+        kgan.data.check_name(f"folder:{tmp_path / 'nowhere'}")
+    for name in (*kgan.data.BUILT_IN, f"folder:{tmp_path}", "mnist", "fashion_mnist", "celeb_a", "mnist:3.0.1"):
         kgan.data.check_name(name)
     for wrong, right in (("glyph", "glyphs"), ("rings", "ring"), ("fashion_mnits", "fashion_mnist")):
         with pytest.raises(DataError, match=f"did you mean '{right}'"):
