@@ -6,6 +6,7 @@
 
 The same command again goes on where the last one stopped. kgan/run.py says what a run leaves in its directory.
 """
+import functools
 import math
 import sys
 
@@ -71,6 +72,10 @@ def train(settings, directory):
         print(report.summary(gan))
         return 0
 
+    group = config.batch_size * config.discriminator_steps
+    batches = functools.partial(kgan.data.batches, source, group, seed=settings["seed"], repeat=True,
+                                flip=settings["flip"])
+    batches()  # a data set too small for one batch shows here, before anything is written
     run.begin(settings, FLAGS.overwrite)
     start, arrays = run.newest()
     run.truncate_log(start)
@@ -78,14 +83,13 @@ def train(settings, directory):
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
 
-    group = config.batch_size * config.discriminator_steps
     checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
     log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard")
     interrupt = callbacks.Interrupt(checkpoints)
     shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
     if start < config.steps:
         gan.fit(
-            kgan.data.batches(source, group, seed=settings["seed"], start=start, repeat=True, flip=settings["flip"]),
+            batches(start=start),
             steps_per_epoch=config.steps - start,
             verbose=0,
             shuffle=False,

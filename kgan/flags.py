@@ -133,7 +133,7 @@ def listing():
 def _read_config(path):
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        found["model"], found["config"]["steps"]
+        found["model"], found["dataset"], found["config"]["steps"]
     except OSError as error:
         raise FlagError(f"--config={path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

@@ -201,9 +201,9 @@ class GAN(keras.Model):
         steps = self.config.discriminator_steps
         if steps == 1:
             return [real]
-        if real.shape[0] is not None and real.shape[0] % steps:
-            raise ValueError(f"a batch of {real.shape[0]} examples cannot be dealt out to discriminator_steps={steps} "
-                             f"updates: it must be a multiple of {steps}")
+        if real.shape[0] is None or real.shape[0] % steps:
+            raise ValueError(f"a batch of {real.shape[0] or 'unknown size'} cannot be dealt out to discriminator_steps="
+                             f"{steps} updates: it must be a multiple of {steps} (tf.data: batch(n, drop_remainder=True))")
         return [real[i::steps] for i in range(steps)]
 
     # === Sampling ===
@@ -227,7 +227,7 @@ class GAN(keras.Model):
             float32 numpy array [count, H, W, C] in [-1, 1], or [count, D].
         """
         noise = self.latents(count, seed)
-        parts = [self(noise[i:i + batch_size]) for i in range(0, count, batch_size)]
+        parts = [self(noise[i:i + batch_size]) for i in range(0, max(count, 1), batch_size)]
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
     # === Saving ===
@@ -243,6 +243,9 @@ class GAN(keras.Model):
         return {"generator": serialize(self.generator), "discriminator": serialize(self.discriminator),
                 "config": fields, "seed": self.seed, "name": self.name}
 
+    def get_compile_config(self):
+        return None  # compile takes what no file can hold: a loaded GAN is compiled anew
+
     @classmethod
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "discriminator")}
@@ -251,7 +254,7 @@ class GAN(keras.Model):
 
 def draw_noise(kind, count, size, seed):
     """float32 [count, size], N(0, 1) ("normal") or U(-1, 1) ("uniform"), a function of the arguments alone."""
-    # the algorithm is named, for else it differs between plain and XLA-compiled functions
+    # philox, for else XLA takes a slower one; even so, XLA-compiled functions draw other numbers than plain ones
     if kind == "uniform":
         return tf.random.stateless_uniform([count, size], seed, -1, 1, alg="philox")
     return tf.random.stateless_normal([count, size], seed, alg="philox")

@@ -355,3 +355,16 @@ def test_mixed_precision(policy, model, shape, settings):
     trained = {id(variable) for variable in gan.generator.trainable_variables}
     assert all(np.abs(old - np.asarray(new)).max() < 20 * gan.config.generator_learning_rate
                for old, new in zip(before, gan.generator.weights) if id(new) in trained)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_the_loss_scale_leaves_the_step_as_it_is(policy):
+    # SGD: Adam would hide gradients that are off by a factor
+    scaled, start = linear(), weights(linear().generator)
+    scaled.fit(data(), verbose=0)
+    keras.mixed_precision.set_dtype_policy("float32")
+    plain = linear()
+    plain.fit(data(), verbose=0)
+    for half, full in zip(scaled.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(half, full, atol=5e-3)
+    assert max(np.abs(new - old).max() for new, old in zip(weights(plain.generator), start)) > 0.05

@@ -92,31 +92,3 @@ def test_the_lines_in_the_package_are_true():
     assert kgan.models.dcgan.build is kgan.models.dcgan.build and kgan.GAN.__module__ == "kgan.gan"
     with pytest.raises(AttributeError, match="'lossses'"):
         kgan.lossses
-
-
-def test_train_py_callbacks_in_a_notebook(data, tmp_path):
-    from kgan import callbacks
-
-    gan = build()
-    log = callbacks.Log(tmp_path / "log.csv", every=5, last=24)
-    gan.fit(data, epochs=2, verbose=0, callbacks=[log, callbacks.Samples(tmp_path, every=10, count=4)])
-    with open(tmp_path / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20, 24] and log.not_finite is None
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"step-{step:09d}.png" for step in (0, 10, 20)]
-
-
-def test_log_stops_where_numbers_end(data, tmp_path):
-    from kgan import callbacks
-
-    gan = build()
-    log = callbacks.Log(tmp_path / "log.csv", every=1)
-
-    class Spoil(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            if batch == 3:
-                self.model.generator.layers[1].kernel.assign(np.full((4, 8), np.nan))
-
-    history = gan.fit(data, verbose=0, callbacks=[Spoil(), log])
-    assert log.not_finite[0] == 4 and len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3
-    assert history.model.stop_training

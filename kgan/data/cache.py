@@ -53,7 +53,7 @@ def cached(name, key, write):
         scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
         return _prepare(scratch, write)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise DataError(f"the prepared data in {final} are damaged ({error}): delete that folder and run again") from None
     try:
         _prepare(scratch, write)

@@ -29,7 +29,7 @@ class Config(BaseConfig):
     ema_decay: float = 0.998  # not published: samples are drawn from the average of about the last 500 generators
     jit_compile: bool = False  # at 28x28 on two CPU cores plain TensorFlow was faster than XLA
     filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
-    kernel_size: int = 4
+    kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
 
@@ -53,7 +53,7 @@ def check_shape(shape):
     height, width, _ = shape if len(shape) == 3 else (0, 0, 0)
     if not height:
         raise ConfigError("dcgan makes images; for points and signals use --model=mlp or --model=sine")
-    if height != width or len(_sizes(height)) < 2:
+    if height != width or len(_sizes(height)) < 2 or height == 7:
         raise ConfigError(f"image_size={height}: dcgan needs 7·2^k or 4·2^k: 8, 14, 16, 28, 32, 56, 64, 112, 128, 224, 256…")
 
 
@@ -61,7 +61,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     """A DCGAN for images.
 
     Args:
-        shape: (H, W, C), H = W = 7·2^k or 4·2^k k ≥ 1; any number of channels.
+        shape: (H, W, C), H = W = 7·2^k or 4·2^k with k ≥ 1; any number of channels.
         config: Config; None: the defaults.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
