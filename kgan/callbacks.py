@@ -184,8 +184,9 @@ class Interrupt(keras.callbacks.Callback):
 
     def _receive(self, number, frame):
         self.signal = number
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        # not the handlers from before: a shell starts what it puts in the background with SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.signal:

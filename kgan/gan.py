@@ -202,8 +202,9 @@ class GAN(keras.Model):
         if steps == 1:
             return [real]
         if real.shape[0] is None or real.shape[0] % steps:
-            raise ValueError(f"a batch of {real.shape[0] or 'unknown size'} cannot be dealt out to discriminator_steps="
-                             f"{steps} updates: it must be a multiple of {steps} (tf.data: batch(n, drop_remainder=True))")
+            size = real.shape[0] or "an unknown number of"
+            raise ValueError(f"a batch of {size} examples cannot be dealt out to discriminator_steps={steps} updates: it "
+                             f"must be a multiple of {steps} (tf.data: batch(n, drop_remainder=True))")
         return [real[i::steps] for i in range(steps)]
 
     # === Sampling ===
