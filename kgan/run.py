@@ -8,6 +8,7 @@
         report.md        what was trained, and what came out
         export/          the generator alone
 """
+import contextlib
 import json
 import os
 import shutil
@@ -209,26 +210,20 @@ def write(path, data):
         file.write(data)
 
 
-class _aside:
+@contextlib.contextmanager
+def _aside(path):
     """A file that is written beside `path` and takes its place when it is whole and on the disk."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.aside = self.path.with_name(f".{self.path.name}.part")
-
-    def __enter__(self):
-        self.file = open(self.aside, "wb")
-        return self.file
-
-    def __exit__(self, kind, error, trace):
-        if error is None:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-        self.file.close()
-        if error is not None:
-            self.aside.unlink(missing_ok=True)
-            return
-        os.replace(self.aside, self.path)
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with open(aside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _differences(found, wanted):
