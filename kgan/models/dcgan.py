@@ -3,7 +3,7 @@
 Radford, Metz, Chintala 2015, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks", arXiv:1511.06434.
 
-    python train.py --model=dcgan                            five minutes on two CPU cores, to digits that most people read
+    python train.py --model=dcgan                            five minutes on two CPU cores, to mostly readable digits
     python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip --set jit_compile=true
 
 docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why.
