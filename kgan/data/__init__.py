@@ -135,4 +135,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
         numbers = passes.flat_map(lambda epoch: tf.data.Dataset.range(start, size // batch_size).map(
             lambda number: (epoch, number)))
         numbers = numbers.apply(tf.data.experimental.assert_cardinality(size // batch_size - start))
-    return numbers.map(batch_of, num_parallel_calls=2, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    # no autotuning: its thread sleeps ever longer, and deleting the iterator (the end of `fit`) may wait for it to wake
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return numbers.map(batch_of, num_parallel_calls=2, deterministic=True).prefetch(4).with_options(options)
