@@ -84,6 +84,7 @@ def train(settings, directory):
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
 
     checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
+    watch = callbacks.Watch(source.some(64), config.log_every, config.steps, settings["seed"], run.log)
     log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard")
     interrupt = callbacks.Interrupt(checkpoints)
     shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
@@ -95,6 +96,7 @@ def train(settings, directory):
             shuffle=False,
             callbacks=[
                 checkpoints,
+                watch,
                 log,
                 callbacks.Samples(run.samples, config.sample_every, config.steps, source.some(shown), shown,
                                   settings["seed"]),
@@ -103,14 +105,12 @@ def train(settings, directory):
             ])
     else:
         checkpoints.restore(gan)
+        watch.recall(gan)
 
-    if log.not_finite:
-        step, name = log.not_finite
-        print(f"train.py: {name} is not a finite number any more (steps up to {step:,}); the checkpoints are from before. "
-              "Lower the learning rates (--set generator_learning_rate=1e-4, --set discriminator_learning_rate=1e-4)",
-              file=sys.stderr)
+    if log.not_finite:  # which has said why, and what to try
+        print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
-    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed)
+    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings)
     if interrupt.signal:
         print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
         return 128 + interrupt.signal

@@ -9,6 +9,7 @@ import sys
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -36,8 +37,133 @@ class StepCallback(keras.callbacks.Callback):
             self.on_step(self._step, logs)
 
 
+class Watch(StepCallback):
+    """Gives Log a column `diversity`, and warns in plain words when D has won or G has collapsed.
+
+    `diversity` is the mean distance between two samples of the averaged generator, always from the same noise, over
+    that between two real ones: 1 is as varied as they, 0 is one picture for all noise. Put it before Log, with the same
+    `every` and `last`. A row costs one pass of 64 samples through a generator: of 50 steps of 64, less than 1 %.
+
+    Args:
+        real: float array [n, ...] of real examples, of which 64 are used. Where all are alike there is no `diversity`.
+        every: steps between two rows of the log.
+        last: a step that has a row in any case.
+        seed: of the noise.
+        path: of log.csv, from which a resumed run takes up what was noticed before; None: every `fit` starts anew.
+    """
+
+    def __init__(self, real, every=50, last=None, seed=0, path=None):
+        super().__init__(every, last)
+        self.count, self.seed, self.path = min(len(real), 64), seed, path
+        self._real = distance(real[:self.count])
+        self.warnings = []  # (step, text)
+
+    def recall(self, gan):
+        """Brings back the warnings that the rows of log.csv gave rise to. `fit` does it by itself."""
+        self._alarms, self.warnings = alarms(gan), []
+        if self.path and self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    self._notice({name: float(value) for name, value in row.items()})
+
+    def on_train_begin(self, logs=None):
+        self.recall(self.model)
+
+    def on_step(self, step, logs):
+        if self._real:
+            diversity = distance(self.model.generate(self.count, self.seed)) / self._real
+            # as float32: of that log.csv's digits tell all. Keras hands the same dict to the callbacks that follow
+            logs["diversity"] = float(np.float32(diversity))
+        for text in self._notice({**logs, "step": step}):
+            _warn(f"warning at step {step:,}: {text}")
+
+    def _notice(self, row):
+        texts = [alarm.text for alarm in self._alarms if alarm.goes_off(row)]
+        self.warnings += [(int(row["step"]), text) for text in texts]
+        return texts
+
+
+class Alarm:
+    """Goes off when something has been so for `rows` rows of the log in a row; once it was over for as many, again.
+
+    Args:
+        text: what to tell the user.
+        rows: int.
+        holds: function of a row, a dict of name to number, that tells whether it is so.
+        first: the step before which rows do not count: every training starts with some disorder.
+        times: how often it goes off at most.
+    """
+
+    def __init__(self, text, rows, holds, first=500, times=3):
+        self.text, self.rows, self.holds, self.first, self.times = text, rows, holds, first, times
+        self._on, self._against = False, 0  # `_against`: rows in a row that say the contrary of `_on`
+
+    def goes_off(self, row):
+        holds = row["step"] >= self.first and self.holds(row)
+        self._against = self._against + 1 if holds != self._on else 0
+        if self._against < self.rows:
+            return False
+        self._on, self._against = holds, 0
+        self.times -= holds
+        return holds and self.times >= 0
+
+
+def alarms(gan):
+    """What Watch looks out for: a list of Alarm. What `gan` does already, or cannot do, is not advised."""
+    config = gan.config
+    d_advice = ["--set penalty=r1, or --set loss=relativistic --set penalty=r1+r2",
+                f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
+    d_advice += [] if config.instance_noise else ["--set instance_noise=linear:0.1:0"]
+    if gan.key == "image" and not config.augment:
+        d_advice.append("if there are few images --set augment=flip+color+translation+cutout")
+    d_has_won = Alarm(
+        "D has won: of nearly every pair it can tell which is real (d_accuracy 0.995 or more in 10 rows of the log), so"
+        f" that it hardly shows G the way any more. Try {'; '.join(d_advice)}",
+        10, lambda row: row.get("d_accuracy", 0) >= 0.995)
+
+    done = config.loss == "relativistic" and config.penalty == "r1+r2"
+    g_advice = [] if done else ["--set loss=relativistic --set penalty=r1+r2"]
+    g_advice += ["--set packing=2"] if config.packing == 1 else []
+    g_advice += [] if getattr(config, "minibatch_std", True) else ["--set minibatch_std=true"]
+    g_advice.append(f"a generator_learning_rate below {config.generator_learning_rate}")
+    g_has_collapsed = Alarm(
+        "G has collapsed: it makes much the same of all noise (diversity below 0.3 in 3 rows of the log; real examples "
+        f"have 1). Try {'; '.join(g_advice)}",
+        3, lambda row: row.get("diversity", 1) < 0.3)
+
+    # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
+    bounded = gan.penalty is not None or config.weight_clip
+    return [g_has_collapsed] if bounded else [d_has_won, g_has_collapsed]
+
+
+def not_finite(gan, step, name):
+    """What to tell the user when the value of that name is no finite number any more."""
+    config = gan.config
+    advice = [f"a generator_learning_rate below {config.generator_learning_rate} and "
+              f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
+    advice += [] if gan.penalty else ["--set penalty=r1"]
+    advice += [] if config.clipnorm or config.clipvalue or config.global_clipnorm else ["--set global_clipnorm=1"]
+    if "float16" in {layer.compute_dtype for layer in gan.generator.layers + gan.discriminator.layers}:
+        advice.append("in float16, which ends at 65,504, a loss that is scaled: compile does it if the policy is "
+                      "mixed_float16 then, too; or mixed_bfloat16, which needs no scaling")
+    return f"{name} is not a finite number any more (steps up to {step:,}); training stops. Try {'; '.join(advice)}"
+
+
+def distance(examples):
+    """Mean L2 distance between two different ones of `examples` [n, ...]; 0 if there is but one."""
+    # float64: what a broken generator makes of points and signals may be huge, and the squares below cancel
+    flat = np.asarray(examples, np.float64).reshape(len(examples), -1)
+    flat -= flat.mean(0)
+    products = flat @ flat.T
+    squares = np.diag(products)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
+    return distances.sum() / max(len(flat) * (len(flat) - 1), 1)
+
+
 class Log(StepCallback):
     """Writes the means since the last row to log.csv and to TensorBoard, and stops training when they are not finite.
+
+    After the means come the values that callbacks before this one have put into `logs`, in order of the alphabet.
 
     Args:
         path: of the .csv file, which is appended to; a `step` column comes first.
@@ -55,12 +181,14 @@ class Log(StepCallback):
         self._writer = tf.summary.create_file_writer(str(self.tensorboard)) if self.tensorboard else None
 
     def on_step(self, step, logs):
-        names = [metric.name for metric in self.model.metrics if metric.name in logs]  # logs are in order of the alphabet
+        names = [metric.name for metric in self.model.metrics if metric.name in logs]
+        names += sorted(set(logs) - set(names))
         row = {name: float(logs[name]) for name in names}
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             self.not_finite = (step, bad[0])
             self.model.stop_training = True
+            _warn(not_finite(self.model, step, bad[0]))
             return
         empty = not self.path.exists() or self.path.stat().st_size == 0
         with open(self.path, "a", newline="", encoding="utf-8") as file:
@@ -127,7 +255,7 @@ class Checkpoints(StepCallback):
         self.run, self._arrays = run, arrays
         self._elapsed = float(arrays["elapsed"]) if arrays else 0.0
         self._start = self._saved = None
-        self._due = False
+        self._due = None  # logs of a step that is to be saved
 
     @property
     def elapsed(self):
@@ -149,19 +277,23 @@ class Checkpoints(StepCallback):
         super().on_epoch_begin(epoch, logs)
 
     def on_step(self, step, logs):
-        self._due = all(math.isfinite(float(value)) for value in logs.values())
+        self._due = logs
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._due:
-            self.save_now()
+        self._save_due()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._due:
+        self._save_due()
+
+    def _save_due(self):
+        # not before: the callbacks that follow add to logs
+        if self._due is not None and all(math.isfinite(float(value)) for value in self._due.values()):
             self.save_now()
+        self._due = None
 
     def save_now(self):
         """Saves the state after the step just made, unless it is saved already."""
-        self._due = False
+        self._due = None
         if self._step != self._saved:
             self.run.save(self.model, self._step, self.elapsed)
             self._saved = self._step
@@ -198,11 +330,16 @@ class Interrupt(keras.callbacks.Callback):
             signal.signal(number, handler)
 
 
+def _warn(text):
+    tqdm.write(text, file=sys.stderr)  # which moves a bar out of the way
+
+
 class _Lines:
-    """Standard error for a bar where it is no terminal: each state of the bar on a line of its own."""
+    """Standard error for a bar where it is no terminal: each state of the bar is a line of its own."""
 
     def write(self, text):
-        sys.stderr.write(text.replace("\r", "\n"))
+        if text.strip():  # else it moves the cursor, or wipes the bar
+            sys.stderr.write(text.strip() + "\n")
 
     def flush(self):
         sys.stderr.flush()

@@ -6,11 +6,56 @@ import dataclasses
 import difflib
 import math
 import typing
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 
 class ConfigError(ValueError):
     """A setting that cannot be: the message names it, its value and what would do."""
+
+
+# names in kgan.losses and kgan.penalties, which import TensorFlow
+Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hinge", "relativistic",
+               "relativistic_average", "mmd_rbf", "mmd_polynomial"]
+Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
+Scheduled = float | str  # a number, or the text of a Schedule: the type of a field that may change in the course of a run
+
+
+class Schedule(NamedTuple):
+    """How a value goes from `start` to `end` between two points of a run, given as fractions of its steps.
+
+    As text: linear:START:END, cosine:START:END, exponential:START:END, with :FINISH or :BEGIN:FINISH behind if need be;
+    step:START:END:AT. `kgan.schedules` evaluates it.
+    """
+
+    kind: str
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+
+    @classmethod
+    def parse(cls, text):
+        """The schedule in a text. Raises ValueError: it is none."""
+        kind, *numbers = str(text).split(":")
+        numbers = [float(number) for number in numbers]
+        counts = {"linear": (2, 3, 4), "cosine": (2, 3, 4), "exponential": (2, 3, 4), "step": (3,)}
+        if len(numbers) not in counts.get(kind, ()) or not all(map(math.isfinite, numbers)):
+            raise ValueError
+        start, end, *fractions = numbers
+        begin, finish = [0.0, 1.0, *fractions][-2:] if len(fractions) != 1 else (0.0, fractions[0])
+        if not (0 <= begin < finish <= 1 if kind != "step" else 0 < finish < 1):
+            raise ValueError
+        if kind == "exponential" and not (start > 0 and end > 0):
+            raise ValueError
+        return cls(kind, start, end, begin, finish)
+
+
+def extremes(value):
+    """The least and the greatest value that a Scheduled takes."""
+    if isinstance(value, str):
+        schedule = Schedule.parse(value)
+        return min(schedule.start, schedule.end), max(schedule.start, schedule.end)
+    return value, value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,39 +71,94 @@ class Config:
     checkpoint_every: int = 500
     steps_per_execution: int = 1  # steps in one call of the compiled function: worth raising where a step takes < 5 ms
 
-    # === The update, read by GAN ===
-    loss: Literal["non_saturating"] = "non_saturating"  # a name in kgan.losses
+    # === The update, read by GAN. Scheduled: a number, or cosine:START:END, linear:…, step:… (Schedule) ===
+    loss: Loss = "non_saturating"
+    label_smoothing: float = 0.0  # D's target for real examples is 1 minus this
     discriminator_steps: int = 1  # updates of D for each one of G, each on fresh real examples and fresh noise
+    accumulation: int = 1  # parts in which an update's batch is computed, one after the other, to save memory
     noise: Literal["normal", "uniform"] = "normal"  # N(0, 1) or U(-1, 1)
     noise_dim: int = 100
-    ema_decay: float = 0.999  # of the generator that samples are drawn from; 0: it is the last generator itself
+    ema_decay: Scheduled = 0.999  # of the generator that samples are drawn from; 0: it is the last generator itself
+
+    penalty: Penalty = "none"
+    penalty_weight: Scheduled = 10.0  # λ or γ of its paper
+    penalty_every: int = 1  # updates of D; the penalty counts as many times as much in the one that has it
+    consistency_weight: float = 0.0  # λ of consistency regularisation: D(x) like D(flipped and shifted x)
+    latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
+    latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
+    latent_noise: float = 0.05  # standard deviation of δ
+    weight_clip: float = 0.0  # every weight of D is cut to ± this after each update; 0: not at all
+    generator_weight_clip: float = 0.0
+
+    augment: str = ""  # what D sees of real and fake images: flip, rotate90, color, translation, cutout, joined by +
+    augment_probability: Scheduled = 1.0  # of each of them, for each image
+    augment_target: float = 0.0  # above 0: the probability starts at 0 and adapts until D(x) has this mean sign (ADA)
+    instance_noise: Scheduled = 0.0  # standard deviation of the noise on what D sees
+    packing: int = 1  # samples that D judges together (PacGAN)
+    discriminator_outputs: int = 1  # logits an example: the features that an MMD objective compares, 16 for instance
+
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    generator_learning_rate: float = 2e-4
-    discriminator_learning_rate: float = 2e-4
+    generator_learning_rate: Scheduled = 2e-4
+    discriminator_learning_rate: Scheduled = 2e-4
     beta_1: float = 0.5
-    beta_2: float = 0.999
+    beta_2: Scheduled = 0.999
     clipnorm: float = 0.0  # each variable's gradient is cut to this norm; 0: not at all
+    clipvalue: float = 0.0  # each number of a gradient is cut to ± this
+    global_clipnorm: float = 0.0  # a network's whole gradient is cut to this norm
     jit_compile: bool = True  # XLA; not used with several replicas
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
     presets: ClassVar[dict] = {}
 
     def __post_init__(self):
-        positive = ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "steps_per_execution",
-                    "discriminator_steps", "noise_dim")
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name in ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "steps_per_execution",
+                     "discriminator_steps", "accumulation", "noise_dim", "penalty_every", "packing",
+                     "discriminator_outputs"):
+            self._check(name, 1)
+        for name in ("label_smoothing", "ema_decay", "beta_1", "beta_2", "augment_target"):
+            self._check(name, 0, below=1)
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
-        for name in ("ema_decay", "beta_1", "beta_2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
-        if not 0 <= self.clipnorm < math.inf:
-            raise ConfigError(f"clipnorm={self.clipnorm}: must be at least 0")
+            self._check(name, 0)
+            if extremes(getattr(self, name))[1] == 0:
+                raise ConfigError(f"{name}=0: must be above 0")
+        for name in ("penalty_weight", "consistency_weight", "latent_consistency_weight", "latent_diversity_weight",
+                     "weight_clip", "generator_weight_clip", "instance_noise", "clipnorm", "clipvalue",
+                     "global_clipnorm"):
+            self._check(name, 0)
+        if extremes(self.augment_probability)[0] < 0 or extremes(self.augment_probability)[1] > 1:
+            raise ConfigError(f"augment_probability={self.augment_probability}: must be from 0 to 1")
+        for policy in self.augmentations:
+            if policy not in AUGMENTATIONS:
+                raise ConfigError(f"augment={self.augment}: no augmentation is named {policy!r}"
+                                  f"{nearest(policy, AUGMENTATIONS)}; join some of {', '.join(AUGMENTATIONS)} by +")
+        if self.augment_target and not self.augment:
+            raise ConfigError("augment_target: name what is to be adapted, as in augment=flip+color+translation+cutout")
+        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, name)]
+        if len(clips) > 1:
+            raise ConfigError(f"{' and '.join(clips)}: a gradient can be cut in one way only")
+        for name in ("accumulation", "packing"):
+            if self.batch_size % getattr(self, name):
+                raise ConfigError(f"batch_size={self.batch_size}: must be a multiple of {name}={getattr(self, name)}")
+        if self.batch_size % (self.accumulation * self.packing):
+            raise ConfigError(f"batch_size={self.batch_size}: must be a multiple of accumulation × packing")
         for field in dataclasses.fields(self):
             _check_choice(field, getattr(self, field.name))
+
+    def _check(self, name, least=None, above=None, below=math.inf):
+        low, high = extremes(getattr(self, name))
+        if not ((least is None or low >= least) and (above is None or low > above) and high < below):
+            wanted = f"at least {least}" if above is None else f"above {above}"
+            wanted += "" if below == math.inf else f" and below {below}"
+            raise ConfigError(f"{name}={getattr(self, name)}: must be {wanted}")
+
+    @property
+    def augmentations(self):
+        """The names in `augment`, as a tuple."""
+        return tuple(name.strip() for name in self.augment.split("+") if name.strip())
+
+    def packed(self, shape):
+        """Shape of what D judges at once, given that of one example: `packing` of them, joined along the last axis."""
+        return (*shape[:-1], shape[-1] * self.packing)
 
     @classmethod
     def of(cls, **overrides):
@@ -80,6 +180,9 @@ class Config:
         if "preset" in fields:
             values = {**cls.presets[values.get("preset", fields["preset"].default)], **values}
         return cls(**values)
+
+
+AUGMENTATIONS = ("flip", "rotate90", "color", "translation", "cutout")  # kgan.augment has them
 
 
 def nearest(name, names):
@@ -111,10 +214,15 @@ def _read(field, value):
             if number != int(number):
                 raise ValueError
             return int(number)
-        number = kind(text)
+        if kind == Scheduled and ":" in text:
+            Schedule.parse(text)
+            return text
+        number = float(text)
         if number != number:
             raise ValueError
         return number
     except (ValueError, KeyError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "whole numbers, as in 64,32")
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", Scheduled:
+                  "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
+                  "exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
         raise ConfigError(f"{field.name}={value}: must be {wanted}") from None

@@ -121,12 +121,12 @@ def complete(settings, source):
 def listing():
     """Every model and data set, a line each."""
     lines = ["Models (--model)"]
-    lines += [f"  {name:<10} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
+    lines += [f"  {name:<13} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
     lines += ["", "Data sets (--dataset)"]
-    lines += [f"  {name:<10} {line}" for name, line in data.BUILT_IN.items()]
-    lines += ["  folder:PATH  your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels",
-              "  NAME       any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…; fetched",
-              "             once, or prepared without a network from --manual_dir"]
+    lines += [f"  {name:<13} {line}" for name, line in data.BUILT_IN.items()]
+    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels",
+              "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
+              "                fetched once, or prepared without a network from --manual_dir"]
     return "\n".join(lines)
 
 

@@ -5,16 +5,19 @@ overrides `train_step` in its own file and builds it from the same four parts: `
 `update_ema`.
 """
 import dataclasses
+import functools
+import zlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import losses
-from kgan.config import Config
+from kgan import augment, losses, penalties, schedules
+from kgan.config import Config, ConfigError
 
-# noise for training and noise for `generate` come from the same seed, but never are the same numbers
-_TRAINING, _VALIDATION, _GENERATE = 0, 1, 2
+# streams of random numbers from the same seed that never are the same numbers: noise for training, for validation, for
+# `generate`; and what the losses of D and of G draw: augmentation, places of a penalty
+_TRAINING, _VALIDATION, _GENERATE, _DISCRIMINATOR, _GENERATOR = range(5)
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -28,7 +31,7 @@ class GAN(keras.Model):
 
     Args:
         generator: built keras.Model from noise [n, noise_dim] to samples.
-        discriminator: built keras.Model from samples to logits [n, 1]: no sigmoid at its end.
+        discriminator: built keras.Model from samples to logits [n, 1], or [n, k] for an MMD objective: no sigmoid at its end.
         config: Config; only the fields of the base class under "The update" are used here.
         seed: of all noise. Noise is a function of (seed, step, replica, draw), so that nothing about it needs saving.
     """
@@ -37,6 +40,11 @@ class GAN(keras.Model):
         super().__init__(name=name)
         self.config = config or Config()
         self.seed = int(seed)
+
+        if self.config.augment or self.config.consistency_weight:
+            if len(generator.output_shape) != 4:
+                raise ConfigError("augment and consistency_weight are for images; points and signals have instance_noise")
+            augment.check(self.config.augmentations, generator.output_shape[1:])
 
         # === Layers ===
         self.generator = generator
@@ -47,7 +55,15 @@ class GAN(keras.Model):
         self.ema_generator.trainable = False
 
         # === Metrics: means since the last reset, over all replicas ===
-        self._means = {name: keras.metrics.Mean(name) for name in ("d_loss", "g_loss", "d_real", "d_fake")}
+        names = ["d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_gradient", "g_gradient"]
+        names += ["augment_p"] if self.config.augment_target else []
+        self._means = {name: keras.metrics.Mean(name) for name in names}
+
+        # === Adaptive augmentation: its probability, and the running mean of D's signs that it follows ===
+        if self.config.augment_target:
+            self._probability, self._sign = (
+                self.add_weight(shape=(), initializer="zeros", trainable=False, name=name, aggregation="mean")
+                for name in ("augment_probability", "discriminator_sign"))
         self.built = True
 
     # === Properties ===
@@ -68,21 +84,26 @@ class GAN(keras.Model):
 
     # === Compiling ===
 
-    def compile(self, generator_optimizer=None, discriminator_optimizer=None, loss=None, **kwargs):
+    def compile(self, generator_optimizer=None, discriminator_optimizer=None, loss=None, penalty=None, **kwargs):
         """Readies for `fit`. What is left out is taken from the config.
 
         Args:
             generator_optimizer, discriminator_optimizer: keras optimizers.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
+            penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         jit = self.config.jit_compile and replicas == 1 and not kwargs.get("run_eagerly")
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
-        self.objective = losses.get(loss or self.config.loss)
-        self.generator_optimizer = generator_optimizer or self._optimizer(self.config.generator_learning_rate)
+        config = self.config
+        self.objective = losses.get(loss or config.loss, config.label_smoothing)
+        self.penalty = penalties.get(penalty or config.penalty)
+        if self.penalty:
+            self._means.setdefault("penalty", keras.metrics.Mean("penalty"))
+        self.generator_optimizer = generator_optimizer or self._optimizer(config.generator_learning_rate, config.steps)
         self.discriminator_optimizer = discriminator_optimizer or self._optimizer(
-            self.config.discriminator_learning_rate)
+            config.discriminator_learning_rate, config.steps * config.discriminator_steps)
         if keras.mixed_precision.dtype_policy().name == "mixed_float16":
             self.generator_optimizer = _loss_scaled(self.generator_optimizer)
             self.discriminator_optimizer = _loss_scaled(self.discriminator_optimizer)
@@ -90,40 +111,103 @@ class GAN(keras.Model):
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
-    def _optimizer(self, learning_rate):
+    def _optimizer(self, learning_rate, steps):
+        """`steps`: updates that it makes in the whole run."""
         config = self.config
-        clipnorm = config.clipnorm or None
+        if isinstance(learning_rate, str):
+            learning_rate = schedules.LearningRate(learning_rate, steps)
+        cuts = {name: getattr(config, name) or None for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        if config.optimizer == "adam" and isinstance(config.beta_2, str):
+            return schedules.Adam(learning_rate, config.beta_1, config.beta_2, steps, **cuts)
         if config.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate, config.beta_1, config.beta_2, clipnorm=clipnorm)
+            return keras.optimizers.Adam(learning_rate, config.beta_1, config.beta_2, **cuts)
         kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
-        return kind(learning_rate, clipnorm=clipnorm)
+        return kind(learning_rate, **cuts)
 
     # === The alternating update ===
 
     def train_step(self, batch):
         """k updates of D, each on fresh real examples and fresh noise, then one of G on the last of that noise."""
-        shares = self._deal(self.real(batch))
-        for draw, real in enumerate(shares):
-            with tf.GradientTape() as tape:
-                fake = self.generator(self.noise(len_of(real), draw), training=True)
-            self.minimize(lambda: self.discriminator_loss(real, fake), self.discriminator, self.discriminator_optimizer)
+        for draw, real in enumerate(self._deal(self.real(batch))):
+            noise = self.noise(len_of(real), draw)
+            parts = self._parts(real, noise, draw)
+            if len(parts) == 1:
+                with tf.GradientTape() as tape:
+                    fake = self.generator(noise, training=True)
+                fakes = lambda _: fake
+            else:  # made anew for each update, part by part: keeping the tapes would keep the memory
+                tape, fakes = None, lambda noise: self.generator(noise, training=True)
+            self.minimize(lambda real, noise, draw: self.discriminator_loss(real, fakes(noise), noise, draw),
+                          self.discriminator, self.discriminator_optimizer, parts)
         # D has changed since: G's loss is taken anew, on the tape that has seen G make `fake`
-        self.minimize(lambda: self.generator_loss(real, fake), self.generator, self.generator_optimizer, tape)
+        self.minimize(lambda real, noise, draw: self.generator_loss(real, fakes(noise), noise, draw),
+                      self.generator, self.generator_optimizer, parts, tape)
         self.update_ema()
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def discriminator_loss(self, real, fake, training=True):
-        real_logits, fake_logits = self.logits(real, training), self.logits(fake, training)
-        loss = self.objective.discriminator(real_logits, fake_logits)
+    def discriminator_loss(self, real, fake, noise=None, draw=0, training=True):
+        """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from."""
+        config, every = self.config, self.config.penalty_every
+        penalised = self.penalty is not None and training
+        if penalised and every > 1:  # lazily, as StyleGAN2 does
+            due = self.discriminator_optimizer.iterations % every == 0
+            loss, slope, real_logits, fake_logits = tf.cond(
+                due, lambda: self._judge(real, fake, draw, True), lambda: self._judge(real, fake, draw, False))
+        else:
+            due = True
+            loss, slope, real_logits, fake_logits = self._judge(real, fake, draw, penalised, training)
         self._means["d_loss"].update_state(loss)
-        self._means["d_real"].update_state(tf.sigmoid(real_logits))
-        self._means["d_fake"].update_state(tf.sigmoid(fake_logits))
+        score = tf.sigmoid if self.objective.probability else tf.identity
+        self._means["d_real"].update_state(score(real_logits))
+        self._means["d_fake"].update_state(score(fake_logits))
+        order = tf.sign(real_logits - fake_logits)  # which of a pair D takes for real
+        self._means["d_accuracy"].update_state(0.5 + 0.5 * order)
+        if penalised:
+            self._means["penalty"].update_state(slope, sample_weight=tf.cast(due, tf.float32))
+            loss += schedules.at(config.penalty_weight, self.progress) * every * slope
+        if config.consistency_weight and training:
+            random = self.random(len_of(real), _DISCRIMINATOR, draw, "consistency")
+            changed = augment.augment(real, ("flip", "translation"), random.uniform)
+            loss += config.consistency_weight * penalties.consistency(real_logits, self.logits(changed))
+        if config.latent_consistency_weight and training:
+            near = self.generator(self._near(noise, draw), training=True)
+            loss += config.latent_consistency_weight * penalties.consistency(fake_logits, self.logits(near))
+        if config.augment_target and training:
+            self._adapt(tf.reduce_mean(order if self.objective.relativistic else tf.sign(real_logits)), len_of(real))
         return loss
 
-    def generator_loss(self, real, fake, training=True):
-        real_logits = self.logits(real, training) if self.objective.relativistic else None
-        loss = self.objective.generator(real_logits, self.logits(fake, training))
+    def _judge(self, real, fake, draw, penalised, training=True):
+        """The objective, the penalty (0 if not `penalised`) and the logits of real and fake, in one pass through D."""
+        points = {"real": real, "fake": fake}
+        random = self.random(len_of(real), _DISCRIMINATOR, draw, "penalty")
+        if penalised and "between" in self.penalty.points:
+            points["between"] = penalties.between(real, fake, random)
+        if penalised and "around" in self.penalty.points:
+            points["around"] = penalties.around(real, random)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            logits = {name: self.logits(self.view(point, _DISCRIMINATOR, draw, name) if training else point, training)
+                      for name, point in points.items()}
+            sums = {name: tf.reduce_sum(values) for name, values in logits.items()}
+        slope = tf.zeros([])
+        if penalised:
+            gradients = tape.gradient({name: sums[name] for name in self.penalty.points},
+                                      {name: points[name] for name in self.penalty.points})
+            slope = self.penalty.value([penalties.squared_norms(gradients[name], len_of(logits[name]))
+                                        for name in self.penalty.points])
+        return self.objective.discriminator(logits["real"], logits["fake"]), slope, logits["real"], logits["fake"]
+
+    def generator_loss(self, real, fake, noise=None, draw=0, training=True):
+        """What G minimises: the objective, and latent diversity."""
+        def logits(examples, name):
+            return self.logits(self.view(examples, _GENERATOR, draw, name) if training else examples, training)
+
+        real_logits = logits(real, "real") if self.objective.relativistic else None
+        loss = self.objective.generator(real_logits, logits(fake, "fake"))
         self._means["g_loss"].update_state(loss)
+        if self.config.latent_diversity_weight and training:
+            near = self.generator(self._near(noise, draw), training=True)
+            loss -= self.config.latent_diversity_weight * tf.reduce_mean((fake - near) ** 2)
         return loss
 
     def test_step(self, batch):
@@ -132,7 +216,7 @@ class GAN(keras.Model):
         fake = self.generator(self.noise(len_of(real), stream=_VALIDATION), training=False)
         self.discriminator_loss(real, fake, training=False)
         self.generator_loss(real, fake, training=False)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return {name: self._means[name].result() for name in ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")}
 
     # === The parts it is built from ===
 
@@ -142,48 +226,116 @@ class GAN(keras.Model):
         if isinstance(batch, dict):
             if self.key not in batch:
                 raise ValueError(f"this generator makes {self.key!r}, but the batches have only {sorted(batch)}")
-            return batch[self.key]
-        return batch
+            batch = batch[self.key]
+        return tf.convert_to_tensor(batch)  # run eagerly, train_on_batch hands on numpy arrays
+
+    @property
+    def progress(self):
+        """The fraction of the run's steps that have been made, float32: where schedules stand."""
+        return tf.cast(self.generator_optimizer.iterations, tf.float32) / self.config.steps
 
     def noise(self, count, draw=0, stream=_TRAINING):
-        """This replica's noise, float32 [count, noise_dim]: a function of (seed, step, replica, draw) alone.
+        """This replica's noise, float32 [count, noise_dim]: a function of (seed, step, replica, draw) alone."""
+        draw_rows = functools.partial(draw_noise, self.config.noise)
+        return self._rows(draw_rows, count, (self.config.noise_dim,), self._seed(stream, draw))
 
-        A step's noise is drawn for all replicas alike, and each takes its own rows: the noise that belongs to a global
-        batch is the same however many devices share it.
-        """
+    def random(self, count, stream, draw, purpose):
+        """Random numbers for a loss, by the same rule: has uniform(*tail) in [0, 1) and normal(*tail), [count, *tail]."""
+        return _Random(self, count, tf.random.experimental.stateless_fold_in(
+            self._seed(stream, draw), zlib.crc32(purpose.encode()) & 0x7FFFFFFF))
+
+    def _seed(self, stream, draw):
         seed = tf.constant([self.seed & 0x7FFFFFFF, stream], tf.int32)
         for data in (tf.cast(self.generator_optimizer.iterations, tf.int32), draw):
             seed = tf.random.experimental.stateless_fold_in(seed, data)
+        return seed
+
+    def _rows(self, draw_rows, count, tail, seed):
+        """A step's numbers are drawn for all replicas alike, and each takes its own rows: those that belong to a global
+        batch are the same however many devices share it."""
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync if context else 1
-        rows = draw_noise(self.config.noise, count * replicas, self.config.noise_dim, seed)
+        rows = draw_rows((count * replicas, *tail), seed)
         if replicas == 1:
             return rows
         first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
         return rows[first:first + count]
 
+    def _near(self, noise, draw):
+        """Noise close to `noise`: of the same draw it is the same for D's loss and for G's."""
+        random = self.random(len_of(noise), _GENERATOR, draw, "near")
+        return noise + self.config.latent_noise * random.normal(self.config.noise_dim)
+
+    def view(self, examples, stream, draw, name):
+        """What D gets to see of examples in training: with noise on them, augmented."""
+        config = self.config
+        random = self.random(len_of(examples), stream, draw, name)
+        if config.instance_noise:
+            noise = random.normal(*examples.shape[1:])
+            examples += schedules.at(config.instance_noise, self.progress) * noise
+        if config.augment:
+            probability = self._probability if config.augment_target else schedules.at(
+                config.augment_probability, self.progress)
+            examples = augment.augment(examples, config.augmentations, random.uniform, probability)
+        return examples
+
     def logits(self, examples, training=True):
-        """D's logits of examples, float32 whatever the precision policy."""
+        """D's logits of examples, float32 whatever the precision policy; with packing m, one for each m of them."""
+        m = self.config.packing
+        if m > 1:
+            shape = examples.shape[1:]
+            packs = tf.reshape(examples, [-1, m, *shape])
+            packs = tf.transpose(packs, [0, *range(2, len(shape) + 1), 1, len(shape) + 1])
+            examples = tf.reshape(packs, [-1, *self.config.packed(shape)])
         return tf.cast(self.discriminator(examples, training=training), tf.float32)
 
-    def minimize(self, loss_function, network, optimizer, tape=None):
-        """One step of `optimizer` down `loss_function()`, with respect to `network` alone.
+    def minimize(self, loss_function, network, optimizer, parts=((),), tape=None):
+        """One step of `optimizer` down the mean over the parts of `loss_function(*part)`, with respect to `network` alone.
 
-        The only place that knows about replicas and loss scaling: gradients are summed over replicas when applied, so
-        the loss, a mean over this replica's share, is divided by their number first.
+        The only place that knows about replicas, loss scaling and accumulation: gradients are summed over replicas when
+        applied, so the loss, a mean over this replica's share, is divided by their number first.
 
         Args:
-            loss_function: function without arguments that returns a scalar, the mean over this replica's examples.
+            loss_function: function that returns a scalar, the mean over the examples of a part of this replica's share.
             network: keras.Model whose trainable variables are changed.
             optimizer: built keras optimizer.
-            tape: tf.GradientTape that has seen the part of the computation made before; None: there is no such part.
+            parts: tuples of arguments for `loss_function`; their gradients are taken one after the other.
+            tape: tf.GradientTape that has seen the computation made before, of the one part; None: there is no such.
         """
-        tape = tape or tf.GradientTape()
-        with tape:
-            loss = loss_function() / tf.distribute.get_strategy().num_replicas_in_sync
-            loss = optimizer.scale_loss(loss)
         variables = network.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        gradients = []
+        for part in parts:
+            recording = tape or tf.GradientTape()
+            with tf.control_dependencies(gradients), recording:
+                loss = optimizer.scale_loss(loss_function(*part) / (replicas * len(parts)))
+            found = recording.gradient(loss, variables, unconnected_gradients="zero")
+            gradients = [one + other for one, other in zip(gradients, found)] if gradients else found
+        self._measure(network, optimizer, gradients, replicas)
+        optimizer.apply(gradients, variables)
+        if network is self.discriminator and self.config.weight_clip:
+            penalties.clip_weights(network, self.config.weight_clip)
+        if network is self.generator and self.config.generator_weight_clip:
+            penalties.clip_weights(network, self.config.generator_weight_clip)
+
+    def _measure(self, network, optimizer, gradients, replicas):
+        """Notes the norm of a network's gradient: that of this replica's mean loss, before any clipping."""
+        name = {id(self.generator): "g_gradient", id(self.discriminator): "d_gradient"}.get(id(network))
+        if name:
+            scale = optimizer.scale_loss(tf.ones([]))
+            norm = tf.sqrt(tf.add_n([tf.reduce_sum((tf.cast(gradient, tf.float32) / scale) ** 2)
+                                     for gradient in gradients])) * replicas
+            # a scaled gradient may overflow: that step is left out and the scale is lowered, which is as it should be
+            kept = tf.math.is_finite(norm) if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else True
+            self._means[name].update_state(tf.where(kept, norm, 0.0), sample_weight=tf.cast(kept, tf.float32))
+
+    def _adapt(self, sign, count):
+        """Moves the probability of augmentation: up where D(x) is positive for too many real examples, else down."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._sign.assign(0.9 * self._sign + 0.1 * sign)
+        self._probability.assign(augment.adapt(tf.convert_to_tensor(self._probability), tf.convert_to_tensor(self._sign),
+                                               self.config.augment_target, count * replicas))
+        self._means["augment_p"].update_state(self._probability)
 
     def update_ema(self):
         """Moves the averaged generator towards the generator: weights, and batch statistics too.
@@ -191,8 +343,7 @@ class GAN(keras.Model):
         Warm-up: at step t the decay is at most (1 + t) / (10 + t), so that the first, random weights are soon forgotten.
         """
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(float(self.config.ema_decay), (1 + step) / (10 + step))
-        decay = decay if self.config.ema_decay else 0.0
+        decay = tf.minimum(schedules.at(self.config.ema_decay, self.progress), (1 + step) / (10 + step))
         for average, variable in zip(self.ema_generator.weights, self.generator.weights):
             average.assign(variable + decay * (average - variable))
 
@@ -207,6 +358,16 @@ class GAN(keras.Model):
                              f"must be a multiple of {steps} (tf.data: batch(n, drop_remainder=True))")
         return [real[i::steps] for i in range(steps)]
 
+    def _parts(self, real, noise, draw):
+        """A share of D's, cut for accumulation: [(real, noise, draw)], each part with a `draw` of its own."""
+        parts = self.config.accumulation
+        if parts == 1:
+            return [(real, noise, draw)]
+        if real.shape[0] is None or real.shape[0] % parts:
+            raise ValueError(f"{real.shape[0] or 'an unknown number of'} examples cannot be cut into "
+                             f"accumulation={parts} parts (tf.data: batch(n, drop_remainder=True))")
+        return [(real[i::parts], noise[i::parts], draw * parts + i) for i in range(parts)]
+
     # === Sampling ===
 
     def call(self, noise, training=False):
@@ -214,7 +375,7 @@ class GAN(keras.Model):
 
     def latents(self, count, seed=0):
         """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same."""
-        return draw_noise(self.config.noise, count, self.config.noise_dim, [seed & 0x7FFFFFFF, _GENERATE])
+        return draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, _GENERATE])
 
     def generate(self, count, seed=0, batch_size=256):
         """Samples from the averaged generator; the same (count, seed), the same samples.
@@ -253,12 +414,30 @@ class GAN(keras.Model):
         return cls(**networks, config=Config(**config["config"]), seed=config["seed"], name=config["name"])
 
 
-def draw_noise(kind, count, size, seed):
-    """float32 [count, size], N(0, 1) ("normal") or U(-1, 1) ("uniform"), a function of the arguments alone."""
+class _Random:
+    """Numbers for this replica's `count` examples; each call draws others."""
+
+    def __init__(self, gan, count, seed):
+        self._gan, self._count, self._seed, self._calls = gan, count, seed, 0
+
+    def _draw(self, draw_rows, tail):
+        self._calls += 1
+        seed = tf.random.experimental.stateless_fold_in(self._seed, self._calls)
+        return self._gan._rows(functools.partial(draw_rows, alg="philox"), self._count, tail, seed)
+
+    def uniform(self, *tail):
+        return self._draw(tf.random.stateless_uniform, tail)
+
+    def normal(self, *tail):
+        return self._draw(tf.random.stateless_normal, tail)
+
+
+def draw_noise(kind, shape, seed):
+    """float32 of `shape`, N(0, 1) ("normal") or U(-1, 1) ("uniform"), a function of the arguments alone."""
     # philox, for else XLA takes a slower one; even so, XLA-compiled functions draw other numbers than plain ones
     if kind == "uniform":
-        return tf.random.stateless_uniform([count, size], seed, -1, 1, alg="philox")
-    return tf.random.stateless_normal([count, size], seed, alg="philox")
+        return tf.random.stateless_uniform(shape, seed, -1, 1, alg="philox")
+    return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
 def len_of(batch):

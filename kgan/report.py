@@ -55,8 +55,11 @@ def summary(gan):
     return "\n".join(lines)
 
 
-def finish(run, settings, gan, source, step, elapsed):
-    """Writes the losses' plot, the animation of the samples and report.md into the run directory."""
+def finish(run, settings, gan, source, step, elapsed, warnings=()):
+    """Writes the losses' plot, the animation of the samples and report.md into the run directory.
+
+    `warnings`: (step, text) of what callbacks.Watch has noticed.
+    """
     with open(run.log, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name != "step"}
@@ -66,6 +69,7 @@ def finish(run, settings, gan, source, step, elapsed):
     write(run.samples / "progress.gif", pictures.animate(grids))
     settled = ", ".join(f"`{name}={value}`" for name, value in settings["config"].items())
     last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items())
+    warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
     images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)
     write(run.report, f"""# {settings['model']} on {settings['dataset']}, {step:,} steps
 
@@ -75,7 +79,7 @@ def finish(run, settings, gan, source, step, elapsed):
   ({platform.machine()}, TensorFlow {tf.__version__}, kgan {kgan.__version__}).
 - **Data** {settings['dataset']}: {len(source):,} of {'×'.join(map(str, source.shape))}.{source.note and ' ' + source.note}
 - **Networks** generator {gan.generator.count_params():,} parameters, discriminator {gan.discriminator.count_params():,}.
-- **Settings** {settled}, `seed={settings['seed']}`
+- **Settings** {settled}, `seed={settings['seed']}`{warned}
 - **Again**: `python train.py --config={run.directory / 'config.json'} --run_dir=ANOTHER`
 
 | mean of the last {gan.config.log_every} steps | |

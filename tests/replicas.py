@@ -13,13 +13,24 @@ import kgan
 DEVICES = ["CPU:0", "CPU:1"]
 
 
-def train(strategy, discriminator_steps):
+RUNS = {
+    "plain": dict(),
+    "2 steps of D": dict(discriminator_steps=2),
+    "wgan_gp": dict(loss="wasserstein", penalty="gp", penalty_weight=1.0, discriminator_steps=2),
+    "r3gan, lazily, in parts": dict(loss="relativistic", penalty="r1+r2", penalty_weight="linear:.2:.1", penalty_every=2,
+                                    accumulation=2),
+    "noise and packs": dict(loss="hinge", penalty="zero_centered", penalty_weight=1.0, instance_noise=0.1, packing=2),
+}
+
+
+def train(strategy, settings):
     with strategy.scope():
         keras.utils.set_random_seed(7)
         # SGD: Adam would hide gradients that are off by a factor
         gan = kgan.models.build("mlp", (2,), dict(
             preset="mixture", generator_units="16", discriminator_units="16", optimizer="sgd", jit_compile=False,
-            generator_learning_rate=0.1, discriminator_learning_rate=0.1, discriminator_steps=discriminator_steps), seed=3)
+            generator_learning_rate=0.1, discriminator_learning_rate=0.1, steps=12, **{
+                "loss": "non_saturating", "penalty": "none", **settings}), seed=3)
         gan.compile()
     start = [weight.copy() for weight in gan.get_weights()]
     real = np.random.default_rng(0).normal(1, 1, (6 * 24, 2)).astype(np.float32)
@@ -36,12 +47,14 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
 found = {"replicas": two.num_replicas_in_sync, "runs": {}}
-for k in (1, 2):
-    start, left, left_logs, left_evaluated, single = train(one, k)
-    _, right, right_logs, right_evaluated, mirrored = train(two, k)
-    found["runs"][f"{k} step{'s'[:k - 1]} of D"] = {
+for name, settings in RUNS.items():
+    start, left, left_logs, left_evaluated, single = train(one, settings)
+    _, right, right_logs, right_evaluated, mirrored = train(two, settings)
+    # but for the norms of gradients, which are those of a replica's own share
+    means = [name for name in left_logs if not name.endswith("_gradient")]
+    found["runs"][name] = {
         "moved": apart(start, left), "weights": apart(left, right),
-        "logs": apart([left_logs[name] for name in left_logs], [right_logs[name] for name in left_logs]),
+        "logs": apart([left_logs[name] for name in means], [right_logs[name] for name in means]),
         "evaluated": apart([left_evaluated[name] for name in left_evaluated],
                            [right_evaluated[name] for name in left_evaluated])}
 

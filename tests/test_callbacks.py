@@ -1,13 +1,17 @@
 import csv
+import re
 import signal
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import kgan
-from kgan import callbacks
+from kgan import callbacks, models, report
+from kgan.config import Config
 from kgan.data import batches, mixtures
 from kgan.run import Run
 
@@ -52,13 +56,228 @@ class At(keras.callbacks.Callback):
             self.function(self.model)
 
 
+# === Watch ===
+
+class Stub:
+    """What Watch asks of a GAN."""
+
+    key = "image"
+
+    def __init__(self, samples=None, penalty=None, config=None):
+        self.samples, self.penalty, self.config, self.step = samples, penalty, config or Config(), 0
+        self.asked = []
+
+    def generate(self, count, seed):
+        self.asked.append((count, seed))
+        return self.samples
+
+
+REAL = np.random.default_rng(0).normal(size=(64, 4, 4, 1)).astype(np.float32)
+
+
+def drive(watch, gan, rows):
+    """Hands `watch` logs as `fit` would, a row each 50 steps."""
+    watch.set_model(gan)
+    watch.on_train_begin()
+    watch.on_epoch_begin(0)
+    for i, row in enumerate(rows):
+        watch.on_train_batch_end(50 * i + 49, row)
+    return watch
+
+
+def watched(column, values, gan=None):
+    """The steps at which warnings are given, for values of one column."""
+    watch = callbacks.Watch(np.zeros((2, 1)))  # where real examples are all alike it adds no diversity of its own
+    return [step for step, _ in drive(watch, gan or Stub(), [{column: value} for value in values]).warnings]
+
+
+@pytest.mark.parametrize("examples, wanted", [
+    ([[0, 0], [3, 4], [0, 0], [3, 4]], 20 / 6),  # four pairs 5 apart, two 0
+    ([[1], [2], [4]], 2),
+    (np.array([0, 2, 0, 2])[:, None, None, None] * np.ones((1, 2, 2, 1)), 4 * 4 / 6),  # over all numbers of an image
+    ([[1e30], [-1e30]], 2e30),
+    (np.full((5, 3), 1000.1, np.float32), 0),
+    ([[7, 7]], 0),
+])
+def test_distance_by_hand(examples, wanted):
+    assert callbacks.distance(examples) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("samples, wanted", [(REAL, 1), (REAL[::-1] * 0.5 + 3, 0.5), (np.ones_like(REAL), 0)])
+def test_diversity_is_relative_to_real_examples(samples, wanted):
+    gan, logs = Stub(samples), [{"d_loss": 1.0}, {"d_loss": 2.0}]
+    drive(callbacks.Watch(np.concatenate([REAL, 100 + REAL]), seed=7), gan, logs)  # the first 64 are meant
+    assert [row["diversity"] for row in logs] == pytest.approx([wanted, wanted], abs=1e-6)
+    assert gan.asked == [(64, 7), (64, 7)]
+
+
+def test_as_many_samples_as_there_are_real_examples():
+    gan = Stub(REAL[:5])
+    drive(callbacks.Watch(REAL[:5]), gan, [{}])
+    assert gan.asked == [(5, 0)]
+
+
+@pytest.mark.parametrize("real", [REAL[:1], np.ones((64, 2))])
+def test_no_diversity_without_a_difference_to_compare_with(real):
+    logs = {"d_loss": 1.0}
+    drive(callbacks.Watch(real), Stub(REAL), [logs])
+    assert logs == {"d_loss": 1.0}
+
+
+EARLY = 9  # rows before step 500
+
+
+def test_d_has_won_after_ten_rows_in_a_row_from_step_500_on():
+    assert watched("d_accuracy", [1.0] * (EARLY + 9)) == []
+    assert watched("d_accuracy", [1.0] * (EARLY + 10)) == [950]
+    assert watched("d_accuracy", [0.995] * 30) == [950] and watched("d_accuracy", [0.994] * 100) == []
+    assert watched("d_accuracy", [1.0] * (EARLY + 9) + [0.9] + [1.0] * 9) == []
+    assert watched("d_accuracy", [1.0] * (EARLY + 9) + [0.9] + [1.0] * 10) == [1450]
+
+
+def test_g_has_collapsed_after_three_rows_in_a_row_from_step_500_on():
+    assert watched("diversity", [0.0] * (EARLY + 2)) == []
+    assert watched("diversity", [0.0] * (EARLY + 3)) == [600]
+    assert watched("diversity", [0.29] * 30) == [600] and watched("diversity", [0.3] * 100) == []
+    assert watched("diversity", [0.5] * EARLY + [0.1, 0.1, 0.5] * 9) == []
+
+
+def test_a_warning_comes_once_an_episode_and_three_times_at_most():
+    early, bad, good = [0.5] * EARLY, [0.1] * 3, [0.5] * 3
+    assert watched("diversity", early + [0.1] * 200) == [600]
+    assert watched("diversity", early + bad + good + bad) == [600, 900]
+    assert watched("diversity", early + bad + good[1:] + bad * 5) == [600]  # not over yet
+    assert watched("diversity", early + (bad + good) * 9) == [600, 900, 1200]
+
+
+@pytest.mark.parametrize("gan", [Stub(penalty="r1"), Stub(config=Config(weight_clip=0.01))])
+def test_a_bounded_d_may_always_be_right(gan):
+    assert watched("d_accuracy", [1.0] * 60, gan) == []
+    assert watched("diversity", [0.0] * 60, gan) == [600]
+
+
+def test_both_warnings_say_what_it_means_and_what_to_try(capsys):
+    watch = callbacks.Watch(REAL)
+    drive(watch, Stub(np.ones_like(REAL)), [{"d_accuracy": 1.0} for _ in range(EARLY + 10)])
+    (at, collapsed), (then, won) = watch.warnings
+    assert (at, then) == (600, 950) and collapsed.startswith("G has collapsed: ") and won.startswith("D has won: ")
+    assert capsys.readouterr().err == f"warning at step 600: {collapsed}\nwarning at step 950: {won}\n"
+    for setting in ("penalty=r1", "loss=relativistic", "instance_noise=linear:0.1:0", "discriminator_learning_rate",
+                    "augment=flip+color+translation+cutout"):
+        assert setting in won
+    for setting in ("loss=relativistic", "penalty=r1+r2", "packing=2", "generator_learning_rate"):
+        assert setting in collapsed
+    assert "minibatch_std" not in collapsed  # the stub's networks have no such setting
+
+
+def advice(gan):
+    return " ".join([*(alarm.text for alarm in callbacks.alarms(gan)), callbacks.not_finite(gan, 1, "d_loss")])
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_each_model_has_the_settings_that_are_advised(name):
+    config_class = models.outline(name).Config
+    networks = dict.fromkeys(("generator", "discriminator"), SimpleNamespace(layers=[]))
+    for key in ("image", "sample"):
+        config = config_class.of()
+        text = advice(SimpleNamespace(config=config, penalty=None, key=key, **networks))
+        settings = re.findall(r"--set (\w+)=([^;, ]+)", text)
+        watched = key == "image" and not config.weight_clip  # a D that is bounded may win
+        assert len(settings) >= 4 and ("augment" in dict(settings)) == watched
+        for setting, value in settings:
+            config_class.of(**{setting: value})
+
+
+def test_what_is_done_already_is_not_advised():
+    settings = dict(preset="deep", loss="relativistic", penalty="r1+r2", packing=2, minibatch_std=True,
+                    instance_noise=0.1, augment="flip", clipnorm=1.0)
+    gan = models.build("mlp", (8, 8, 1), settings)
+    gan.penalty = None  # so that D is watched, too
+    assert re.findall(r"--set [^;]+", advice(gan)) == [
+        "--set penalty=r1, or --set loss=relativistic --set penalty=r1+r2", "--set penalty=r1"]
+    gan.compile()
+    assert "--set" not in advice(gan)
+
+
+def test_float16_is_told_what_it_needs():
+    assert "float16" not in callbacks.not_finite(build(), 3, "g_loss")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        text = callbacks.not_finite(build(), 3, "g_loss")
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert text.startswith("g_loss is not a finite number any more (steps up to 3)") and "mixed_bfloat16" in text
+
+
+def test_the_column_is_the_averaged_generators_and_training_goes_on_as_without(tmp_path):
+    real = SOURCE.some(64)
+    plain = fit(build(), callbacks.Log(tmp_path / "plain.csv", 6, 20))
+    gan = fit(build(), callbacks.Watch(real, 6, 20, seed=4),
+              callbacks.Log(tmp_path / "log.csv", 6, 20, tmp_path / "board"))
+    for one, other in zip(gan.state(), plain.state(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    without, log = rows(tmp_path / "plain.csv"), rows(tmp_path / "log.csv")
+    assert list(log[0]) == [*without[0], "diversity"]
+    assert [{name: row[name] for name in without[0]} for row in log] == without
+    wanted = callbacks.distance(gan.generate(50, 4)) / callbacks.distance(real)  # SOURCE has 50
+    assert float(log[-1]["diversity"]) == pytest.approx(wanted, rel=1e-6)
+
+    events = [tf.compat.v1.Event.FromString(record.numpy())
+              for record in tf.data.TFRecordDataset([str(next((tmp_path / "board").iterdir()))])]
+    shown = [(event.step, tf.make_ndarray(value.tensor)) for event in events for value in event.summary.value
+             if value.tag == "diversity"]
+    assert [(step, f"{value:.9g}") for step, value in shown] == [(int(row["step"]), row["diversity"]) for row in log]
+
+
+def test_warnings_come_back_from_the_log(tmp_path, capsys):
+    """A resumed run warns where the unbroken one does, and its report has the warnings from before."""
+    values = [0.5] * EARLY + [0.1] * 5 + [0.5] * 3 + [0.1] * 5
+    table = [{"d_accuracy": 0.999, "diversity": value} for value in values]
+    whole = drive(callbacks.Watch(np.zeros((2, 1))), Stub(), table)
+    assert [step for step, _ in whole.warnings] == [600, 950, 1000]
+    said = capsys.readouterr().err
+    for cut in (5, 11, 12, 16, 19, len(table)):
+        path = tmp_path / f"{cut}.csv"
+        path.write_text("step,d_accuracy,diversity\n" + "".join(
+            f"{50 * i + 50},{row['d_accuracy']:.9g},{row['diversity']:.9g}\n" for i, row in enumerate(table[:cut])))
+        watch, gan = callbacks.Watch(np.zeros((2, 1)), path=path), Stub()
+        gan.step = 50 * cut
+        drive(watch, gan, table[cut:])
+        assert watch.warnings == whole.warnings
+        late = [line for line in said.splitlines(True) if int(line.split()[3].strip(":").replace(",", "")) > 50 * cut]
+        assert capsys.readouterr().err == "".join(late)
+
+
+def test_a_line_of_its_own_beside_a_bar_in_a_file(capsys):
+    lines = callbacks._Lines()
+    for text in ("\r 5/20 |#    |", "\r10/20 |##   |  "):
+        lines.write(text)
+    callbacks._warn("warning at step 10: look")
+    for text in ("\r20/20 |#####|", "", "\n"):
+        lines.write(text)
+    assert capsys.readouterr().err == "5/20 |#    |\n10/20 |##   |\nwarning at step 10: look\n20/20 |#####|\n"
+
+
+def test_report_lists_warnings(run):
+    gan = fit(build(), callbacks.Log(run.log, 10), callbacks.Samples(run.samples, 10, real=SOURCE.some(40)))
+    settings = {"model": "mlp", "dataset": "ring", "config": {"steps": 20}, "seed": 1}
+    report.finish(run, settings, gan, SOURCE, 20, 1.0, [(1400, "G has collapsed: so. Try this"), (1600, "D has won")])
+    lines = run.report.read_text().splitlines()
+    at = lines.index("- **Warnings** step 1,400: G has collapsed: so. Try this.")
+    assert lines[at + 1] == "- **Warnings** step 1,600: D has won." and lines[at - 1].startswith("- **Settings**")
+    report.finish(run, settings, gan, SOURCE, 20, 1.0)
+    assert run.report.read_text().splitlines() == lines[:at] + lines[at + 2:]
+
+
 # === Log ===
 
 def test_log_rows_are_means_since_the_row_before(tmp_path):
     fit(build(), callbacks.Log(tmp_path / "each.csv", 1))
     fit(build(), callbacks.Log(tmp_path / "some.csv", 6, last=20))
     each, some = rows(tmp_path / "each.csv"), rows(tmp_path / "some.csv")
-    assert list(some[0]) == ["step", "d_loss", "g_loss", "d_real", "d_fake"]
+    assert list(some[0]) == ["step", "d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_gradient", "g_gradient",
+                             "penalty"]
     assert [int(row["step"]) for row in some] == [6, 12, 18, 20] and len(each) == 20
     for name in ("d_loss", "g_loss", "d_real", "d_fake"):
         values = [float(row[name]) for row in each]
@@ -81,7 +300,17 @@ def test_several_steps_a_call(tmp_path):
     assert [int(row["step"]) for row in rows(tmp_path / "log.csv")] == [5, 10, 15, 20]  # the calls that cross 4, 8, 12…
 
 
-def test_log_stops_where_numbers_end(run):
+def test_log_has_what_other_callbacks_add_behind_the_means(tmp_path):
+    class Adds(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            logs.update(zebra=batch, ape=-batch, d_what=0.5)
+    fit(build(), Adds(), callbacks.Log(tmp_path / "log.csv", 10))
+    for row, batch in zip(rows(tmp_path / "log.csv"), (9, 19), strict=True):
+        assert list(row)[-4:] == ["penalty", "ape", "d_what", "zebra"]
+        assert (row["ape"], row["d_what"], row["zebra"]) == (str(-batch), "0.5", str(batch))
+
+
+def test_log_stops_where_numbers_end(run, capsys):
     def spoil(gan):
         gan.discriminator.layers[-1].bias.assign([np.nan])
     log = callbacks.Log(run.log, every=1)
@@ -89,6 +318,18 @@ def test_log_stops_where_numbers_end(run):
     assert log.not_finite == (4, "d_loss") and gan.step == 4
     assert [int(row["step"]) for row in rows(run.log)] == [1, 2, 3]
     assert run.newest()[0] == 3  # what is broken is not saved
+    assert capsys.readouterr().err == callbacks.not_finite(gan, 4, "d_loss") + "\n"
+
+
+def test_log_stops_where_samples_end(run):
+    class Spoil(keras.callbacks.Callback):  # by the update itself: the losses are from before
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 3:
+                self.model.ema_generator.layers[-2].bias.assign([np.nan, 0])
+    log = callbacks.Log(run.log, every=1)
+    gan = fit(build(), callbacks.Checkpoints(run, every=1), Spoil(), callbacks.Watch(SOURCE.some(64), 1), log)
+    assert log.not_finite == (4, "diversity") and gan.step == 4
+    assert [int(row["step"]) for row in rows(run.log)] == [1, 2, 3] and run.newest()[0] == 3
 
 
 # === Checkpoints ===
@@ -98,21 +339,25 @@ def test_going_on_from_a_checkpoint(run, tmp_path, every):
     """At, and between, log rows: a checkpoint at a row's step holds the means of the next row, and the row is there."""
     whole = Run(tmp_path / "whole")
     whole.begin({"config": {}})
-    unbroken = fit(build(), callbacks.Checkpoints(whole, every, 20), callbacks.Log(whole.log, 5, 20))
+    real = SOURCE.some(64)
+    unbroken = fit(build(), callbacks.Checkpoints(whole, every, 20), callbacks.Watch(real, 5, 20, path=whole.log),
+                   callbacks.Log(whole.log, 5, 20))
 
     class Killed(BaseException):
         pass
 
     def kill(_):
         raise Killed
-    used = callbacks.Checkpoints(run, every, 20), callbacks.Log(run.log, 5, 20)
+    watch = callbacks.Watch(real, 5, 20, path=run.log)
+    used = callbacks.Checkpoints(run, every, 20), watch, callbacks.Log(run.log, 5, 20)
     with pytest.raises(Killed):
         fit(build(), *used, At(12, kill))
     step, arrays = run.newest()
     assert step == {5: 10, 10: 10, 7: 7}[every]
     run.truncate_log(step)
     again = build()
-    fit(again, callbacks.Checkpoints(run, every, 20, arrays), callbacks.Log(run.log, 5, 20), start=step)
+    fit(again, callbacks.Checkpoints(run, every, 20, arrays), callbacks.Watch(real, 5, 20, path=run.log),
+        callbacks.Log(run.log, 5, 20), start=step)
     assert run.log.read_text() == whole.log.read_text()
     for one, other in zip(again.state(), unbroken.state(), strict=True):
         np.testing.assert_array_equal(one, other)

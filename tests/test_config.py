@@ -66,7 +66,8 @@ def test_what_is_no_tuple(text):
 # === Checking ===
 
 @pytest.mark.parametrize("name", ["batch_size", "steps", "log_every", "sample_every", "checkpoint_every",
-                                  "steps_per_execution", "discriminator_steps", "noise_dim"])
+                                  "steps_per_execution", "discriminator_steps", "noise_dim", "accumulation",
+                                  "penalty_every", "packing", "discriminator_outputs"])
 def test_counts_start_at_one(name):
     assert getattr(Config.of(**{name: 1}), name) == 1
     for value in (0, -3):
@@ -75,12 +76,24 @@ def test_counts_start_at_one(name):
 
 
 @pytest.mark.parametrize("name, good, bad", [
-    ("generator_learning_rate", [1e-9, 10], [0, -1e-4, "inf"]),
+    ("generator_learning_rate", [1e-9, 10, "linear:1e-3:0"], [0, -1e-4, "inf", "linear:1e-3:-1", "step:0:0:.5"]),
     ("discriminator_learning_rate", [1e-9, 10], [0, -1e-4, "inf"]),
-    ("ema_decay", [0, 0.9999], [1, 1.5, -0.1]),
-    ("beta_1", [0, 0.9], [1, -0.1]),
-    ("beta_2", [0, 0.999], [1, 2]),
+    ("ema_decay", [0, 0.9999, "linear:0:.99"], [1, 1.5, -0.1, "linear:.9:1"]),
+    ("beta_1", [0, 0.9], [1, -0.1, "linear:0:.5"]),
+    ("beta_2", [0, 0.999, "cosine:.9:.99"], [1, 2, "cosine:.9:1"]),
     ("clipnorm", [0, 5], [-1, "inf"]),
+    ("clipvalue", [0, 5], [-1, "inf"]),
+    ("global_clipnorm", [0, 5], [-1, "inf"]),
+    ("weight_clip", [0, 0.01], [-0.01]),
+    ("generator_weight_clip", [0, 0.01], [-0.01]),
+    ("penalty_weight", [0, 10, "exponential:1:1e-4:.5"], [-1, "linear:1:-1", "exponential:1:0"]),
+    ("consistency_weight", [0, 10], [-1]),
+    ("latent_consistency_weight", [0, 5], [-1]),
+    ("latent_diversity_weight", [0, 0.5], [-1]),
+    ("label_smoothing", [0, 0.1], [1, -0.1]),
+    ("instance_noise", [0, 0.1, "linear:0.1:0"], [-0.1, "linear:0.1:-0.1"]),
+    ("augment_probability", [0, 1, "cosine:0:.55:.1"], [1.1, -0.1, "linear:0:2"]),
+    ("augment_target", [0], [1, -0.1]),
 ])
 def test_ranges(name, good, bad):
     for value in good:
@@ -96,6 +109,33 @@ def test_ranges(name, good, bad):
 def test_ranges_of_models(model, name, value):
     with pytest.raises(ConfigError, match=f"^{name}=.*at least 1"):
         config_of(model).of(**{name: value})
+
+
+def test_augmentations():
+    assert Config.of(augment="flip + cutout").augmentations == ("flip", "cutout") and Config().augmentations == ()
+    with pytest.raises(ConfigError, match="augment=flip.shear: no augmentation is named 'shear'"):
+        Config.of(augment="flip+shear")
+    with pytest.raises(ConfigError, match="augment_target: name what is to be adapted"):
+        Config.of(augment_target=0.6)
+
+
+def test_what_cannot_be_together():
+    with pytest.raises(ConfigError, match="clipnorm and global_clipnorm: a gradient can be cut in one way only"):
+        Config(clipnorm=1.0, global_clipnorm=1.0)
+    for settings in (dict(accumulation=3), dict(packing=3), dict(accumulation=8, packing=16)):
+        with pytest.raises(ConfigError, match="^batch_size=64: must be a multiple of"):
+            Config(**settings)
+
+
+def test_packed():
+    assert Config(packing=4).packed((28, 28, 3)) == (28, 28, 12) and Config().packed((2,)) == (2,)
+
+
+def test_a_schedule_where_none_can_be():
+    with pytest.raises(ConfigError, match="noise_dim=linear:1:2: must be a whole number"):
+        Config.of(noise_dim="linear:1:2")
+    with pytest.raises(ConfigError, match=r"penalty_weight=liner:1:0: must be a number, or linear:START:END\[:FINISH\]"):
+        Config.of(penalty_weight="liner:1:0")
 
 
 def test_the_constructor_checks_too():

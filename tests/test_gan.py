@@ -1,4 +1,7 @@
+import dataclasses
 import json
+import math
+import typing
 from pathlib import Path
 
 import keras
@@ -7,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import kgan
-from kgan import losses
-from kgan.config import Config
+from kgan import augment, config, losses, penalties
+from kgan.config import Config, ConfigError
 from kgan.gan import GAN, draw_noise
 
 NOISE, DATA = 3, 2
@@ -23,7 +26,7 @@ def linear(seed=0, batch_norm=False, **settings):
     generator = keras.Model(noise, keras.layers.Dense(DATA)(x), name="generator")
     sample = keras.Input((DATA,), name="sample")
     discriminator = keras.Model(sample, keras.layers.Dense(1)(sample), name="discriminator")
-    config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False,
+    config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False, "batch_size": 12,
                        "discriminator_learning_rate": 0.2, **settings})
     gan = GAN(generator, discriminator, config, seed)
     gan.compile()
@@ -80,18 +83,33 @@ def test_a_step_by_hand(steps, jit):
     assert gan.step == 1 and int(gan.discriminator_optimizer.iterations) == steps
 
 
-def test_logged_scores_by_hand():
-    gan = linear()
+@pytest.mark.parametrize("loss, score", [("non_saturating", sigmoid), ("hinge", lambda x: x)])
+def test_logged_scores_by_hand(loss, score):
+    """Probabilities where D's logits are those of probabilities, else the logits; how many pairs D has in order."""
+    gan = linear(loss=loss)
     real, noise = points(6), np.array(gan.noise(6))
-    d = gan.discriminator
-    wanted = {"d_real": sigmoid(np.asarray(d(real))).mean(), "d_fake": sigmoid(np.asarray(d(gan.generator(noise)))).mean()}
+    on_real, on_fake = (np.asarray(gan.discriminator(x), np.float64) for x in (real, gan.generator(noise)))
+    assert 0 < (on_real > on_fake).mean() < 1
+    wanted = {"d_real": score(on_real).mean(), "d_fake": score(on_fake).mean(), "d_accuracy": (on_real > on_fake).mean()}
     logs = gan.fit(tf.data.Dataset.from_tensors({"sample": real}), verbose=0).history
     for name, value in wanted.items():
         assert logs[name] == pytest.approx([value], abs=1e-6)
 
 
+def test_logged_gradients_by_hand():
+    """Wasserstein: the gradient of G's loss is -w for its offset, and for its kernel -(mean of the noise) wᵀ."""
+    gan = linear(loss="wasserstein")
+    real, noise = points(6), np.array(gan.noise(6), np.float64)
+    fake = np.asarray(gan.generator(noise.astype(np.float32)))
+    logs = gan.fit(tf.data.Dataset.from_tensors({"sample": real}), verbose=0).history
+    w = weights(gan.discriminator)[0]
+    assert logs["d_gradient"] == pytest.approx([np.linalg.norm(fake.mean(0) - real.mean(0))], rel=1e-5)
+    assert logs["g_gradient"] == pytest.approx([np.linalg.norm(w) * (1 + (noise.mean(0) ** 2).sum()) ** 0.5], rel=1e-5)
+
+
 def test_each_update_leaves_the_other_network_alone():
-    gan = kgan.models.build("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8"))
+    gan = kgan.models.build("mlp", (2,), dict(
+        preset="mixture", generator_units="8", discriminator_units="8", loss="non_saturating"))
     gan.compile()
     real = tf.constant(points(6))
 
@@ -113,6 +131,33 @@ def test_a_batch_that_cannot_be_dealt_out():
     gan = linear(discriminator_steps=4)
     with pytest.raises(ValueError, match="batch of 6 examples cannot be dealt out to discriminator_steps=4"):
         gan.fit(data(size=6), verbose=0)
+
+
+@pytest.mark.parametrize("settings", [
+    dict(), dict(loss="relativistic", penalty="r1+r2"), dict(loss="hinge", penalty="r1", discriminator_steps=2)])
+@pytest.mark.parametrize("jit", [False, True])
+def test_accumulation_is_the_same_update(settings, jit):
+    """A share in three parts, one after the other: with objectives that are means over examples, nothing changes."""
+    whole, parts = (linear(accumulation=count, jit_compile=jit, **settings) for count in (1, 3))
+    start = whole.get_weights()
+    logs = [gan.fit(data(24, 12), verbose=0).history for gan in (whole, parts)]
+    for one, other, old in zip(whole.get_weights(), parts.get_weights(), start, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+        assert np.abs(one - old).max() > 1e-3 or settings.get("loss") == "relativistic" and one.shape == (1,)
+    for name in logs[0]:
+        assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-5, abs=1e-5), name
+
+
+def test_parts_draw_random_numbers_of_their_own():
+    gan = linear(accumulation=3)
+    parts = [np.asarray(gan.random(4, 3, draw, "real").uniform(2)) for _, _, draw in gan._parts(
+        tf.zeros([12, 2]), tf.zeros([12, 3]), 1)]
+    assert len({part.tobytes() for part in parts}) == 3
+
+
+def test_a_batch_that_cannot_be_cut():
+    with pytest.raises(ValueError, match="6 examples cannot be cut into accumulation=4 parts"):
+        linear(accumulation=4).fit(data(size=6), verbose=0)
 
 
 def test_batch_normalisation_is_in_training_mode():
@@ -156,6 +201,125 @@ def test_optimizers_come_from_the_config(settings, kind, attributes):
         for name, value in attributes.items():
             assert getattr(optimizer, name) == value
     assert gan.optimizer is None
+
+
+@pytest.mark.parametrize("loss", typing.get_args(config.Loss))
+@pytest.mark.parametrize("penalty", ["none", *penalties.PENALTIES])
+def test_any_objective_with_any_penalty(loss, penalty):
+    gan = linear(loss=loss, penalty=penalty, discriminator_steps=2, discriminator_learning_rate=1e-3,
+                 generator_learning_rate=1e-3)
+    gan.compile(run_eagerly=True)
+    before = weights(gan.discriminator)
+    for _ in range(2):
+        logs = gan.train_on_batch({"sample": points(12)}, return_dict=True)
+    assert gan.step == 2 and all(np.isfinite(value) for value in logs.values()) and ("penalty" in logs) == (penalty != "none")
+    assert np.abs(weights(gan.discriminator)[0] - before[0]).max() > 0
+
+
+@pytest.mark.parametrize("model", kgan.models.names())
+def test_any_network_with_objective_and_penalty(model):
+    """--set loss=wasserstein --set penalty=gp --set discriminator_steps=5, and what else a user may combine."""
+    outline = kgan.models.outline(model)
+    shape = {"sine": (10,)}.get(model, (8, 8, 1))
+    small = dict(filters=4, widths="8", group_width=4, generator_units="8", discriminator_units="8", noise_dim=4)
+    names = {field.name for field in dataclasses.fields(outline.Config)}
+    settings = {name: value for name, value in small.items() if name in names}
+    if "discriminator_normalization" in names:
+        settings["discriminator_normalization"] = "none"
+    gan = kgan.models.build(model, shape, dict(
+        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=2, instance_noise="linear:0.1:0",
+        **settings))
+    gan.compile(run_eagerly=True)
+    real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
+    before = weights(gan.discriminator)
+    logs = gan.train_on_batch({gan.key: real}, return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values()) and logs["penalty"] > 0
+    assert any(np.abs(new - old).max() > 0 for new, old in zip(weights(gan.discriminator), before, strict=True))
+
+
+# === What D sees ===
+
+def images_gan(shape=(4, 4, 1), **settings):
+    """G(z) = zV + c and D(x) = xw + b, on images."""
+    keras.utils.set_random_seed(5)
+    noise, image = keras.Input((NOISE,), name="noise"), keras.Input(Config(**settings).packed(shape), name="image")
+    made = keras.layers.Reshape(shape)(keras.layers.Dense(math.prod(shape))(noise))
+    judged = keras.layers.Dense(1)(keras.layers.Flatten()(image))
+    gan = GAN(keras.Model(noise, made), keras.Model(image, judged), Config(**{
+        "noise_dim": NOISE, "optimizer": "sgd", "jit_compile": False, **settings}))
+    gan.compile()
+    return gan
+
+
+def test_packing_joins_neighbours():
+    gan = images_gan((4, 4, 2), packing=3, batch_size=6)
+    images = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype(np.float32)
+    packs = np.stack([np.concatenate(list(images[i:i + 3]), -1) for i in (0, 3)])
+    np.testing.assert_allclose(gan.logits(images), gan.discriminator(packs), atol=1e-6)
+    gan = kgan.models.build("mlp", (2,), dict(preset="mixture", packing=2))
+    np.testing.assert_allclose(gan.logits(points(6)), gan.discriminator(points(6).reshape(3, 4)), atol=1e-6)
+
+
+def test_packing_in_training_and_evaluation():
+    gan = images_gan(packing=2, penalty="r1")
+    images = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype(np.float32)
+    w = weights(gan.discriminator)[0]
+    logs = gan.fit(tf.data.Dataset.from_tensors({"image": images}), verbose=0).history
+    assert logs["penalty"] == pytest.approx([0.5 * (w**2).sum()], rel=1e-5)  # the gradient is that of the pack's logit
+    assert np.isfinite(gan.evaluate({"image": images}, batch_size=8, verbose=0)).all()
+    with pytest.raises(ConfigError, match="batch_size=9: must be a multiple of packing=2"):
+        Config(packing=2, batch_size=9)
+
+
+def test_instance_noise():
+    gan = linear(instance_noise="linear:0.5:0", steps=4)
+    zeros = tf.zeros([40_000, DATA])
+    for step, deviation in ((0, 0.5), (2, 0.25), (4, 0)):
+        gan.generator_optimizer.iterations.assign(step)
+        real, fake = (np.asarray(gan.view(zeros, 3, 0, name)) for name in ("real", "fake"))
+        assert real.std() == pytest.approx(deviation, rel=0.02) and fake.std() == pytest.approx(deviation, rel=0.02)
+        assert deviation == 0 or abs(np.corrcoef(real.ravel(), fake.ravel())[0, 1]) < 0.02
+    # nothing of it in evaluation
+    gan.generator_optimizer.iterations.assign(0)
+    plain = linear()
+    assert gan.evaluate(data(), verbose=0) == plain.evaluate(data(), verbose=0)
+
+
+def test_augmentation_is_what_both_updates_see(monkeypatch):
+    seen = []
+    monkeypatch.setattr(augment, "augment", lambda images, policies, uniform, probability: seen.append(
+        (policies, probability)) or 0 * images)
+    gan = images_gan(augment="flip+cutout", augment_probability="linear:1:0", steps=4)
+    gan.compile(run_eagerly=True)
+    gan.generator_optimizer.iterations.assign(1)
+    gan.train_on_batch({"image": np.ones((6, 4, 4, 1), np.float32)})
+    assert [policies for policies, _ in seen] == [("flip", "cutout")] * 3  # real and fake for D, fake for G
+    assert float(seen[0][1]) == pytest.approx(0.75)
+    w, b = gan.discriminator.get_weights()
+    assert gan.logits(gan.view(tf.ones([1, 4, 4, 1]), 3, 0, "real")).numpy() == b  # all that D could see is 0
+
+
+def test_augmentation_needs_images():
+    for settings in (dict(augment="flip"), dict(consistency_weight=1.0)):
+        with pytest.raises(ConfigError, match="augment and consistency_weight are for images"):
+            linear(**settings)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_adaptive_augmentation_by_hand(jit):
+    """D says `real` to real examples, then `fake`: p goes up by a batch / 500,000, then down again."""
+    gan = images_gan(augment="flip", augment_target=0.6, jit_compile=jit, loss="wasserstein",
+                     discriminator_learning_rate=1e-12)
+    sign, p = 0.0, 0.0
+    images = {"image": np.zeros((20, 4, 4, 1), np.float32)}
+    for step in range(40):
+        bias = 1.0 if step < 20 else -1.0
+        gan.discriminator.layers[-1].bias.assign([bias])
+        gan.train_on_batch(images)
+        sign = 0.9 * sign + 0.1 * bias
+        p = np.clip(p + np.sign(sign - 0.6) * 20 / 500_000, 0, 1)
+        assert float(gan._probability) == pytest.approx(p, abs=1e-9) and float(gan._sign) == pytest.approx(sign, abs=1e-5)
+    assert p == 0 and sign < -0.5
 
 
 # === The averaged generator ===
@@ -203,12 +367,23 @@ def test_noise_in_a_graph_is_the_same():
 
 @pytest.mark.parametrize("kind, low, high, deviation", [("normal", -6, 6, 1), ("uniform", -1, 1, 3**-0.5)])
 def test_distribution_of_noise(kind, low, high, deviation):
-    values = np.asarray(draw_noise(kind, 20_000, 5, [1, 2]))
+    values = np.asarray(draw_noise(kind, (20_000, 5), [1, 2]))
     assert values.shape == (20_000, 5) and values.dtype == np.float32
     assert low <= values.min() < values.max() <= high
     np.testing.assert_allclose(values.mean(0), 0, atol=4 * deviation / 20_000**0.5)
     np.testing.assert_allclose(values.std(0), deviation, rtol=0.03)
     assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.04
+
+
+def test_random_numbers_of_losses():
+    gan = linear()
+    random = gan.random(5, 3, 0, "real")
+    first, second = np.asarray(random.uniform(2)), np.asarray(random.uniform(2))
+    again = np.asarray(gan.random(5, 3, 0, "real").uniform(2))
+    np.testing.assert_array_equal(first, again)
+    others = [second, *(np.asarray(gan.random(5, *which).uniform(2)) for which in (
+        (4, 0, "real"), (3, 1, "real"), (3, 0, "fake")))]
+    assert all(not np.isin(first, other).any() for other in others) and (0 <= first).all() and (first < 1).all()
 
 
 def test_two_devices_are_one(command, tmp_path):
@@ -218,7 +393,7 @@ def test_two_devices_are_one(command, tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     assert found["noise"] == 0 and found["halves_differ"]
-    assert found["runs"].keys() == {"1 step of D", "2 steps of D"}
+    assert len(found["runs"]) == 5
     for name, differences in found["runs"].items():
         assert differences["moved"] > 1e-2, name  # they did learn something
         assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)
@@ -322,8 +497,15 @@ def test_state_is_everything_once():
     assert len({id(variable) for variable in state}) == len(state)
     for variable in [*gan.variables, *gan.metrics_variables, *gan.generator_optimizer.variables, *gan.discriminator_optimizer.variables]:
         assert any(variable is one for one in state), variable.path
-    # both networks, the average, four means of two numbers; iterations, rate, and two moments a trainable variable
-    assert len(state) == 8 + 8 + 2 + 4 * 2 + (2 + 2 * 6) + (2 + 2 * 2)
+    # both networks, the average, seven means of two numbers; iterations, rate, and two moments a trainable variable
+    assert len(state) == 8 + 8 + 2 + 7 * 2 + (2 + 2 * 6) + (2 + 2 * 2)
+
+
+def test_state_with_all_that_adapts():
+    plain, gan = images_gan(), images_gan(augment="flip", augment_target=0.6, penalty="r1")
+    # the mean of the penalty; the mean of the probability, the probability, the running sign
+    assert len(gan.state()) == len(plain.state()) + 2 + 4
+    assert {gan._probability.path, gan._sign.path} <= {variable.path for variable in gan.state()}
 
 
 @pytest.fixture
@@ -353,7 +535,7 @@ def test_mixed_precision(policy, model, shape, settings):
     assert gan.generator(gan.latents(2)).dtype == gan.discriminator(real).dtype == tf.float32
     # scaled and unscaled again: eight updates of ordinary size, as Adam makes them
     trained = {id(variable) for variable in gan.generator.trainable_variables}
-    assert all(np.abs(old - np.asarray(new)).max() < 20 * gan.config.generator_learning_rate
+    assert all(np.abs(old - np.asarray(new)).max() < 20 * config.extremes(gan.config.generator_learning_rate)[1]
                for old, new in zip(before, gan.generator.weights) if id(new) in trained)
 
 
@@ -368,3 +550,23 @@ def test_the_loss_scale_leaves_the_step_as_it_is(policy):
     for half, full in zip(scaled.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(half, full, atol=5e-3)
     assert max(np.abs(new - old).max() for new, old in zip(weights(plain.generator), start)) > 0.05
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"], indirect=True)
+@pytest.mark.parametrize("model, settings", [
+    ("wgan_gp", dict(filters=4)), ("r3gan", dict(widths="8", group_width=4)), ("sngan", dict(filters=4))])
+def test_two_thousand_steps_stay_finite(policy, model, settings):
+    """With the settings of the models' defaults: WGAN-GP, R3GAN's objective and schedules, hinge."""
+    keras.utils.set_random_seed(1)
+    gan = kgan.models.build(model, (8, 8, 1), dict(steps=2_000, noise_dim=8, batch_size=8, **settings))
+    gan.compile(steps_per_execution=50)
+    count = 8 * gan.config.discriminator_steps
+    real = np.clip(np.random.default_rng(0).normal(0, 0.5, (20 * count, 8, 8, 1)), -1, 1).astype(np.float32)
+    examples = tf.data.Dataset.from_tensor_slices(real).batch(count, drop_remainder=True).repeat()
+    history = gan.fit(examples, steps_per_epoch=100, epochs=20, verbose=0).history
+    # in float16 a step whose gradient overflows is left out, and the scale of the loss lowered
+    assert 1_990 <= gan.step <= 2_000 if policy == "mixed_float16" else gan.step == 2_000
+    assert {"d_loss", "g_loss", "d_gradient", "g_gradient"} <= history.keys()
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert all(np.isfinite(variable).all() for variable in gan.state())
+    assert np.isfinite(gan.generate(16)).all()

@@ -22,6 +22,7 @@ BUILT_IN = {
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
+    "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
 
@@ -67,6 +68,9 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
     if name == "glyphs":
         from kgan.data import glyphs
         return glyphs.source(image_size or 28, channels or 1, split)
+    if name == "stacked_mnist":
+        from kgan.data import stacked
+        return stacked.source(image_size, channels, split, data_dir=data_dir, manual_dir=manual_dir)
     if name in BUILT_IN:
         if image_size or channels:
             raise DataError(f"image_size and channels are for images; {name} has none")

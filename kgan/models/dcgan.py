@@ -15,38 +15,45 @@ import keras
 from keras import layers
 
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError
+from kgan.config import ConfigError, Scheduled
 from kgan.gan import GAN
+from kgan.layers import MinibatchStdDev, SpectralConv2D, SpectralDense
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(BaseConfig):
     """The default is a network for a laptop; the presets `paper` and `tutorial` have the published values."""
 
-    preset: Literal["laptop", "paper", "tutorial"] = "laptop"
+    preset: Literal["laptop", "paper", "tutorial", "modern"] = "laptop"
     batch_size: int = 64
     steps: int = 5_500  # five minutes on two CPU cores at 28x28
-    generator_learning_rate: float = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
-    discriminator_learning_rate: float = 2e-4
-    ema_decay: float = 0.998  # not published: samples are drawn from the average of about the last 500 generators
+    generator_learning_rate: Scheduled = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
+    discriminator_learning_rate: Scheduled = 2e-4
+    ema_decay: Scheduled = 0.998  # not published: samples are drawn from the average of about the last 500 generators
     jit_compile: bool = False  # no faster with XLA at 28x28 on two CPU cores
     filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
     kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
+    discriminator_normalization: Literal["batch", "layer", "spectral", "none"] = "batch"  # not batch with a penalty
+    minibatch_std: bool = False  # whether D sees how varied its batch is
 
     presets: ClassVar[dict] = {
         "laptop": {},
         "paper": dict(filters=128, kernel_size=5, batch_size=128, generator_learning_rate=2e-4, ema_decay=0.0),
         # on folders of images; the one on CIFAR-10 has batch 128 and LeakyReLU in G
         "tutorial": dict(filters=64, generator_learning_rate=2e-4, ema_decay=0.0),
+        # R3GAN's objective, penalties and schedules: slower a step, and loses no mode of Stacked MNIST
+        "modern": dict(loss="relativistic", penalty="r1+r2", penalty_weight="cosine:1:0.1", noise_dim=64,
+                       discriminator_normalization="none", beta_1=0.0, beta_2="cosine:0.9:0.99", batch_size=128,
+                       generator_learning_rate="cosine:5e-4:5e-5", discriminator_learning_rate="cosine:5e-4:5e-5",
+                       ema_decay=0.999, steps=15_000),
     }
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("filters", "kernel_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+            self._check(name, 1)
 
 
 def check_shape(shape):
@@ -95,15 +102,20 @@ def generator(shape, config):
 
 
 def discriminator(shape, config):
-    """images [n, H, W, C] in [-1, 1] -> logits [n, 1]: halve the size down to 4×4, then one linear unit."""
-    images = x = keras.Input(shape, name="image")
+    """images [n, H, W, C] in [-1, 1] -> logits [n, k]: halve the size down to 4×4, then a linear layer."""
+    images = x = keras.Input(config.packed(shape), name="image")
+    kind = config.discriminator_normalization
+    convolution, dense = (SpectralConv2D, SpectralDense) if kind == "spectral" else (layers.Conv2D, layers.Dense)
     for i, width in enumerate(_widths(config.filters, len(_sizes(shape[0])) - 1)):
-        # no batch normalisation of the input (section 3): that layer has a bias instead
-        x = layers.Conv2D(width, config.kernel_size, strides=2, padding="same", use_bias=i == 0,
-                          kernel_initializer=_weights())(x)
-        x = _batch_norm()(x) if i else x
+        # no normalisation of the input (section 3): that layer has a bias instead
+        norm = {"batch": _batch_norm, "layer": _layer_norm}.get(kind) if i else None
+        x = convolution(width, config.kernel_size, strides=2, padding="same", use_bias=norm is None,
+                        kernel_initializer=_weights())(x)
+        x = norm()(x) if norm else x
         x = _activation("leaky_relu")(x)
-    logits = layers.Dense(1, kernel_initializer=_weights(), dtype="float32", name="logits")(layers.Flatten()(x))
+    x = MinibatchStdDev()(x) if config.minibatch_std else x
+    logits = dense(config.discriminator_outputs, kernel_initializer=_weights(), dtype="float32", name="logits")(
+        layers.Flatten()(x))
     return keras.Model(images, logits, name="discriminator")
 
 
@@ -128,6 +140,11 @@ def _weights(mean=0.0):
 def _batch_norm():
     # statistics follow within tens of steps, as in the tutorials; Keras's own .99 would lag behind a short run
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_weights(1.0))
+
+
+def _layer_norm():
+    # over an example's whole map, as WGAN-GP asks for: it does not mix examples
+    return layers.GroupNormalization(groups=1, epsilon=1e-5)
 
 
 def _activation(name):

@@ -10,11 +10,14 @@ import math
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError
 from kgan.gan import GAN
+from kgan.layers import MinibatchStdDev, SpectralDense
+
 
 @dataclasses.dataclass(frozen=True)
 class Config(BaseConfig):
@@ -32,15 +35,21 @@ class Config(BaseConfig):
     discriminator_activation: Literal["sigmoid", "tanh", "relu", "leaky_relu"] = "sigmoid"
     output_activation: Literal["linear", "tanh"] = "linear"  # of points and signals; images always end in tanh
     init_scale: float = 1.0  # kernels start as U(±√(6·init_scale / (inputs + outputs))), 1 being Glorot's; biases as 0
-    weight_clip: float = 0.0  # every weight of both networks is cut to ± this after each update; 0: not at all
+    discriminator_normalization: Literal["none", "spectral"] = "none"
+    minibatch_std: bool = False  # whether D sees how varied its batch is
+    fourier_features: int = 0  # D also sees sin and cos of this many random projections of a point (Tancik et al. 2020)
+    fourier_scale: float = 30.0  # highest of their frequencies, in radians per unit: about 1 / the finest detail
 
     presets: ClassVar[dict] = {
         "small": {},
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
                      generator_activation="leaky_relu", discriminator_activation="leaky_relu"),
-        "mixture": dict(dataset="ring", noise_dim=2, generator_units=(256, 256, 256),
-                        discriminator_units=(256, 256, 256), generator_activation="relu",
-                        discriminator_activation="leaky_relu"),
+        "mixture": dict(dataset="ring", noise_dim=2, generator_units=(128, 128, 128),
+                        discriminator_units=(128, 128, 128), generator_activation="relu",
+                        discriminator_activation="leaky_relu", loss="relativistic", penalty="r1+r2",
+                        penalty_weight=0.1, generator_learning_rate="cosine:1e-3:1e-5",
+                        discriminator_learning_rate="cosine:1e-3:1e-5", beta_1=0.0, beta_2=0.99, batch_size=256,
+                        steps=10_000, steps_per_execution=100),
     }
 
     def __post_init__(self):
@@ -48,10 +57,7 @@ class Config(BaseConfig):
         for name in ("generator_units", "discriminator_units"):
             if not all(units > 0 for units in getattr(self, name)):
                 raise ConfigError(f"{name}={getattr(self, name)}: each must be at least 1")
-        if not 0 < self.init_scale < float("inf"):
-            raise ConfigError(f"init_scale={self.init_scale}: must be above 0")
-        if not 0 <= self.weight_clip < float("inf"):
-            raise ConfigError(f"weight_clip={self.weight_clip}: must be at least 0")
+        self._check("init_scale", above=0)
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):
@@ -84,33 +90,52 @@ def generator(shape, config):
 
 
 def discriminator(shape, config):
-    """images [n, H, W, C] or points [n, D] -> logits [n, 1]."""
-    samples = keras.Input(shape, name="image" if len(shape) == 3 else "sample")
+    """images [n, H, W, C] or points [n, D] -> logits [n, k]."""
+    samples = keras.Input(config.packed(shape), name="image" if len(shape) == 3 else "sample")
+    layer = SpectralDense if config.discriminator_normalization == "spectral" else layers.Dense
     x = layers.Flatten()(samples)
+    x = FourierFeatures(config.fourier_features, config.fourier_scale)(x) if config.fourier_features else x
     for units in config.discriminator_units:
-        x = _activation(config.discriminator_activation)(_dense(units, config)(x))
-    logits = _dense(1, config, dtype="float32", name="logits")(x)
+        x = _activation(config.discriminator_activation)(_dense(units, config, layer)(x))
+    x = MinibatchStdDev()(x) if config.minibatch_std else x
+    logits = _dense(config.discriminator_outputs, config, layer, dtype="float32", name="logits")(x)
     return keras.Model(samples, logits, name="discriminator")
 
 
 @keras.saving.register_keras_serializable("kgan")
-class Clip(keras.constraints.Constraint):
-    """Cuts every value of a weight to [-bound, bound]; keras applies it after each update."""
+class FourierFeatures(layers.Layer):
+    """x [n, D] -> [x, sin(xB), cos(xB)]; B [D, count]: random directions, lengths from 1 to `scale`, evenly in the log.
 
-    def __init__(self, bound):
-        self.bound = bound
+    A network of few inputs learns coarse functions long before fine ones; with these it sees both from the start (Tancik
+    et al. 2020, "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains"; there B is
+    normal, of one scale).
+    """
 
-    def __call__(self, weight):
-        return ops.clip(weight, -self.bound, self.bound)
+    def __init__(self, count, scale, **kwargs):
+        super().__init__(**kwargs)
+        self.count, self.scale = count, scale
+
+    def build(self, shape):
+        lengths = self.scale ** (np.arange(self.count) / max(1, self.count - 1))
+
+        def frequencies(shape, dtype=None):
+            directions = keras.random.normal(shape, dtype=dtype)
+            return directions / ops.norm(directions, axis=0) * lengths.astype(np.float32)
+
+        self.frequencies = self.add_weight(shape=(shape[-1], self.count), trainable=False, name="frequencies",
+                                           initializer=frequencies)
+
+    def call(self, x):
+        angles = ops.matmul(x, self.frequencies)
+        return ops.concatenate([x, ops.sin(angles), ops.cos(angles)], axis=-1)
 
     def get_config(self):
-        return {"bound": self.bound}
+        return {**super().get_config(), "count": self.count, "scale": self.scale}
 
 
-def _dense(units, config, **kwargs):
-    clip = Clip(config.weight_clip) if config.weight_clip else None
-    return layers.Dense(units, kernel_initializer=keras.initializers.VarianceScaling(
-        config.init_scale, "fan_avg", "uniform"), kernel_constraint=clip, bias_constraint=clip, **kwargs)
+def _dense(units, config, layer=layers.Dense, **kwargs):
+    return layer(units, kernel_initializer=keras.initializers.VarianceScaling(config.init_scale, "fan_avg", "uniform"),
+                 **kwargs)
 
 
 def _activation(name):

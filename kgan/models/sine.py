@@ -49,7 +49,8 @@ class Config(mlp.Config):
             generator_activation="relu", discriminator_activation="leaky_relu", output_activation="tanh",
             init_scale=1 / 3,  # U(±√(2 / (inputs + outputs)))
             optimizer="sgd", generator_learning_rate=0.01, discriminator_learning_rate=0.01, clipnorm=0.2,
-            weight_clip=0.25, batch_size=1, steps=50_000, ema_decay=0.0, sample_every=5_000, checkpoint_every=5_000,
+            weight_clip=0.25, generator_weight_clip=0.25, batch_size=1, steps=50_000, ema_decay=0.0, sample_every=5_000,
+            checkpoint_every=5_000,
         ),
     }
 

@@ -18,6 +18,9 @@ class TestBattery(Battery):
         "28 leaky": dict(shape=(28, 28, 1), generator_activation="leaky_relu", **TINY),
         "32 resize, three steps of D": dict(shape=(32, 32, 1), upsampling="resize", discriminator_steps=3, **TINY),
         "8 odd kernel, uniform noise": dict(shape=(8, 8, 3), kernel_size=5, noise="uniform", **TINY),
+        "8 layer, minibatch deviation": dict(shape=(8, 8, 1), discriminator_normalization="layer", minibatch_std=True, **TINY),
+        "14 spectral": dict(shape=(14, 14, 1), discriminator_normalization="spectral", **TINY),
+        "modern": dict(shape=(8, 8, 3), preset="modern", **TINY),
     }
 
 

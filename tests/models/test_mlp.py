@@ -20,7 +20,10 @@ class TestBattery(Battery):
         "not square": dict(shape=(6, 9, 1), noise="uniform", optimizer="sgd", generator_learning_rate=0.1,
                            discriminator_learning_rate=0.1, **TINY),
         "linear": dict(shape=(2,), generator_units=(), discriminator_units=()),
+        "spectral, minibatch deviation": dict(shape=(8, 8, 3), discriminator_normalization="spectral", minibatch_std=True, **TINY),
+        "Fourier features": dict(shape=(2,), preset="mixture", fourier_features=4, batch_size=8, **TINY),
     }
+    fixed = ("frequencies",)
 
 
 @pytest.mark.parametrize("preset, shape", [("small", (28, 28, 1)), ("deep", (28, 28, 1)), ("mixture", (2,)),
@@ -55,3 +58,19 @@ def test_activations():
         network = mlp.generator((2,), mlp.Config(generator_units=(4,), generator_activation=kind))
         names.append(np.asarray(network.layers[2](np.array([[-1.0, 2.0, 0.0, -3.0]], np.float32))).tolist())
     np.testing.assert_allclose(names, [np.tanh([[-1, 2, 0, -3]]), [[0, 2, 0, 0]], [[-0.2, 2, 0, -0.6]]], atol=1e-6)
+
+
+def test_fourier_features_by_hand():
+    layer = mlp.FourierFeatures(3, 16.0)
+    x = np.array([[0.5, -1.0], [0.0, 0.0]], np.float32)
+    values = np.asarray(layer(x))
+    frequencies = np.asarray(layer.frequencies)
+    np.testing.assert_allclose(np.linalg.norm(frequencies, axis=0), [1, 4, 16], rtol=1e-5)
+    angles = x @ frequencies
+    np.testing.assert_allclose(values, np.concatenate([x, np.sin(angles), np.cos(angles)], 1), atol=1e-5)
+    assert not layer.trainable_variables
+
+
+def test_packing_widens_what_the_discriminator_sees():
+    gan = models.build("mlp", (4, 4, 1), dict(packing=3, batch_size=6, **TINY))
+    assert gan.discriminator.input_shape == (None, 4, 4, 3) and gan.generator.output_shape == (None, 4, 4, 1)

@@ -1,0 +1,57 @@
+"""Values that change in the course of a run: kgan.config.Schedule, evaluated in TensorFlow and in optimizers."""
+import math
+
+import keras
+import tensorflow as tf
+
+from kgan.config import Schedule
+
+
+def at(value, progress):
+    """A Scheduled at some point of a run.
+
+    Args:
+        value: a number, or a schedule as text ("cosine:2e-4:5e-5").
+        progress: float32 scalar, the fraction of the run's steps that have been made; may go beyond 1.
+
+    Returns:
+        the number itself (float), or a float32 scalar tensor.
+    """
+    if not isinstance(value, str):
+        return float(value)
+    kind, start, end, begin, finish = Schedule.parse(value)
+    if kind == "step":
+        return tf.where(progress < finish, start, end)
+    way = tf.clip_by_value((progress - begin) / (finish - begin), 0.0, 1.0)
+    if kind == "exponential":
+        return start * (end / start) ** way
+    if kind == "cosine":
+        way = 0.5 - 0.5 * tf.cos(math.pi * way)
+    return start + (end - start) * way
+
+
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A Scheduled as a learning rate, over `steps` updates of an optimizer."""
+
+    def __init__(self, value, steps):
+        self.value, self.steps = value, steps
+
+    def __call__(self, step):
+        return at(self.value, tf.cast(step, tf.float32) / self.steps)
+
+    def get_config(self):
+        return {"value": self.value, "steps": self.steps}
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam whose β2 is a Scheduled, over `steps` updates. As in R3GAN, the bias is corrected by the β2 of the moment."""
+
+    def __init__(self, learning_rate, beta_1, beta_2, steps, **kwargs):
+        super().__init__(learning_rate, beta_1, Schedule.parse(beta_2).start, **kwargs)
+        self.schedule, self.steps = beta_2, steps
+
+    def update_step(self, gradient, variable, learning_rate):
+        held = self.beta_2
+        self.beta_2 = at(self.schedule, tf.cast(self.iterations, tf.float32) / self.steps)
+        super().update_step(gradient, variable, learning_rate)
+        self.beta_2 = held  # a tensor of this trace must not outlive it

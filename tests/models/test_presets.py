@@ -1,0 +1,58 @@
+"""The models that are dcgan's networks under another name: what makes each of them what it is."""
+import keras
+import pytest
+from battery import Battery
+
+from kgan import models
+from kgan.layers import SpectralConv2D, SpectralDense
+
+TINY = dict(filters=4, noise_dim=6, batch_size=4)
+
+
+class TestWGAN(Battery):
+    model = "wgan"
+    cases = {"grey": dict(shape=(8, 8, 1), **TINY)}
+
+
+class TestWGANGP(Battery):
+    model = "wgan_gp"
+    cases = {"grey": dict(shape=(14, 14, 1), **TINY), "published, XLA": dict(
+        shape=(8, 8, 3), preset="published", jit_compile=True, **TINY)}
+
+
+class TestLSGAN(Battery):
+    model = "lsgan"
+    cases = {"colour": dict(shape=(8, 8, 3), **TINY)}
+
+
+class TestSNGAN(Battery):
+    model = "sngan"
+    cases = {"grey": dict(shape=(8, 8, 1), **TINY)}
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("wgan", dict(loss="wasserstein", weight_clip=0.01, discriminator_steps=5, optimizer="rmsprop", batch_size=64,
+                  generator_learning_rate=5e-5, discriminator_learning_rate=5e-5, penalty="none")),
+    ("wgan_gp", dict(loss="wasserstein", penalty="gp", penalty_weight=10, discriminator_steps=5, beta_1=0.5, beta_2=0.9,
+                     generator_learning_rate=1e-4, discriminator_learning_rate=1e-4, batch_size=50)),
+    ("lsgan", dict(loss="least_squares", generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, beta_1=0.5,
+                   discriminator_steps=1)),
+    ("sngan", dict(loss="hinge", discriminator_steps=5, batch_size=64, noise_dim=128, beta_1=0.0, beta_2=0.9,
+                   generator_learning_rate="linear:2e-4:0", discriminator_learning_rate="linear:2e-4:0")),
+])
+def test_published_settings(name, settings):
+    # as in the papers; where a default departs, its comment says so
+    config = models.outline(name).Config.of(preset="published")
+    assert {key: getattr(config, key) for key in settings} == settings
+    assert config.filters == 64 and config.ema_decay == 0
+
+
+def kinds(name):
+    network = models.build(name, (16, 16, 1), TINY).discriminator
+    return {type(layer) for layer in network.layers}
+
+
+def test_critics_without_batch_normalisation():
+    assert keras.layers.BatchNormalization in kinds("wgan") and keras.layers.BatchNormalization in kinds("lsgan")
+    assert keras.layers.BatchNormalization not in kinds("wgan_gp")
+    assert keras.layers.BatchNormalization not in kinds("sngan") and {SpectralConv2D, SpectralDense} <= kinds("sngan")
