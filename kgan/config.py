@@ -83,6 +83,7 @@ class Config:
     penalty: Penalty = "none"
     penalty_weight: Scheduled = 10.0  # λ or γ of its paper
     penalty_every: int = 1  # updates of D; the penalty counts as many times as much in the one that has it
+    drift_weight: Scheduled = 0.0  # ε of the mean square of D's logits, of real and of fake examples
     consistency_weight: float = 0.0  # λ of consistency regularisation: D(x) like D(flipped and shifted x)
     latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
     latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
@@ -121,7 +122,7 @@ class Config:
             self._check(name, 0)
             if extremes(getattr(self, name))[1] == 0:
                 raise ConfigError(f"{name}=0: must be above 0")
-        for name in ("penalty_weight", "consistency_weight", "latent_consistency_weight", "latent_diversity_weight",
+        for name in ("penalty_weight", "drift_weight", "consistency_weight", "latent_consistency_weight", "latent_diversity_weight",
                      "weight_clip", "generator_weight_clip", "instance_noise", "clipnorm", "clipvalue",
                      "global_clipnorm"):
             self._check(name, 0)

@@ -165,6 +165,9 @@ class GAN(keras.Model):
         if penalised:
             self._means["penalty"].update_state(slope, sample_weight=tf.cast(due, tf.float32))
             loss += schedules.at(config.penalty_weight, self.progress) * every * slope
+        if config.drift_weight and training:
+            weight = schedules.at(config.drift_weight, self.progress)
+            loss += weight * penalties.drift(real_logits, fake_logits)
         if config.consistency_weight and training:
             random = self.random(len_of(real), _DISCRIMINATOR, draw, "consistency")
             changed = augment.augment(real, ("flip", "translation"), random.uniform)

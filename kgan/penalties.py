@@ -82,6 +82,14 @@ def squared_norms(gradient, count):
     return tf.reduce_sum(tf.reshape(tf.cast(gradient, tf.float32), [count, -1]) ** 2, 1)
 
 
+def drift(real_logits, fake_logits):
+    """Mean square of the logits of real and of fake examples: draws D to 0, which is where it ends if G is perfect.
+
+    Karras et al. 2018 (ProGAN), appendix A.1, take the real ones alone, and .001 of it.
+    """
+    return tf.reduce_mean(real_logits**2) + tf.reduce_mean(fake_logits**2)
+
+
 def consistency(logits, others):
     """Mean squared difference of D's logits of examples and of the same, changed.
 

@@ -87,6 +87,7 @@ def test_counts_start_at_one(name):
     ("weight_clip", [0, 0.01], [-0.01]),
     ("generator_weight_clip", [0, 0.01], [-0.01]),
     ("penalty_weight", [0, 10, "exponential:1:1e-4:.5"], [-1, "linear:1:-1", "exponential:1:0"]),
+    ("drift_weight", [0, 0.1, "linear:0:.1:.5"], [-1]),
     ("consistency_weight", [0, 10], [-1]),
     ("latent_consistency_weight", [0, 5], [-1]),
     ("latent_diversity_weight", [0, 0.5], [-1]),

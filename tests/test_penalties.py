@@ -284,6 +284,17 @@ def test_consistency_by_hand(monkeypatch):
         on_fake.mean() - on_real.mean() + 2.5 * ((on_real - on_changed) ** 2).mean(), abs=1e-5)
 
 
+def test_drift_by_hand():
+    """ε (E D(x)² + E D(G(z))²), which is scheduled, and no part of an evaluation."""
+    gan = gan_of(drift_weight="linear:0:.4", steps=4)
+    on_real, on_fake = REAL @ W + 0.7, FAKE @ W + 0.7
+    plain, squares = on_fake.mean() - on_real.mean(), (on_real**2).mean() + (on_fake**2).mean()
+    for step, weight in ((0, 0), (2, 0.2), (4, 0.4)):
+        gan.generator_optimizer.iterations.assign(step)
+        assert loss_of(gan) == pytest.approx(plain + weight * squares, abs=1e-4)
+        assert loss_of(gan, training=False) == pytest.approx(plain, abs=1e-5)
+
+
 def test_consistency_draws_anew_each_step():
     gan = gan_of(shape=(4, 4, 1), consistency_weight=2.5)
     real, fake = images(), images(seed=1)

@@ -34,22 +34,26 @@ class Config(BaseConfig):
     generator_activation: Literal["tanh", "relu", "leaky_relu"] = "tanh"
     discriminator_activation: Literal["sigmoid", "tanh", "relu", "leaky_relu"] = "sigmoid"
     output_activation: Literal["linear", "tanh"] = "linear"  # of points and signals; images always end in tanh
+    data_scale: float = 1.0  # how large points and signals are: what G makes is multiplied by this, what D sees divided
     init_scale: float = 1.0  # kernels start as U(±√(6·init_scale / (inputs + outputs))), 1 being Glorot's; biases as 0
     discriminator_normalization: Literal["none", "spectral"] = "none"
     minibatch_std: bool = False  # whether D sees how varied its batch is
     fourier_features: int = 0  # D also sees sin and cos of this many random projections of a point (Tancik et al. 2020)
-    fourier_scale: float = 30.0  # highest of their frequencies, in radians per unit: about 1 / the finest detail
+    fourier_scale: float = 30.0  # highest of their frequencies, in radians per data_scale: about 1 / the finest detail
 
     presets: ClassVar[dict] = {
         "small": {},
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
                      generator_activation="leaky_relu", discriminator_activation="leaky_relu"),
-        "mixture": dict(dataset="ring", noise_dim=2, generator_units=(128, 128, 128),
-                        discriminator_units=(128, 128, 128), generator_activation="relu",
-                        discriminator_activation="leaky_relu", loss="relativistic", penalty="r1+r2",
-                        penalty_weight=0.1, generator_learning_rate="cosine:1e-3:1e-5",
-                        discriminator_learning_rate="cosine:1e-3:1e-5", beta_1=0.0, beta_2=0.99, batch_size=256,
-                        steps=10_000, steps_per_execution=100),
+        # first smooth and coarse, so that all modes are found; then penalties and rates fall, D's the later. Of the grid
+        # say data_scale=4
+        "mixture": dict(dataset="ring", noise_dim=2, generator_units=(128, 128, 128), generator_activation="relu",
+                        discriminator_units=(128, 128, 128), discriminator_activation="leaky_relu",
+                        fourier_features=64, fourier_scale=60.0, loss="relativistic", penalty="r1+r2",
+                        penalty_weight="exponential:0.1:1e-5:0.2:0.6", penalty_every=4, drift_weight="linear:0:0.1:0.3:0.5",
+                        generator_learning_rate="exponential:1e-3:1e-5:0.3:0.95",
+                        discriminator_learning_rate="exponential:4e-3:1e-4:0.3:0.95", beta_1=0.0, beta_2=0.99,
+                        ema_decay=0.995, batch_size=256, steps=20_000, steps_per_execution=100),
     }
 
     def __post_init__(self):
@@ -57,7 +61,8 @@ class Config(BaseConfig):
         for name in ("generator_units", "discriminator_units"):
             if not all(units > 0 for units in getattr(self, name)):
                 raise ConfigError(f"{name}={getattr(self, name)}: each must be at least 1")
-        self._check("init_scale", above=0)
+        for name in ("data_scale", "init_scale"):
+            self._check(name, above=0)
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):
@@ -85,6 +90,8 @@ def generator(shape, config):
         x = layers.Reshape(shape)(layers.Activation("tanh")(x))
     elif config.output_activation != "linear":
         x = layers.Activation(config.output_activation)(x)
+    if len(shape) == 1 and config.data_scale != 1:
+        x = layers.Rescaling(config.data_scale)(x)
     samples = layers.Activation("linear", dtype="float32", name="images" if len(shape) == 3 else "samples")(x)
     return keras.Model(noise, samples, name="generator")
 
@@ -94,6 +101,7 @@ def discriminator(shape, config):
     samples = keras.Input(config.packed(shape), name="image" if len(shape) == 3 else "sample")
     layer = SpectralDense if config.discriminator_normalization == "spectral" else layers.Dense
     x = layers.Flatten()(samples)
+    x = layers.Rescaling(1 / config.data_scale)(x) if len(shape) == 1 and config.data_scale != 1 else x
     x = FourierFeatures(config.fourier_features, config.fourier_scale)(x) if config.fourier_features else x
     for units in config.discriminator_units:
         x = _activation(config.discriminator_activation)(_dense(units, config, layer)(x))

@@ -35,7 +35,7 @@ def test_layers_are_the_presets(preset, shape):
     assert [variable.shape for variable in gan.generator.weights if variable.path.endswith("kernel")] == list(
         zip((config.noise_dim, *config.generator_units), (*config.generator_units, size)))
     assert [variable.shape for variable in gan.discriminator.weights if variable.path.endswith("kernel")] == list(
-        zip((size, *config.discriminator_units), (*config.discriminator_units, 1)))
+        zip((size + 2 * config.fourier_features, *config.discriminator_units), (*config.discriminator_units, 1)))
 
 
 def test_parameters_of_the_tutorial():
@@ -69,6 +69,17 @@ def test_fourier_features_by_hand():
     angles = x @ frequencies
     np.testing.assert_allclose(values, np.concatenate([x, np.sin(angles), np.cos(angles)], 1), atol=1e-5)
     assert not layer.trainable_variables
+
+
+def test_data_scale():
+    small, large = (models.build("mlp", (2,), dict(preset="mixture", data_scale=scale, fourier_features=4, **TINY), seed=3)
+                    for scale in (1, 4))
+    for one, other in ((small.generator, large.generator), (small.discriminator, large.discriminator)):
+        other.set_weights(one.get_weights())
+    noise = small.latents(5)
+    np.testing.assert_allclose(large.generator(noise), 4 * small.generator(noise), rtol=1e-5)
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    np.testing.assert_allclose(large.discriminator(4 * x), small.discriminator(x), atol=1e-6)
 
 
 def test_packing_widens_what_the_discriminator_sees():
