@@ -149,13 +149,8 @@ class GAN(keras.Model):
         """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from."""
         config, every = self.config, self.config.penalty_every
         penalised = self.penalty is not None and training
-        if penalised and every > 1:  # lazily, as StyleGAN2 does
-            due = self.discriminator_optimizer.iterations % every == 0
-            loss, slope, real_logits, fake_logits = tf.cond(
-                due, lambda: self._judge(real, fake, draw, True), lambda: self._judge(real, fake, draw, False))
-        else:
-            due = True
-            loss, slope, real_logits, fake_logits = self._judge(real, fake, draw, penalised, training)
+        due = self.discriminator_optimizer.iterations % every == 0 if every > 1 else True  # lazily, as StyleGAN2 does
+        loss, slope, real_logits, fake_logits = self._judge(real, fake, draw, penalised, due, training)
         self._means["d_loss"].update_state(loss)
         score = tf.sigmoid if self.objective.probability else tf.identity
         self._means["d_real"].update_state(score(real_logits))
@@ -179,8 +174,8 @@ class GAN(keras.Model):
             self._adapt(tf.reduce_mean(order if self.objective.relativistic else tf.sign(real_logits)), len_of(real))
         return loss
 
-    def _judge(self, real, fake, draw, penalised, training=True):
-        """The objective, the penalty (0 if not `penalised`) and the logits of real and fake, in one pass through D."""
+    def _judge(self, real, fake, draw, penalised, due, training):
+        """The objective, the penalty (0 if not `penalised` or not `due`) and the logits, in one pass through D."""
         points = {"real": real, "fake": fake}
         random = self.random(len_of(real), _DISCRIMINATOR, draw, "penalty")
         if penalised and "between" in self.penalty.points:
@@ -192,13 +187,20 @@ class GAN(keras.Model):
             logits = {name: self.logits(self.view(point, _DISCRIMINATOR, draw, name) if training else point, training)
                       for name, point in points.items()}
             sums = {name: tf.reduce_sum(values) for name, values in logits.items()}
-        slope = tf.zeros([])
-        if penalised:
+
+        def slope():
             gradients = tape.gradient({name: sums[name] for name in self.penalty.points},
                                       {name: points[name] for name in self.penalty.points})
-            slope = self.penalty.value([penalties.squared_norms(gradients[name], len_of(logits[name]))
-                                        for name in self.penalty.points])
-        return self.objective.discriminator(logits["real"], logits["fake"]), slope, logits["real"], logits["fake"]
+            return self.penalty.value([penalties.squared_norms(gradients[name], len_of(logits[name]))
+                                       for name in self.penalty.points])
+
+        if not penalised:
+            value = tf.zeros([])
+        elif due is True:
+            value = slope()
+        else:  # the condition holds no more than this: with several replicas no layer may update its state in one
+            value = tf.cond(due, slope, lambda: tf.zeros([]))
+        return self.objective.discriminator(logits["real"], logits["fake"]), value, logits["real"], logits["fake"]
 
     def generator_loss(self, real, fake, noise=None, draw=0, training=True):
         """What G minimises: the objective, and latent diversity."""

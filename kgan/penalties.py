@@ -1,4 +1,4 @@
-"""Penalties on the discriminator: gradient penalties, consistency regularisation, weight clipping.
+"""Penalties on the discriminator: gradient penalties, drift, consistency regularisation, weight clipping.
 
 A gradient penalty says at which points D's gradient is taken, and towards which norm it is drawn:
 

@@ -19,6 +19,8 @@ RUNS = {
     "wgan_gp": dict(loss="wasserstein", penalty="gp", penalty_weight=1.0, discriminator_steps=2),
     "r3gan, lazily, in parts": dict(loss="relativistic", penalty="r1+r2", penalty_weight="linear:.2:.1", penalty_every=2,
                                     accumulation=2),
+    "spectral, lazily": dict(loss="hinge", penalty="r1", penalty_weight=0.2, penalty_every=2,
+                             discriminator_normalization="spectral"),
     "noise and packs": dict(loss="hinge", penalty="zero_centered", penalty_weight=1.0, instance_noise=0.1, packing=2),
 }
 
@@ -28,7 +30,7 @@ def train(strategy, settings):
         keras.utils.set_random_seed(7)
         # SGD: Adam would hide gradients that are off by a factor
         gan = kgan.models.build("mlp", (2,), dict(
-            preset="mixture", generator_units="16", discriminator_units="16", optimizer="sgd", jit_compile=False,
+            generator_units="16", discriminator_units="16", noise_dim=2, optimizer="sgd", jit_compile=False,
             generator_learning_rate=0.1, discriminator_learning_rate=0.1, steps=12, **{
                 "loss": "non_saturating", "penalty": "none", **settings}), seed=3)
         gan.compile()

@@ -393,7 +393,7 @@ def test_two_devices_are_one(command, tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     assert found["noise"] == 0 and found["halves_differ"]
-    assert len(found["runs"]) == 5
+    assert len(found["runs"]) == 6
     for name, differences in found["runs"].items():
         assert differences["moved"] > 1e-2, name  # they did learn something
         assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)

@@ -126,12 +126,11 @@ class FourierFeatures(layers.Layer):
     def build(self, shape):
         lengths = self.scale ** (np.arange(self.count) / max(1, self.count - 1))
 
-        def frequencies(shape, dtype=None):
-            directions = keras.random.normal(shape, dtype=dtype)
-            return directions / ops.norm(directions, axis=0) * lengths.astype(np.float32)
-
+        # drawn here, once: several replicas may ask an initializer more than once
+        directions = keras.random.normal((shape[-1], self.count))
+        frequencies = np.asarray(directions / ops.norm(directions, axis=0)) * lengths
         self.frequencies = self.add_weight(shape=(shape[-1], self.count), trainable=False, name="frequencies",
-                                           initializer=frequencies)
+                                           initializer=lambda shape, dtype: ops.cast(frequencies, dtype))
 
     def call(self, x):
         angles = ops.matmul(x, self.frequencies)
