@@ -10,7 +10,7 @@ a new float32 tensor [n, *tail] of U[0, 1). Adding a policy: write the function,
 """
 import tensorflow as tf
 
-from kgan.config import nearest
+from kgan.config import ConfigError, nearest
 
 
 def augment(images, policies, uniform, probability=1.0):
@@ -29,7 +29,7 @@ def augment(images, policies, uniform, probability=1.0):
         tensor like `images`.
 
     Raises:
-        ValueError: no policy has that name, or rotate90 is asked for images that are not square.
+        ValueError: no policy has that name; ConfigError: rotate90 is asked for images that are not square.
     """
     check(policies, images.shape[1:])
     changed = tf.cast(images, tf.float32)
@@ -40,13 +40,13 @@ def augment(images, policies, uniform, probability=1.0):
 
 
 def check(policies, shape):
-    """Raises ValueError unless all of `policies` are names and can be applied to images of `shape` (H, W, C)."""
+    """Raises as `augment` unless all of `policies` are names and can be applied to images of `shape` (H, W, C)."""
     for name in policies:
         if name not in POLICIES:
             raise ValueError(f"no augmentation is named {name!r}{nearest(str(name), POLICIES)}; "
                              f"there are: {', '.join(POLICIES)}")
         if name == "rotate90" and shape[0] != shape[1]:
-            raise ValueError(f"rotate90 needs square images; these are {shape[0]}x{shape[1]}")
+            raise ConfigError(f"augment: rotate90 needs square images; these are {shape[0]}x{shape[1]}")
 
 
 def adapt(probability, sign, target, images, length=500_000):

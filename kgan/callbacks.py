@@ -111,7 +111,8 @@ class Alarm:
 def alarms(gan):
     """What Watch looks out for: a list of Alarm. What `gan` does already, or cannot do, is not advised."""
     config = gan.config
-    d_advice = ["--set penalty=r1, or --set loss=relativistic --set penalty=r1+r2",
+    d_advice = [f"--set penalty=r1{_unnormalised(config)}, or "
+                f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}",
                 f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
     d_advice += [] if config.instance_noise else ["--set instance_noise=linear:0.1:0"]
     if gan.key == "image" and not config.augment:
@@ -122,7 +123,7 @@ def alarms(gan):
         10, lambda row: row.get("d_accuracy", 0) >= 0.995)
 
     done = config.loss == "relativistic" and config.penalty == "r1+r2"
-    g_advice = [] if done else ["--set loss=relativistic --set penalty=r1+r2"]
+    g_advice = [] if done else [f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}"]
     g_advice += ["--set packing=2"] if config.packing == 1 else []
     g_advice += [] if getattr(config, "minibatch_std", True) else ["--set minibatch_std=true"]
     g_advice.append(f"a generator_learning_rate below {config.generator_learning_rate}")
@@ -141,12 +142,18 @@ def not_finite(gan, step, name):
     config = gan.config
     advice = [f"a generator_learning_rate below {config.generator_learning_rate} and "
               f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
-    advice += [] if gan.penalty else ["--set penalty=r1"]
+    advice += [] if gan.penalty else [f"--set penalty=r1{_unnormalised(config)}"]
     advice += [] if config.clipnorm or config.clipvalue or config.global_clipnorm else ["--set global_clipnorm=1"]
     if "float16" in {layer.compute_dtype for layer in gan.generator.layers + gan.discriminator.layers}:
         advice.append("in float16, which ends at 65,504, a loss that is scaled: compile does it if the policy is "
                       "mixed_float16 then, too; or mixed_bfloat16, which needs no scaling")
     return f"{name} is not a finite number any more (steps up to {step:,}); training stops. Try {'; '.join(advice)}"
+
+
+def _unnormalised(config):
+    """What goes with a penalty, as text: no batch normalisation in D."""
+    batch = getattr(config, "discriminator_normalization", "none") == "batch"
+    return " --set discriminator_normalization=none" if batch else ""
 
 
 def distance(examples):

@@ -6,6 +6,7 @@ overrides `train_step` in its own file and builds it from the same four parts: `
 """
 import dataclasses
 import functools
+import warnings
 import zlib
 
 import keras
@@ -100,6 +101,9 @@ class GAN(keras.Model):
         self.objective = losses.get(loss or config.loss, config.label_smoothing)
         self.penalty = penalties.get(penalty or config.penalty)
         if self.penalty:
+            if any(isinstance(layer, keras.layers.BatchNormalization) for layer in self.discriminator.layers):
+                warnings.warn("a gradient penalty wants each example's own gradient, but batch normalisation in the "
+                              "discriminator mixes them; dcgan has --set discriminator_normalization=none", stacklevel=2)
             self._means.setdefault("penalty", keras.metrics.Mean("penalty"))
         self.generator_optimizer = generator_optimizer or self._optimizer(config.generator_learning_rate, config.steps)
         self.discriminator_optimizer = discriminator_optimizer or self._optimizer(

@@ -5,7 +5,7 @@ floats [batch, ...], unbounded; what is computed is float32 whatever they are. M
 replica's share): GAN.minimize alone knows about replicas.
 
 To add one: write its two functions, each under `_float32`; name the pair here, an Objective; add the name to
-Config.loss; compare it in tests/test_losses.py with numbers worked out by hand (what is tested of all names finds it).
+Loss in kgan/config.py; compare it in tests/test_losses.py with numbers worked out by hand (what is tested of all names finds it).
 """
 import functools
 from typing import Callable, NamedTuple
@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 import keras
 from keras import ops
 
-from kgan.config import nearest
+from kgan.config import ConfigError, nearest
 
 _BANDWIDTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
@@ -234,7 +234,7 @@ def get(name, label_smoothing=0.0):
         label_smoothing: ε in [0, 1): D's target for real examples is 1 - ε, that for fakes stays 0.
 
     Raises:
-        ValueError: there is no such name; ε is out of range, or the objective has no targets to smooth.
+        ValueError: there is no such name or ε is out of range; ConfigError: the objective has no targets to smooth.
     """
     objectives = {key: value for key, value in globals().items() if isinstance(value, Objective)}
     objective = name if isinstance(name, Objective) else objectives.get(name)
@@ -248,7 +248,7 @@ def get(name, label_smoothing=0.0):
     if not objective.smoothable:
         name = next((key for key, value in objectives.items() if value == objective), "of your own")
         smoothable = ", ".join(key for key, value in objectives.items() if value.smoothable)
-        raise ValueError(f"the loss {name} has no targets for real examples, so label_smoothing must be 0; "
-                         f"those that have: {smoothable}")
+        raise ConfigError(f"label_smoothing={label_smoothing}: must be 0 with the loss {name}, which has no targets for "
+                          f"real examples; those that have: {smoothable}")
     return objective._replace(
         discriminator=functools.partial(objective.discriminator, label_smoothing=label_smoothing))

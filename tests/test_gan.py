@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import typing
+import warnings
 from pathlib import Path
 
 import keras
@@ -182,6 +183,17 @@ def test_a_relativistic_objective_sees_real_logits_in_both_updates():
         gan.compile(loss=losses.Objective(note("d"), note("g"), relativistic), run_eagerly=True)
         gan.fit(data(6), verbose=0)
         assert seen == [("d", True), ("g", relativistic)]
+
+
+def test_a_penalty_with_batch_normalisation_is_warned_of():
+    gan = kgan.models.build("dcgan", (16, 16, 1), dict(filters=4, noise_dim=6))
+    with pytest.warns(UserWarning, match="batch normalisation in the discriminator mixes them"):
+        gan.compile(penalty="r1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        gan.compile()
+        kgan.models.build("dcgan", (16, 16, 1), dict(
+            filters=4, noise_dim=6, discriminator_normalization="none")).compile(penalty="r1")
 
 
 def test_unknown_loss():

@@ -381,9 +381,9 @@ def test_what_cannot_be_smoothed():
     for name in set(NAMES) - set(SMOOTHABLE):
         assert losses.get(name, 0.0) is losses.get(name)
         for asked in (name, losses.get(name)):
-            with pytest.raises(ValueError, match=f"loss {name} has no targets .*: {', '.join(SMOOTHABLE)}$"):
+            with pytest.raises(ValueError, match=f"label_smoothing=.* with the loss {name}, which has no targets .*: {', '.join(SMOOTHABLE)}$"):
                 losses.get(asked, 0.1)
-    with pytest.raises(ValueError, match="loss of your own has no targets"):
+    with pytest.raises(ValueError, match="with the loss of your own, which has no targets"):
         losses.get(losses.Objective(None, None), 0.1)
 
 
