@@ -1,7 +1,7 @@
 """Which recipes keep all modes of the ring and the grid? Prints one JSON line last.
 
     python benchmarks/mixtures.py                                          the default recipe, 10 seeds on each
-    python benchmarks/mixtures.py --recipes=default,hinge --seeds=3
+    python benchmarks/mixtures.py --recipes="default;hinge" --seeds=3
     python benchmarks/mixtures.py --recipes=all --seeds=3 --pictures=DIRECTORY
     python benchmarks/mixtures.py --set steps=5000 --mixtures=ring         any setting of mlp's Config, for all recipes
 
@@ -84,11 +84,10 @@ def summary(name, rows):
     table = {}
     for figure in ("modes", "high_quality", "kl"):
         values = np.array([row[figure] for row in rows], float)
-        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-        table[figure] = [round(float(values.mean()), 4), round(float(error), 4)]
-    table["deviation"] = [round(min(row["deviation"][0] for row in rows), 3),
-                          round(max(row["deviation"][1] for row in rows), 3)]
-    table["seconds"] = round(float(np.mean([row["seconds"] for row in rows])), 1)
+        error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        table[figure] = _rounded([values.mean(), error])
+    table["deviation"] = _rounded([min(row["deviation"][0] for row in rows), max(row["deviation"][1] for row in rows)])
+    table["seconds"] = _rounded(np.mean([row["seconds"] for row in rows]))
     table["seeds"] = len(rows)
     table["goal"] = bool(all(row["modes"] == len(mixtures.centers(name)) and 0.97 <= row["high_quality"] <= 0.994
                              and row["deviation"][0] >= 0.85 and row["deviation"][1] <= 1.15 for row in rows)
@@ -107,16 +106,20 @@ def main():
     chosen = list(RECIPES) if arguments.recipes == "all" else [name.strip() for name in arguments.recipes.split(";")]
     if unknown := set(chosen) - set(RECIPES):
         parser.error(f"--recipes: no recipe is named {', '.join(unknown)}; there are: {'; '.join(RECIPES)}")
+    names = arguments.mixtures.split(",")
+    if unknown := set(names) - set(SCALE):
+        parser.error(f"--mixtures: none is named {', '.join(unknown)}; there are: {', '.join(SCALE)}")
     settings = dict(pair.split("=", 1) for pair in arguments.set)
 
     results = {}
-    for name in arguments.mixtures.split(","):
+    for name in names:
         for recipe in chosen:
             rows = []
             for seed in range(arguments.seeds):
                 gan, seconds = train(name, RECIPES[recipe], settings, seed)
                 rows.append({**judge(name, gan), "seconds": seconds})
-                print(json.dumps({"mixture": name, "recipe": recipe, "seed": seed, **_rounded(rows[-1])}), flush=True)
+                figures = {key: _rounded(value) for key, value in rows[-1].items()}
+                print(json.dumps({"mixture": name, "recipe": recipe, "seed": seed, **figures}), flush=True)
                 if arguments.pictures and seed == 0:
                     folder = Path(arguments.pictures)
                     folder.mkdir(parents=True, exist_ok=True)
@@ -127,9 +130,10 @@ def main():
     print(json.dumps({"benchmark": "mixtures", "settings": settings, "results": results}))
 
 
-def _rounded(row):
-    return {key: [round(float(v), 4) for v in value] if isinstance(value, list) else round(float(value), 4)
-            for key, value in row.items()}
+def _rounded(value):
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(float(value), 4) if np.isfinite(value) else None  # JSON knows no nan
 
 
 if __name__ == "__main__":
