@@ -214,8 +214,8 @@ def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):
 
 def test_numbers_that_are_none_any_more(command, tiny, tmp_path):
     run = tmp_path / "run"
-    done = command("train.py", *tiny, "--set=optimizer=sgd", "--set=generator_learning_rate=1e30", "--set=log_every=1",
-                   "--set=checkpoint_every=1", "--run_dir=run", cwd=tmp_path)
+    done = command("train.py", *tiny, "--set=optimizer=sgd", "--set=generator_learning_rate=linear:1e-4:1e30",
+                   "--set=log_every=1", "--set=checkpoint_every=1", "--run_dir=run", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "not a finite number" in done.stderr and "the checkpoints are from before" in done.stderr
     assert all(setting in done.stderr for setting in ("generator_learning_rate", "penalty=r1", "global_clipnorm=1"))
