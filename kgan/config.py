@@ -122,9 +122,9 @@ class Config:
             self._check(name, 0)
             if extremes(getattr(self, name))[1] == 0:
                 raise ConfigError(f"{name}=0: must be above 0")
-        for name in ("penalty_weight", "drift_weight", "consistency_weight", "latent_consistency_weight", "latent_diversity_weight",
-                     "weight_clip", "generator_weight_clip", "instance_noise", "clipnorm", "clipvalue",
-                     "global_clipnorm"):
+        for name in ("penalty_weight", "drift_weight", "consistency_weight", "latent_consistency_weight",
+                     "latent_diversity_weight", "weight_clip", "generator_weight_clip", "instance_noise", "clipnorm",
+                     "clipvalue", "global_clipnorm"):
             self._check(name, 0)
         if extremes(self.augment_probability)[0] < 0 or extremes(self.augment_probability)[1] > 1:
             raise ConfigError(f"augment_probability={self.augment_probability}: must be from 0 to 1")

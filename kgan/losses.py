@@ -5,7 +5,8 @@ floats [batch, ...], unbounded; what is computed is float32 whatever they are. M
 replica's share): GAN.minimize alone knows about replicas.
 
 To add one: write its two functions, each under `_float32`; name the pair here, an Objective; add the name to
-Loss in kgan/config.py; compare it in tests/test_losses.py with numbers worked out by hand (what is tested of all names finds it).
+Loss in kgan/config.py; compare it in tests/test_losses.py with numbers worked out by hand (what is tested of all
+names finds it).
 """
 import functools
 from typing import Callable, NamedTuple

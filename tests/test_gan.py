@@ -27,8 +27,8 @@ def linear(seed=0, batch_norm=False, **settings):
     generator = keras.Model(noise, keras.layers.Dense(DATA)(x), name="generator")
     sample = keras.Input((DATA,), name="sample")
     discriminator = keras.Model(sample, keras.layers.Dense(1)(sample), name="discriminator")
-    config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False, "batch_size": 12,
-                       "discriminator_learning_rate": 0.2, **settings})
+    config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False,
+                       "batch_size": 12, "discriminator_learning_rate": 0.2, **settings})
     gan = GAN(generator, discriminator, config, seed)
     gan.compile()
     return gan
@@ -224,7 +224,8 @@ def test_any_objective_with_any_penalty(loss, penalty):
     before = weights(gan.discriminator)
     for _ in range(2):
         logs = gan.train_on_batch({"sample": points(12)}, return_dict=True)
-    assert gan.step == 2 and all(np.isfinite(value) for value in logs.values()) and ("penalty" in logs) == (penalty != "none")
+    assert gan.step == 2 and all(np.isfinite(value) for value in logs.values())
+    assert ("penalty" in logs) == (penalty != "none")
     assert np.abs(weights(gan.discriminator)[0] - before[0]).max() > 0
 
 

@@ -15,9 +15,10 @@ import keras
 from keras import layers
 
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, Scheduled
+from kgan.config import Scheduled
 from kgan.gan import GAN
 from kgan.layers import MinibatchStdDev, SpectralConv2D, SpectralDense
+from kgan.models._shapes import check_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,15 +57,6 @@ class Config(BaseConfig):
             self._check(name, 1)
 
 
-def check_shape(shape):
-    """Raises ConfigError unless the networks can be built for pictures of this shape."""
-    height, width, _ = shape if len(shape) == 3 else (0, 0, 0)
-    if not height:
-        raise ConfigError("dcgan makes images; for points and signals use --model=mlp or --model=sine")
-    if height != width or len(_sizes(height)) < 2 or height == 7:
-        raise ConfigError(f"image_size={height}: dcgan needs 7·2^k or 4·2^k: 8, 14, 16, 28, 32, 56, 64, 112, 128, 224, 256…")
-
-
 def build(shape=(28, 28, 1), config=None, seed=0):
     """A DCGAN for images.
 
@@ -80,7 +72,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
         ConfigError: the shape is none of those.
     """
     config = config or Config()
-    check_shape(shape)
+    check_shape(shape, "dcgan")
     return GAN(generator(shape, config), discriminator(shape, config), config, seed)
 
 

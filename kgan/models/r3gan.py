@@ -19,6 +19,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Loss, Penalty, Scheduled
 from kgan.gan import GAN
 from kgan.layers import ClipAtInference, MinibatchStdDev
+from kgan.models._shapes import check_shape
 
 _GAIN = np.sqrt(2 / (1 + 0.2**2))  # of LeakyReLU .2
 
@@ -29,6 +30,7 @@ class Config(BaseConfig):
 
     preset: Literal["laptop", "cifar10"] = "laptop"
     batch_size: int = 64
+    steps: int = 3_000
     loss: Loss = "relativistic"
     penalty: Penalty = "r1+r2"
     penalty_weight: Scheduled = "cosine:2:0.2:0.5"
@@ -64,15 +66,6 @@ class Config(BaseConfig):
             self._check(name, 1)
 
 
-def check_shape(shape):
-    """Raises ConfigError unless the networks can be built for pictures of this shape."""
-    height, width, _ = shape if len(shape) == 3 else (0, 0, 0)
-    if not height:
-        raise ConfigError("r3gan makes images; for points and signals use --model=mlp or --model=sine")
-    if height != width or len(_sizes(height)) < 2:
-        raise ConfigError(f"image_size={height}: r3gan needs 7·2^k or 4·2^k: 8, 14, 16, 28, 32, 56, 64, 112, 128, 224, 256…")
-
-
 def build(shape=(28, 28, 1), config=None, seed=0):
     """An R3GAN for images.
 
@@ -88,7 +81,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
         ConfigError: the shape is none of those.
     """
     config = config or Config()
-    check_shape(shape)
+    check_shape(shape, "r3gan")
     return GAN(generator(shape, config), discriminator(shape, config), config, seed)
 
 
