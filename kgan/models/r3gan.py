@@ -5,7 +5,7 @@ Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern Baseline GAN", 
     python train.py --model=r3gan                              digits at 28x28, small networks for a laptop
     python train.py --model=r3gan --set preset=cifar10 --dataset=cifar10
 
-docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why.
+docs/results.md has a picture, docs/recipes.md what differs from the paper and why.
 """
 import dataclasses
 from typing import ClassVar, Literal
