@@ -18,8 +18,9 @@ both axes together, over the true one (that of a perfect sampler so cut is 1.00)
     deviation       the least and the greatest of the modes
 
 A recipe is mlp's preset `mixture`, with the size of the data (SCALE) said, changed as RECIPES says and in nothing else: the
-same networks, batch, steps and averaging; other objectives than the default's have their usual rates. `goal` is the project's: all modes in all seeds, high quality .97 to .994 in each, deviation .85 to
-1.15 in each mode, mean kl at most .01. `seconds` is the time in fit(), compilation included.
+same networks, batch, steps and averaging; other objectives than the default's have their usual rates. `goal` is the
+project's: all modes in all seeds, high quality .97 to .994 in each, deviation .85 to 1.15 in each mode, mean kl at most
+.01. `seconds` is the time in fit(), compilation included.
 """
 import argparse
 import json

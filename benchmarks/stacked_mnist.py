@@ -30,7 +30,7 @@ from keras import layers
 
 import kgan
 from kgan import pictures
-from kgan.data import stacked
+from kgan.data import modes, stacked
 from kgan.data.cache import cached
 from kgan.data.source import scale
 from kgan.run import Run, load
@@ -93,7 +93,7 @@ def judge(model, images):
         probabilities = model.predict(images[..., channel:channel + 1], batch_size=500, verbose=0)
         digits.append(probabilities.argmax(1))
         sure &= probabilities.max(1) >= SURE
-    figures = _rounded(stacked.coverage(np.array([100, 10, 1]) @ digits))
+    figures = _rounded(modes.coverage(np.array([100, 10, 1]) @ digits, stacked.MODES))
     return {**figures, "confident": round(float(sure.mean()), 4)}
 
 
@@ -124,7 +124,7 @@ def main():
     model, notes = classifier(image_size, options, arguments.train)
     real = stacked.source(image_size, split="test", count=arguments.count, **options).arrays
     result = {"benchmark": "stacked_mnist", "count": arguments.count, "classifier": notes,
-              "real": judge(model, scale(real["image"][:])), "real_labels": _rounded(stacked.coverage(real["label"]))}
+              "real": judge(model, scale(real["image"][:])), "real_labels": _rounded(modes.coverage(real["label"], stacked.MODES))}
     results = []
     for run in arguments.runs:
         gan, step = load(run)

@@ -42,7 +42,7 @@ class Watch(StepCallback):
 
     `diversity` is the mean distance between two samples of the averaged generator, always from the same noise, over
     that between two real ones: 1 is as varied as they, 0 is one picture for all noise. Put it before Log, with the same
-    `every` and `last`. A row costs one pass of 64 samples through a generator: of 50 steps of 64, less than 1 %.
+    `every` and `last`. A row costs one pass of 64 samples through a generator: about 1 % of 50 steps of dcgan.
 
     Args:
         real: float array [n, ...] of real examples, of which 64 are used. Where all are alike there is no `diversity`.

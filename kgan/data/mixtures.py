@@ -5,6 +5,7 @@ Source: Lin et al., "PacGAN: The power of two samples in generative adversarial 
 """
 import numpy as np
 
+from kgan.data import modes
 from kgan.data.source import DataError, Source
 
 SIGMA = {"ring": 0.01, "grid": 0.05}  # standard deviation of each mode, along each axis
@@ -67,7 +68,4 @@ def coverage(name, samples):
     means = centers(name)
     distance = np.linalg.norm(samples[:, None] - means, axis=-1)
     good = distance.min(1) <= 3 * SIGMA[name]
-    histogram = np.bincount(distance.argmin(1)[good], minlength=len(means))
-    share = histogram[histogram > 0] / max(1, histogram.sum())
-    kl = float(np.sum(share * np.log(share * len(means)))) if good.any() else float("nan")
-    return {"modes": int((histogram > 0).sum()), "high_quality": float(good.mean()), "kl": kl}
+    return {**modes.coverage(distance.argmin(1)[good], len(means)), "high_quality": float(good.mean())}

@@ -5,7 +5,7 @@ Sources: Metz et al., "Unrolled generative adversarial networks" (https://arxiv.
 et al., "Progressive growing of GANs" (https://arxiv.org/abs/1710.10196), each channel is drawn uniformly from the
 examples, not from the classes. MNIST's classes are not quite equally many, so neither are the modes: the distribution
 of triples has a KL divergence from uniform of .0043 nats in the training split and .0052 in the test split, three times
-that of its digits. A perfect sampler scores this on top of what its finite number of samples does (see `coverage`).
+that of its digits. A perfect sampler scores this on top of what its finite number of samples does (`kgan.data.modes.coverage`).
 """
 import numpy as np
 
@@ -75,27 +75,3 @@ def source(image_size=None, channels=None, split="train", count=None, seed=0, da
     label = np.asarray(digits.arrays["label"])[index] @ np.array([100, 10, 1])
     return Source("stacked_mnist", {"image": Stack(digits.arrays["image"], index), "label": label},
                   {"label": [f"{mode:03d}" for mode in range(MODES)]})
-
-
-def coverage(labels, modes=MODES):
-    """VEEGAN's figures for generated samples, from the mode that a classifier sees in each; the paper takes 26,000.
-
-    Args:
-        labels: int [N], 0..modes - 1.
-        modes: how many there are.
-
-    Returns:
-        dict of `modes`, the number of modes with at least one sample, and `kl`, the divergence KL(generated || uniform)
-        in nats over the histogram of modes: log(modes) on collapse to one; a perfect uniform sampler has about
-        (modes - 1) / 2N, .019 for 26,000 samples of 1,000 modes; nan without samples.
-
-    Raises:
-        ValueError: a label that is no mode.
-    """
-    labels = np.asarray(labels)
-    if labels.size and not 0 <= labels.min() <= labels.max() < modes:
-        raise ValueError(f"labels must be 0 to {modes - 1}, not {labels.min()} to {labels.max()}")
-    histogram = np.bincount(labels.astype(np.int64), minlength=modes)
-    share = histogram[histogram > 0] / max(1, len(labels))
-    kl = float(np.sum(share * np.log(share * modes))) if len(labels) else float("nan")
-    return {"modes": int((histogram > 0).sum()), "kl": kl}

@@ -18,7 +18,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
 from kgan.gan import GAN
 from kgan.layers import MinibatchStdDev, SpectralConv2D, SpectralDense
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_shape, doublings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Config(BaseConfig):
         "paper": dict(filters=128, kernel_size=5, batch_size=128, generator_learning_rate=2e-4, ema_decay=0.0),
         # on folders of images; the one on CIFAR-10 has batch 128 and LeakyReLU in G
         "tutorial": dict(filters=64, generator_learning_rate=2e-4, ema_decay=0.0),
-        # R3GAN's objective, penalties and schedules: slower a step, and loses no mode of Stacked MNIST
+        # R3GAN's objective, penalties and schedules: slower a step; it lost no mode of Stacked MNIST
         "modern": dict(loss="relativistic", penalty="r1+r2", penalty_weight="cosine:1:0.1", noise_dim=64,
                        discriminator_normalization="none", beta_1=0.0, beta_2="cosine:0.9:0.99", batch_size=128,
                        generator_learning_rate="cosine:5e-4:5e-5", discriminator_learning_rate="cosine:5e-4:5e-5",
@@ -112,13 +112,8 @@ def discriminator(shape, config):
 
 
 def _sizes(size):
-    """The sides of the maps from 4 up to `size`: [4, 8, 16, …] or [4, 7, 14, 28, …]; [] if neither ends there."""
-    for sizes in ([4], [4, 7]):
-        while sizes[-1] < size:
-            sizes.append(2 * sizes[-1])
-        if sizes[-1] == size:
-            return sizes
-    return []
+    """The sides of the maps from 4 up to `size`: [4, 8, 16, …] or [4, 7, 14, 28, …]."""
+    return doublings(size, ((4,), (4, 7)))
 
 
 def _widths(filters, count):

@@ -126,7 +126,6 @@ class FourierFeatures(layers.Layer):
     def build(self, shape):
         lengths = self.scale ** (np.arange(self.count) / max(1, self.count - 1))
 
-        # drawn here, once: several replicas may ask an initializer more than once
         directions = keras.random.normal((shape[-1], self.count))
         frequencies = np.asarray(directions / ops.norm(directions, axis=0)) * lengths
         self.frequencies = self.add_weight(shape=(shape[-1], self.count), trainable=False, name="frequencies",

@@ -19,7 +19,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Loss, Penalty, Scheduled
 from kgan.gan import GAN
 from kgan.layers import ClipAtInference, MinibatchStdDev
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_shape, doublings
 
 _GAIN = np.sqrt(2 / (1 + 0.2**2))  # of LeakyReLU .2
 
@@ -40,7 +40,7 @@ class Config(BaseConfig):
     beta_1: float = 0.0
     beta_2: Scheduled = "cosine:0.9:0.99:0.5"
     ema_decay: Scheduled = 0.998
-    jit_compile: bool = False  # XLA's grouped convolutions are a hundred times slower on a CPU
+    jit_compile: bool = False  # XLA's grouped convolutions are slow on a CPU: four times as slow forward
     widths: tuple[int, ...] = (96, 64, 32)  # channels of the stages, from the smallest maps up; the last is repeated
     blocks: int = 1  # residual blocks a stage
     expansion: int = 2  # the inner width of a block over its outer one
@@ -214,19 +214,8 @@ def _cut(x, axis, start, count, step=1):
     return x[:, window] if axis == 1 else x[:, :, window]
 
 
-def _sizes(size):
-    """The sides of the maps from the basis (7 or 4) up to `size`; [] if neither ends there."""
-    for first in (4, 7):
-        sizes = [first]
-        while sizes[-1] < size:
-            sizes.append(2 * sizes[-1])
-        if sizes[-1] == size:
-            return sizes
-    return []
-
-
 def _stages(size, config):
-    sizes = _sizes(size)
+    sizes = doublings(size)  # from the basis, 4×4 or 7×7
     widths = (*config.widths, *[config.widths[-1]] * len(sizes))[:len(sizes)]
     return sizes, widths
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kgan.data
-from kgan.data import catalog, stacked
+from kgan.data import catalog, modes, stacked
 from kgan.data.source import DataError, Source
 
 ORIGINALS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "mnist"
@@ -105,16 +105,16 @@ def test_batches(digits):
 # === Coverage ===
 
 def test_coverage_by_hand():
-    assert stacked.coverage(np.repeat(np.arange(1000), 3)) == {"modes": 1000, "kl": pytest.approx(0, abs=1e-12)}
-    assert stacked.coverage(np.full(50, 999)) == {"modes": 1, "kl": pytest.approx(np.log(1000))}
+    assert modes.coverage(np.repeat(np.arange(1000), 3), 1000) == {"modes": 1000, "kl": pytest.approx(0, abs=1e-12)}
+    assert modes.coverage(np.full(50, 999), 1000) == {"modes": 1, "kl": pytest.approx(np.log(1000))}
     # shares 1/2, 1/4, 1/4 of three modes of four: entropy 1.5 log 2, so log 4 less that
-    assert stacked.coverage([0, 3, 0, 1], modes=4) == {"modes": 3, "kl": pytest.approx(0.5 * np.log(2))}
-    nothing = stacked.coverage(np.array([], np.int64))
+    assert modes.coverage([0, 3, 0, 1], 4) == {"modes": 3, "kl": pytest.approx(0.5 * np.log(2))}
+    nothing = modes.coverage(np.array([], np.int64), 1000)
     assert nothing["modes"] == 0 and np.isnan(nothing["kl"])
 
 
 def test_coverage_of_a_uniform_sampler():
-    figures = stacked.coverage(np.random.default_rng(0).integers(1000, size=26_000))
+    figures = modes.coverage(np.random.default_rng(0).integers(1000, size=26_000), 1000)
     assert figures["modes"] == 1000
     # (modes - 1) / 2N, chi-square distributed: relative deviation sqrt(2 / 999) = .045
     assert figures["kl"] == pytest.approx(999 / 52_000, rel=0.2)
@@ -123,7 +123,7 @@ def test_coverage_of_a_uniform_sampler():
 @pytest.mark.parametrize("labels", [[0, 1000], [-1, 5]])
 def test_coverage_of_what_is_no_mode(labels):
     with pytest.raises(ValueError, match="0 to 999"):
-        stacked.coverage(labels)
+        modes.coverage(labels, 1000)
 
 
 # === What cannot be had ===
@@ -161,5 +161,5 @@ def test_real_digits(tmp_path):
     share = np.bincount(mnist.arrays["label"]) / len(mnist)
     true = 3 * np.sum(share * np.log(10 * share))
     assert true == pytest.approx(0.0052, abs=5e-5)
-    figures = stacked.coverage(found.arrays["label"])
+    figures = modes.coverage(found.arrays["label"], 1000)
     assert figures["modes"] == 1000 and figures["kl"] == pytest.approx(true + 999 / 52_000, rel=0.15)

@@ -6,6 +6,7 @@ from battery import Battery
 from kgan import models
 from kgan.config import ConfigError
 from kgan.models import r3gan
+from kgan.models._shapes import doublings
 
 TINY = dict(widths=(8, 4), group_width=4, noise_dim=6, batch_size=4)
 
@@ -30,7 +31,7 @@ def test_parameters_of_the_paper():
 
 @pytest.mark.parametrize("size, sizes", [(28, [7, 14, 28]), (32, [4, 8, 16, 32]), (8, [4, 8]), (64, [4, 8, 16, 32, 64])])
 def test_sizes(size, sizes):
-    assert r3gan._sizes(size) == sizes
+    assert doublings(size) == sizes
 
 
 def test_a_size_that_cannot_be():
