@@ -45,14 +45,14 @@ class Config(BaseConfig):
         "small": {},
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
                      generator_activation="leaky_relu", discriminator_activation="leaky_relu"),
-        # first smooth and coarse, so that all modes are found; then penalties and rates fall, D's the later. Of the grid
-        # say data_scale=4
+        # smooth and coarse until all modes are found and weigh the same; then G all but stands, and penalties fall, so that
+        # modes get their shape and keep their weights. Of the grid say data_scale=4
         "mixture": dict(dataset="ring", noise_dim=2, generator_units=(128, 128, 128), generator_activation="relu",
                         discriminator_units=(128, 128, 128), discriminator_activation="leaky_relu",
                         fourier_features=64, fourier_scale=60.0, loss="relativistic", penalty="r1+r2",
-                        penalty_weight="exponential:0.1:1e-5:0.2:0.6", penalty_every=4, drift_weight="linear:0:0.1:0.3:0.5",
-                        generator_learning_rate="exponential:1e-3:1e-5:0.3:0.95",
-                        discriminator_learning_rate="exponential:4e-3:1e-4:0.3:0.95", beta_1=0.0, beta_2=0.99,
+                        penalty_weight="exponential:0.1:1e-5:0.4:0.6", penalty_every=4, drift_weight="linear:0:0.1:0.4:0.5",
+                        generator_learning_rate="exponential:1e-3:3e-5:0.15:0.5",
+                        discriminator_learning_rate="exponential:4e-3:4e-4:0.3:0.95", beta_1=0.0, beta_2=0.99,
                         ema_decay=0.995, batch_size=256, steps=20_000, steps_per_execution=100),
     }
 
