@@ -77,8 +77,14 @@ def flip(images, uniform):
 def rotate90(images, uniform):
     """Turned anticlockwise by 0, 90, 180 or 270 degrees; square images."""
     turns = _integers(uniform(), 4)
-    images = tf.where(_per_example(turns % 2 == 1), tf.transpose(images, [0, 2, 1, 3])[:, ::-1], images)
+    images = tf.where(_per_example(turns % 2 == 1), _transposed(images)[:, ::-1], images)
     return tf.where(_per_example(turns >= 2), images[:, ::-1, ::-1], images)
+
+
+@tf.custom_gradient
+def _transposed(images):
+    # TensorFlow's own gradient of it is one that XLA cannot compile inside the condition of a lazy penalty
+    return tf.transpose(images, [0, 2, 1, 3]), _transposed
 
 
 def color(images, uniform):

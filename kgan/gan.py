@@ -292,10 +292,8 @@ class GAN(keras.Model):
         """D's logits of examples, float32 whatever the precision policy; with packing m, one for each m of them."""
         m = self.config.packing
         if m > 1:
-            shape = examples.shape[1:]
-            packs = tf.reshape(examples, [-1, m, *shape])
-            packs = tf.transpose(packs, [0, *range(2, len(shape) + 1), 1, len(shape) + 1])
-            examples = tf.reshape(packs, [-1, *self.config.packed(shape)])
+            # no transposition: inside the condition of a lazy penalty XLA cannot compile the gradient of one
+            examples = tf.concat(tf.unstack(tf.reshape(examples, [-1, m, *examples.shape[1:]]), axis=1), axis=-1)
         return tf.cast(self.discriminator(examples, training=training), tf.float32)
 
     def minimize(self, loss_function, network, optimizer, parts=((),), tape=None):
@@ -386,19 +384,20 @@ class GAN(keras.Model):
         """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same."""
         return draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, _GENERATE])
 
-    def generate(self, count, seed=0, batch_size=256):
+    def generate(self, count, seed=0, batch_size=256, network=None):
         """Samples from the averaged generator; the same (count, seed), the same samples.
 
         Args:
             count: how many.
             seed: int.
             batch_size: how many to make at once.
+            network: another generator for the same noise, such as `gan.generator`; None: the averaged one.
 
         Returns:
             float32 numpy array [count, H, W, C] in [-1, 1], or [count, D].
         """
-        noise = self.latents(count, seed)
-        parts = [self(noise[i:i + batch_size]) for i in range(0, max(count, 1), batch_size)]
+        noise, network = self.latents(count, seed), network or self
+        parts = [network(noise[i:i + batch_size], training=False) for i in range(0, max(count, 1), batch_size)]
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
     # === Saving ===

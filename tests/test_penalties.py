@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import kgan
 from kgan import penalties
 from kgan.config import Config
 from kgan.gan import GAN
@@ -177,6 +178,25 @@ def test_the_weight_is_scheduled():
     for step, weight in ((0, 4), (1, 3), (2, 2), (4, 0), (5, 0)):
         gan.generator_optimizer.iterations.assign(step)
         assert loss_of(gan) == pytest.approx(objective + weight * 3.125, abs=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["packing=2", "augment=rotate90", "minibatch_std=true"])
+def test_a_lazy_penalty_under_xla_is_the_penalty(setting):
+    """What D sees is made outside the condition, and its gradient taken inside: not all of that can XLA compile."""
+    weights = []
+    for every in (1, 2):
+        keras.utils.set_random_seed(0)
+        name, value = setting.split("=")
+        gan = kgan.models.build("dcgan", (8, 8, 1), {
+            "preset": "modern", "filters": 4, "batch_size": 8, "noise_dim": 4, "penalty_every": every,
+            "penalty_weight": 1e3 / every, "optimizer": "sgd", "discriminator_learning_rate": 1.0, name: value})
+        gan.compile(jit_compile=True)
+        before = gan.discriminator.get_weights()
+        gan.fit(np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)).astype("f"), batch_size=8, verbose=0)
+        weights.append(gan.discriminator.get_weights())
+    assert max(np.abs(one - other).max() for one, other in zip(weights[0], before)) > 1e-3
+    for one, other in zip(*weights):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "jit"])
