@@ -10,33 +10,27 @@ import functools
 import math
 import sys
 
-from absl import app, flags
+from absl import flags
 
 import kgan.flags
-from kgan.config import ConfigError
-from kgan.data.source import DataError
+from kgan import command
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, RunError
+from kgan.run import Run
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(kgan.flags)
 
 
-def main(_):
+def main(arguments):
+    if len(arguments) > 1:
+        raise kgan.flags.FlagError(f"{arguments[1]!r} is no flag: write --model=NAME")
     if FLAGS.list:
         print(kgan.flags.listing())
         return 0
     try:
         return train(*kgan.flags.resolve())
-    except (kgan.flags.FlagError, ConfigError, DataError, RunError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
     except OSError as error:  # a full disk, say
-        print(f"train.py: {error}; the checkpoints written before are whole", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("train.py: interrupted; what was not in a checkpoint is lost", file=sys.stderr)
-        return 130
+        raise OSError(f"{error}; the checkpoints written before are whole") from error
 
 
 def train(settings, directory):
@@ -65,7 +59,7 @@ def train(settings, directory):
         config = gan.config
         # a call of several steps must not run past a log row, a picture or a checkpoint
         together = math.gcd(config.steps_per_execution, config.steps, config.log_every, config.sample_every,
-                            config.checkpoint_every)
+                            config.checkpoint_every, config.evaluate_every)
         gan.compile(steps_per_execution=together)
     print(report.plan(settings, gan, source, directory))
     if FLAGS.dry_run:
@@ -75,7 +69,12 @@ def train(settings, directory):
     group = config.batch_size * config.discriminator_steps
     batches = functools.partial(kgan.data.batches, source, group, seed=settings["seed"], repeat=True,
                                 flip=settings["flip"])
-    batches()  # a data set too small for one batch shows here, before anything is written
+    # a data set too small for one batch, or one that cannot be measured so, shows here, before anything is written
+    batches()
+    evaluate = None
+    if config.evaluate_every:
+        evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
+        evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run)
     run.begin(settings, FLAGS.overwrite)
     start, arrays = run.newest()
     run.truncate_log(start)
@@ -85,7 +84,8 @@ def train(settings, directory):
 
     checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
     watch = callbacks.Watch(source.some(64), config.log_every, config.steps, settings["seed"], run.log)
-    log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard")
+    log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard",
+                        evaluate.columns if evaluate else ())
     interrupt = callbacks.Interrupt(checkpoints)
     shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
     if start < config.steps:
@@ -97,6 +97,7 @@ def train(settings, directory):
             callbacks=[
                 checkpoints,
                 watch,
+                *([evaluate] if evaluate else []),
                 log,
                 callbacks.Samples(run.samples, config.sample_every, config.steps, source.some(shown), shown,
                                   settings["seed"]),
@@ -106,11 +107,13 @@ def train(settings, directory):
     else:
         checkpoints.restore(gan)
         watch.recall(gan)
+        if evaluate:
+            evaluate.recall()
 
     if log.not_finite:  # which has said why, and what to try
         print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
-    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings)
+    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate)
     if interrupt.signal:
         print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
         return 128 + interrupt.signal
@@ -120,4 +123,4 @@ def train(settings, directory):
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=kgan.flags.parse)
+    command.run(main, "train.py")

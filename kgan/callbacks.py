@@ -14,6 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kgan import pictures
+from kgan.config import ConfigError
 from kgan.run import restore, write
 
 
@@ -61,10 +62,8 @@ class Watch(StepCallback):
     def recall(self, gan):
         """Brings back the warnings that the rows of log.csv gave rise to. `fit` does it by itself."""
         self._alarms, self.warnings = alarms(gan), []
-        if self.path and self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    self._notice({name: float(value) for name, value in row.items()})
+        for row in rows(self.path):
+            self._notice(row)
 
     def on_train_begin(self, logs=None):
         self.recall(self.model)
@@ -167,6 +166,69 @@ def distance(examples):
     return distances.sum() / max(len(flat) * (len(flat) - 1), 1)
 
 
+class Evaluate(StepCallback):
+    """Measures the averaged generator every so often, for Log's columns, and keeps the best checkpoint.
+
+    Put it before Log, with an `every` that is a multiple of Log's and the same `last`. Its rows have `figures` of
+    kgan.metrics.Evaluator, the others leave these columns empty.
+
+    Args:
+        evaluator: kgan.metrics.Evaluator.
+        every: steps between two measurements.
+        last: a step that is measured in any case.
+        by: the figure that decides which checkpoint is the best.
+        run: kgan.run.Run that keeps it, and whose log tells a resumed run which it was.
+        seed: of the samples.
+    """
+
+    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1):
+        super().__init__(every, last)
+        from kgan.metrics.evaluate import BETTER
+        self.evaluator, self.by, self.run, self.seed = evaluator, by, run, seed
+        self._sign = 1 if BETTER[by] else -1
+        self.columns = list(evaluator.figures(evaluator.examples, every=False))
+        if by not in self.columns:
+            raise ConfigError(f"evaluate_by={by}: is not measured with these features; there are: "
+                              f"{', '.join(name for name in self.columns if name in BETTER)}")
+        self.best = self.latest = None  # (step, dict of figures)
+
+    def recall(self):
+        """Brings back from log.csv what was measured before. `fit` does it by itself."""
+        self.best = self.latest = None
+        for row in rows(self.run and self.run.log):
+            if self.by in row:
+                self._take(int(row["step"]), {name: row[name] for name in self.columns})
+
+    def _take(self, step, figures):
+        """Whether these are the best figures so far."""
+        self.latest = (step, figures)
+        better = self.best is None or self._sign * figures[self.by] > self._sign * self.best[1][self.by]
+        self.best = self.latest if better else self.best
+        return better
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        self.recall()
+
+    def on_step(self, step, logs):
+        if not all(math.isfinite(float(value)) for value in logs.values()):
+            return  # Log will say what is wrong, and end training
+        figures = self.evaluator.figures(self.model.generate(self.evaluator.count, self.seed), every=False)
+        # as float32: of that log.csv's digits tell all
+        figures = {name: float(np.float32(value)) for name, value in figures.items()}
+        if self._take(step, figures) and self.run:
+            self.run.save_best(self.model, step)
+        logs.update(figures)
+
+
+def rows(path):
+    """The rows of a log.csv as dicts of name to number, without the cells that are empty; none where there is no file."""
+    if not path or not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
 class Log(StepCallback):
     """Writes the means since the last row to log.csv and to TensorBoard, and stops training when they are not finite.
 
@@ -177,11 +239,12 @@ class Log(StepCallback):
         every: steps between two rows.
         last: a step that gets a row in any case.
         tensorboard: directory for TensorBoard's event files; None: none.
+        sparse: names of columns that come last, and are empty in the rows whose `logs` do not have them.
     """
 
-    def __init__(self, path, every=50, last=None, tensorboard=None):
+    def __init__(self, path, every=50, last=None, tensorboard=None, sparse=()):
         super().__init__(every, last)
-        self.path, self.tensorboard = path, tensorboard
+        self.path, self.tensorboard, self.sparse = path, tensorboard, list(sparse)
         self.not_finite = None  # (step, name) of what stopped training
 
     def on_train_begin(self, logs=None):
@@ -189,9 +252,10 @@ class Log(StepCallback):
 
     def on_step(self, step, logs):
         names = [metric.name for metric in self.model.metrics if metric.name in logs]
-        names += sorted(set(logs) - set(names))
-        row = {name: float(logs[name]) for name in names}
-        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        names += sorted(set(logs) - set(names) - set(self.sparse)) + self.sparse
+        row = {name: float(logs[name]) if name in logs else None for name in names}
+        values = {name: value for name, value in row.items() if value is not None}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             self.not_finite = (step, bad[0])
             self.model.stop_training = True
@@ -203,10 +267,10 @@ class Log(StepCallback):
             if empty:
                 writer.writerow(["step", *row])
             # nine digits tell any two float32 apart; no times, so that a resumed run's rows are an unbroken run's
-            writer.writerow([step, *(f"{value:.9g}" for value in row.values())])
+            writer.writerow([step, *("" if value is None else f"{value:.9g}" for value in row.values())])
         if self._writer:
             with self._writer.as_default(step):
-                for name, value in row.items():
+                for name, value in values.items():
                     tf.summary.scalar(name, value)
         self.model.reset_metrics()
 

@@ -8,8 +8,10 @@ import math
 import typing
 from typing import ClassVar, Literal, NamedTuple
 
+from kgan.command import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError, ValueError):
     """A setting that cannot be: the message names it, its value and what would do."""
 
 
@@ -17,6 +19,7 @@ class ConfigError(ValueError):
 Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hinge", "relativistic",
                "relativistic_average", "mmd_rbf", "mmd_polynomial"]
 Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
+EvaluateBy = Literal["frechet_distance", "kernel_distance", "sliced_wasserstein", "precision", "recall", "density", "coverage"]
 Scheduled = float | str  # a number, or the text of a Schedule: the type of a field that may change in the course of a run
 
 
@@ -69,6 +72,10 @@ class Config:
     log_every: int = 50
     sample_every: int = 250
     checkpoint_every: int = 500
+    evaluate_every: int = 0  # steps between two measurements of quality, a multiple of log_every; 0: none
+    evaluate_by: EvaluateBy = "frechet_distance"  # the figure by which the best checkpoint is kept
+    evaluate_count: int = 5_000  # samples and reference examples of each
+    features: str = "auto"  # the network behind the figures: see kgan/metrics/features.py
     steps_per_execution: int = 1  # steps in one call of the compiled function: worth raising where a step takes < 5 ms
 
     # === The update, read by GAN. Scheduled: a number, or cosine:START:END, linear:…, step:… (Schedule) ===
@@ -116,6 +123,10 @@ class Config:
                      "discriminator_steps", "accumulation", "noise_dim", "penalty_every", "packing",
                      "discriminator_outputs"):
             self._check(name, 1)
+        self._check("evaluate_every", 0)
+        self._check("evaluate_count", 2)
+        if self.evaluate_every % self.log_every:
+            raise ConfigError(f"evaluate_every={self.evaluate_every}: must be a multiple of log_every={self.log_every}")
         for name in ("label_smoothing", "ema_decay", "beta_1", "beta_2", "augment_target"):
             self._check(name, 0, below=1)
         for name in ("generator_learning_rate", "discriminator_learning_rate"):

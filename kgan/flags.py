@@ -3,14 +3,13 @@ import dataclasses
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 from absl import flags
 
 import kgan
 from kgan import data, models
-from kgan.config import ConfigError
+from kgan.command import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
@@ -26,6 +25,7 @@ flags.DEFINE_bool("flip", False, "mirror images left to right at random")
 flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
+flags.DEFINE_integer("evaluate_every", None, "steps between two measurements of quality; default: none", lower_bound=0)
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
 flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
@@ -44,22 +44,8 @@ _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": N
           "flip": False, "seed": 0}
 
 
-class FlagError(ValueError):
+class FlagError(UserError, ValueError):
     """A flag that cannot be: the message names it, its value and what would do."""
-
-
-def parse(arguments):
-    """absl's parser, with mistakes as one line and exit status 2."""
-    try:
-        left = FLAGS(arguments)
-        if len(left) > 1:
-            raise flags.Error(f"{left[1]!r} is no flag: write --model=NAME")
-        return left
-    except flags.Error as error:
-        sys.stderr.write(f"train.py: {error}\n")
-        sys.exit(2)
-    except SystemExit:  # --help: absl would have it 1
-        sys.exit(0)
 
 
 def resolve():
@@ -86,7 +72,7 @@ def resolve():
         overrides[key.strip()] = value
     if FLAGS.steps and FLAGS.epochs:
         raise FlagError("--steps and --epochs: give one of them")
-    for name in ("batch_size", "steps", "dataset"):
+    for name in ("batch_size", "steps", "dataset", "evaluate_every"):
         if FLAGS[name].value is not None:
             overrides[name] = FLAGS[name].value
     config = Config.of(**overrides)

@@ -74,6 +74,37 @@ def curves(steps, columns):
     return _render(axes)
 
 
+def bars(rows, series, title):
+    """Bars side by side, as a PIL.Image.
+
+    Args:
+        rows: dict of name to a dict of numbers.
+        series: dict of legend to the key of the number it stands for.
+        title: of the vertical axis.
+    """
+    axes = _axes(size=(max(5.0, 0.35 * len(rows) + 2), 3.5))
+    for i, (legend, key) in enumerate(series.items()):
+        places = np.arange(len(rows)) + (i - (len(series) - 1) / 2) * 0.8 / len(series)
+        axes.bar(places, [row[key] for row in rows.values()], 0.8 / len(series), label=legend)
+    axes.set_xticks(np.arange(len(rows)), list(rows), rotation=90 if max(map(len, rows)) > 2 else 0)
+    axes.set_ylabel(title)
+    axes.legend(frameon=False)
+    return _render(axes)
+
+
+def places(rows, x, y):
+    """Each row of a dict of dicts as its name at (row[x], row[y]), as a PIL.Image. Rows that lack a number are left out."""
+    axes = _axes(size=(5, 4.5))
+    for name, row in rows.items():
+        if row[x] is not None and row[y] is not None:
+            axes.plot(row[x], row[y], ".", color="tab:blue")
+            axes.annotate(name, (row[x], row[y]), textcoords="offset points", xytext=(4, 3))
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    return _render(axes)
+
+
 def animate(paths, seconds=6.0):
     """The bytes of an animated GIF of pictures in files, all of one size, the last shown longest; at most 60 of them."""
     paths = list(paths)

@@ -1,12 +1,11 @@
 """What a run is and what came of it, in words and pictures: the plan before, report.md after."""
-import csv
 import platform
 import textwrap
 
 import tensorflow as tf
 
 import kgan
-from kgan import pictures
+from kgan import callbacks, pictures
 from kgan.run import write
 
 
@@ -55,14 +54,14 @@ def summary(gan):
     return "\n".join(lines)
 
 
-def finish(run, settings, gan, source, step, elapsed, warnings=()):
+def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None):
     """Writes the losses' plot, the animation of the samples and report.md into the run directory.
 
-    `warnings`: (step, text) of what callbacks.Watch has noticed.
+    `warnings`: (step, text) of what callbacks.Watch has noticed. `evaluate`: callbacks.Evaluate, if there was one.
     """
-    with open(run.log, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name != "step"}
+    rows = callbacks.rows(run.log)
+    measured = set(evaluate.columns) if evaluate else set()
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else {}) if name not in {"step", *measured}}
     if rows:
         write(run.directory / "losses.png", pictures.png(pictures.curves([int(row["step"]) for row in rows], columns)))
     grids = sorted(run.samples.glob("step-*.png"))
@@ -70,6 +69,7 @@ def finish(run, settings, gan, source, step, elapsed, warnings=()):
     settled = ", ".join(f"`{name}={value}`" for name, value in settings["config"].items())
     last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items())
     warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
+    quality = _quality(run, evaluate) if evaluate and evaluate.latest else ""
     images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)
     write(run.report, f"""# {settings['model']} on {settings['dataset']}, {step:,} steps
 
@@ -87,7 +87,23 @@ def finish(run, settings, gan, source, step, elapsed, warnings=()):
 {last}
 
 ![losses and scores](losses.png)
-
+{quality}
 Real examples: [samples/real.png](samples/real.png). From the first step to the last: [samples/progress.gif](samples/progress.gif).
 The generator: `export/saved_model`.
 """.encode())
+
+
+def _quality(run, evaluate):
+    """The section of report.md on what was measured in training."""
+    (step, latest), (best_step, best) = evaluate.latest, evaluate.best
+    rows = "\n".join(f"| {name} | {latest[name]:.4g} | {best[name]:.4g} |" for name in evaluate.columns)
+    protocol = ", ".join(f"{name}: {value}" for name, value in evaluate.evaluator.protocol.items())
+    kept = f"checkpoints/best-{best_step:09d}.npz"
+    return f"""
+| measure | step {step:,} | best by {evaluate.by}: step {best_step:,} |
+|---|---|---|
+{rows}
+
+Protocol: {protocol}, samples: {evaluate.evaluator.count} of the averaged generator, seed {evaluate.seed}. The best is kept in
+[{kept}]({kept}): `python -m export {run.directory} --checkpoint=best`.
+"""

@@ -7,6 +7,7 @@
         checkpoints/     everything needed to go on, bit for bit
         report.md        what was trained, and what came out
         export/          the generator alone
+        metrics.json     measures of quality (`python -m kgan.metrics`), with pictures in metrics/
 """
 import contextlib
 import json
@@ -19,17 +20,20 @@ from pathlib import Path
 
 import numpy as np
 
+from kgan.command import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows: two runs in one directory are not noticed there
     fcntl = None
 
-_CONTENTS = ("config.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png", "export")
+_CONTENTS = ("config.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png", "export",
+             "metrics.json", "metrics", "probe.json", "latent")
 _KEPT = 3  # checkpoints
 
 
-class RunError(RuntimeError):
-    """A run directory that cannot be used as asked; shown to the user as it is, without a stack trace."""
+class RunError(UserError, RuntimeError):
+    """A run directory that cannot be used as asked."""
 
 
 class Run:
@@ -113,23 +117,38 @@ class Run:
 
     def save(self, gan, step, elapsed=0.0):
         """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest."""
-        arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
-        with _aside(self.checkpoints / f"step-{step:09d}.npz") as file:
-            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+        self._write("step", gan, step, elapsed)
         for path in self._saved()[_KEPT:]:
             path.unlink(missing_ok=True)
 
-    def newest(self):
+    def save_best(self, gan, step):
+        """Writes the checkpoint that is the best so far, and drops the one that was. Training does not go on from it."""
+        before = self._saved("best")
+        new = self._write("best", gan, step)
+        for path in before:
+            if path != new:
+                path.unlink(missing_ok=True)
+
+    def _write(self, kind, gan, step, elapsed=0.0):
+        arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+        path = self.checkpoints / f"{kind}-{step:09d}.npz"
+        with _aside(path) as file:
+            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+        return path
+
+    def newest(self, kind="step"):
         """The newest sound checkpoint, as (step, arrays), or (0, None) where training never got that far.
+
+        `kind` "best": the one kept as the best, if the run was measured in training.
 
         Raises:
             RunError: there are checkpoints, and all are broken.
         """
-        saved = self._saved()
+        saved = self._saved(kind)
         for path in saved:
             try:
                 with np.load(path, allow_pickle=False) as file:  # reading checks each array's CRC
-                    return int(path.stem.removeprefix("step-")), {name: file[name] for name in file.files}
+                    return int(path.stem.removeprefix(f"{kind}-")), {name: file[name] for name in file.files}
             # RuntimeError: a flipped bit says that a member is encrypted, or compressed in some unknown way
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
                 warnings.warn(f"{path} is broken and passed over ({error})", stacklevel=2)
@@ -138,8 +157,8 @@ class Run:
                            "put a sound one there, or start anew with --overwrite")
         return 0, None
 
-    def _saved(self):
-        return sorted(self.checkpoints.glob("step-*.npz"), reverse=True)
+    def _saved(self, kind="step"):
+        return sorted(self.checkpoints.glob(f"{kind}-*.npz"), reverse=True)
 
     # === Samples and log ===
 
@@ -157,11 +176,12 @@ class Run:
         write(self.log, b"".join(kept) if step else b"")
 
 
-def load(directory):
+def load(directory, checkpoint="newest"):
     """The GAN of a run, compiled, as of its newest sound checkpoint.
 
     Args:
         directory: path of the run.
+        checkpoint: "newest", or "best": the one kept because its samples measured best (Config.evaluate_by).
 
     Returns:
         (gan, step).
@@ -175,9 +195,10 @@ def load(directory):
     settings = run.settings()
     if settings is None:
         raise RunError(f"{directory} holds no run: there is no config.json in it")
-    step, arrays = run.newest()
+    step, arrays = run.newest("best" if checkpoint == "best" else "step")
     if arrays is None:
-        raise RunError(f"{directory} has no checkpoint yet")
+        raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
+                       f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
     gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"])
     gan.compile()
     restore(gan, arrays)

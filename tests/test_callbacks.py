@@ -11,7 +11,7 @@ from PIL import Image
 
 import kgan
 from kgan import callbacks, models, report
-from kgan.config import Config
+from kgan.config import Config, ConfigError
 from kgan.data import batches, mixtures
 from kgan.run import Run
 
@@ -54,6 +54,81 @@ class At(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if batch == self.step:
             self.function(self.model)
+
+
+class StubEvaluator:
+    """Figures that are told beforehand, one dict a measurement; the first is what the real examples score."""
+
+    def __init__(self, *values, name="frechet_distance"):
+        self.values, self.count, self.examples, self.protocol = iter([0.0, *values]), 7, None, {"features": "stub"}
+        self.name, self.seen = name, []
+
+    def figures(self, samples, every=True):
+        self.seen.append(samples)
+        return {self.name: next(self.values), "modes": 3.0}
+
+
+# === Evaluate ===
+
+def evaluated(run, values, by="frechet_distance", steps=20, gan=None, arrays=None, every=5):
+    evaluate = callbacks.Evaluate(StubEvaluator(*values, name=by), every, steps, by, run)
+    fit(gan or build(), callbacks.Checkpoints(run, 5, steps, arrays), evaluate,
+        callbacks.Log(run.log, 5, steps, sparse=evaluate.columns), start=5 * (arrays is not None), steps=steps)
+    return evaluate
+
+
+def test_figures_stand_in_the_rows_of_their_steps_alone(run):
+    evaluate = evaluated(run, [4.0, 2.0], every=10)
+    assert evaluate.columns == ["frechet_distance", "modes"]
+    found = rows(run.log)
+    assert [(row["step"], row["frechet_distance"], row["modes"]) for row in found] == [
+        ("5", "", ""), ("10", "4", "3"), ("15", "", ""), ("20", "2", "3")]
+    assert list(found[0])[-2:] == ["frechet_distance", "modes"] and float(found[0]["d_loss"])
+    samples = evaluate.evaluator.seen[-1]
+    np.testing.assert_array_equal(samples, evaluate.model.generate(7, seed=1))
+
+
+@pytest.mark.parametrize("by, values, best", [
+    ("frechet_distance", [4.0, 2.0, 3.0, 2.0], 10), ("coverage", [0.125, 0.5, 0.75, 0.25], 15)])
+def test_the_best_checkpoint_is_kept(run, by, values, best):
+    gan = build()
+    states = {}
+    evaluate = callbacks.Evaluate(StubEvaluator(*values, name=by), 5, 20, by, run)
+
+    class Keep(callbacks.StepCallback):
+        def on_step(self, step, logs):
+            states[step] = [np.array(variable) for variable in self.model.ema_generator.variables]
+    fit(gan, evaluate, Keep(5), callbacks.Log(run.log, 5, sparse=evaluate.columns))
+    assert [path.name for path in run.checkpoints.glob("best-*")] == [f"best-{best:09d}.npz"]
+    assert evaluate.best == (best, {by: values[best // 5 - 1], "modes": 3.0}) and evaluate.latest[0] == 20
+    step, arrays = run.newest("best")
+    assert step == best
+    restored = build()
+    kgan.run.restore(restored, arrays)
+    for value, wanted in zip(restored.ema_generator.variables, states[best]):
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_the_best_is_known_again_after_a_resume(run):
+    evaluated(run, [1.0], steps=5)
+    _, arrays = run.newest()
+    evaluate = evaluated(run, [4.0, 2.0, 3.0], arrays=arrays)
+    assert evaluate.best[0] == 5 and [path.name for path in run.checkpoints.glob("best-*")] == ["best-000000005.npz"]
+    fresh = callbacks.Evaluate(StubEvaluator(), 5, 20, run=run)
+    fresh.recall()
+    assert fresh.best == evaluate.best and fresh.latest == (20, {"frechet_distance": 3.0, "modes": 3.0})
+
+
+def test_nothing_is_measured_where_numbers_end(run):
+    evaluate = callbacks.Evaluate(StubEvaluator(1.0), 5, run=run)
+    evaluate.set_model(build())
+    evaluate.on_step(5, {"d_loss": float("nan")})
+    assert len(evaluate.evaluator.seen) == 1 and not list(run.checkpoints.glob("best-*"))  # the real examples alone
+
+
+def test_best_by_what_is_not_measured(run):
+    with pytest.raises(ConfigError, match="evaluate_by=coverage: is not measured.*there are: frechet_distance$"):
+        callbacks.Evaluate(StubEvaluator(), 5, by="coverage", run=run)
 
 
 # === Watch ===

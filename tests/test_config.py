@@ -128,6 +128,12 @@ def test_what_cannot_be_together():
             Config(**settings)
 
 
+def test_measurements_stand_in_rows_of_the_log():
+    assert Config.of(evaluate_every=100, log_every=50).evaluate_every == 100
+    with pytest.raises(ConfigError, match="evaluate_every=120: must be a multiple of log_every=50"):
+        Config.of(evaluate_every=120, log_every=50)
+
+
 def test_packed():
     assert Config(packing=4).packed((28, 28, 3)) == (28, 28, 12) and Config().packed((2,)) == (2,)
 

@@ -55,6 +55,43 @@ def stop(process, run, lines, number):
 
 # === What a run leaves ===
 
+def test_evaluate_every(command, tmp_path):
+    """Columns, the best checkpoint, the report, its export; interrupted and resumed the same as unbroken."""
+    flags = ["--model=mlp", "--dataset=ring", "--steps=300", "--evaluate_every=100", "--seed=3", "--batch_size=32"]
+    flags += [f"--set={setting}" for setting in ("preset=mixture", "generator_units=8", "discriminator_units=8", "log_every=50",
+                                                 "checkpoint_every=50", "sample_every=300", "evaluate_count=500",
+                                                 "jit_compile=false", "steps_per_execution=1")]
+    done = command("train.py", *flags, "--run_dir=whole", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    header, *found = rows(tmp_path / "whole")
+    at = header.index("frechet_distance")
+    assert {"recall", "coverage", "kernel_distance_error"} < set(header[at:])
+    assert [(row[0], bool(row[at])) for row in found] == [("50", False), ("100", True), ("150", False), ("200", True),
+                                                          ("250", False), ("300", True)]
+    figures = {int(row[0]): float(row[at]) for row in found if row[at]}
+    best = min(figures, key=figures.get)
+    assert [path.name for path in (tmp_path / "whole" / "checkpoints").glob("best-*")] == [f"best-{best:09d}.npz"]
+    report = (tmp_path / "whole" / "report.md").read_text()
+    assert f"best by frechet_distance: step {best:,}" in report and f"| frechet_distance | {figures[300]:.4g} |" in report
+
+    process = command("train.py", *flags, "--run_dir=cut", cwd=tmp_path, wait=False)
+    stop(process, tmp_path / "cut", 4, signal.SIGKILL)
+    assert process.returncode
+    done = command("train.py", *flags, "--run_dir=cut", cwd=tmp_path)
+    assert done.returncode == 0 and "resumed" in done.stdout, done.stderr
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    kept, again = (np.load(tmp_path / run / "checkpoints" / f"best-{best:09d}.npz") for run in ("whole", "cut"))
+    assert all(np.array_equal(kept[name], again[name]) for name in kept.files if name != "elapsed")
+
+    done = command("-m", "export", "whole", "--checkpoint=best", cwd=tmp_path)
+    assert done.returncode == 0 and f"step {best:,}" in done.stdout, done.stderr
+
+
+def test_what_cannot_be_measured_leaves_nothing(command, tiny, tmp_path):
+    done = command("train.py", *tiny, "--evaluate_every=7", "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 2 and "14 pixels" in done.stderr and not (tmp_path / "run").exists()
+
+
 def test_what_a_run_leaves(finished):
     settings = json.loads((finished / "config.json").read_text())
     assert settings["model"] == "dcgan" and settings["seed"] == 5 and settings["shape"] == [8, 8, 3]

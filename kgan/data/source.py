@@ -3,9 +3,11 @@ import dataclasses
 
 import numpy as np
 
+from kgan.command import UserError
 
-class DataError(ValueError):
-    """A data set that cannot be had, with what to do about it: shown to the user as it is, without a stack trace."""
+
+class DataError(UserError, ValueError):
+    """A data set that cannot be had, with what to do about it."""
 
 
 @dataclasses.dataclass(frozen=True)

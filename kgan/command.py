@@ -1,0 +1,40 @@
+"""What the commands share: flags by absl, mistakes as one line on standard error and exit status 2."""
+import sys
+
+from absl import app, flags
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what is wrong and what to do, and is shown as it is."""
+
+
+def run(main, program):
+    """Runs `main` as a program, and ends the process.
+
+    Args:
+        main: function of what stands on the command line beside flags, the program's name first; returns the exit status.
+        program: name that goes before a message.
+    """
+    def parse(arguments):
+        try:
+            return flags.FLAGS(arguments)
+        except flags.Error as error:
+            sys.stderr.write(f"{program}: {error}\n")
+            sys.exit(2)
+        except SystemExit:  # --help: absl would have it 1
+            sys.exit(0)
+
+    def guarded(arguments):
+        try:
+            return main(arguments)
+        except UserError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:  # a full disk, say
+            print(f"{program}: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"{program}: interrupted", file=sys.stderr)
+            return 130
+
+    app.run(guarded, flags_parser=parse)

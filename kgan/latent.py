@@ -1,0 +1,349 @@
+"""The space of noise: ways through it, sums in it, and the way back to it from real examples.
+
+    python -m kgan.latent runs/NAME interpolate                        8 ways between random samples, 10 steps each
+    python -m kgan.latent runs/NAME interpolate --between=3,17         between two samples of --seed
+    python -m kgan.latent runs/NAME sheet                              samples with their numbers, to choose from
+    python -m kgan.latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
+    python -m kgan.latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
+    python -m kgan.latent runs/NAME project --count=8                  to the first examples of the test split
+
+Each writes a picture to runs/NAME/latent/, named after its arguments, and prints the path: the same command again, on a
+run that has gone on, replaces its picture and no other. For every GAN that goes from noise to samples; these are drawn
+from the averaged generator.
+"""
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from kgan import command
+from kgan.command import UserError
+from kgan.data.source import DataError, scale
+from kgan.quiet import import_tensorflow
+from kgan.run import Run, RunError, load, write
+
+# command -> the flags that it reads
+COMMANDS = {
+    "interpolate": ("between", "rows", "columns", "seed"),
+    "sheet": ("count", "seed"),
+    "arithmetic": ("add", "subtract", "seed"),
+    "project": ("count", "steps", "restarts", "seed"),
+}
+DEFAULT_COUNT = {"sheet": 64, "project": 8}
+
+_PRIOR = 1e-3  # of `project`: noise twice as long as usual costs .009, which is less than any difference that one sees
+_NEARBY = 0.25  # of `arithmetic`'s picture, as in the paper's figure 7
+
+
+# === The space of noise ===
+
+def slerp(a, b, t):
+    """Spherical linear interpolation: at an even pace along the great circle from a to b.
+
+    Shoemake 1985, "Animating Rotation with Quaternion Curves"; White 2016, "Sampling Generative Networks",
+    arXiv:1609.04468: normal noise lies near a sphere, which a straight line leaves. The angle is that between the
+    directions; where the lengths differ, they are blended with the same weights.
+
+    Args:
+        a, b: arrays [..., D].
+        t: array [...] or a number: 0 gives a, 1 gives b.
+
+    Returns:
+        array [..., D] of the floating type of a and b. Linear where there is no one great circle: where the directions
+        are the same or opposite, or a or b is 0.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    kind = np.result_type(a, b, np.float32)
+    a, b, t = a.astype(np.float64), b.astype(np.float64), np.asarray(t, np.float64)[..., None]
+    u, v = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-300) for x in (a, b))
+    # the arc cosine of u·v would lose half of the digits of small angles
+    angle = 2 * np.arctan2(np.linalg.norm(u - v, axis=-1, keepdims=True), np.linalg.norm(u + v, axis=-1, keepdims=True))
+    sine = np.sin(angle)
+    flat = (sine < 1e-6) | ~a.any(-1, keepdims=True) | ~b.any(-1, keepdims=True)
+    sine = np.where(flat, 1.0, sine)
+    first = np.where(flat, 1 - t, np.sin((1 - t) * angle) / sine)
+    last = np.where(flat, t, np.sin(t * angle) / sine)
+    return (first * a + last * b).astype(kind)
+
+
+def lerp(a, b, t):
+    """Linear interpolation, arguments and result as for `slerp`."""
+    a, b = np.asarray(a), np.asarray(b)
+    return (a + np.asarray(t)[..., None] * (b - a)).astype(np.result_type(a, b, np.float32))
+
+
+def interpolate(gan, a, b, steps):
+    """Samples on the way from one noise to another, both ends among them.
+
+    Normal noise goes along the sphere (`slerp`). Uniform noise goes straight: all of a straight line between two points
+    of a cube lies in it, and is as likely as they are.
+
+    Args:
+        gan: GAN.
+        a, b: noise [noise_dim].
+        steps: how many samples.
+
+    Returns:
+        float32 numpy array [steps, ...], as `GAN.generate` gives them.
+    """
+    between = slerp if gan.config.noise == "normal" else lerp
+    return _samples(gan, between(np.asarray(a, np.float32), np.asarray(b, np.float32), np.linspace(0, 1, steps)))
+
+
+def arithmetic(add, subtract=()):
+    """Sums of means of noise: Radford et al. 2015 (DCGAN), section 6.3.2, "vector arithmetic".
+
+    The paper's example: arithmetic([smiling women, neutral men], [neutral women]) is the noise of smiling men, each
+    group being that of three samples; single samples were not stable there.
+
+    The sum is returned as it is, like the paper's. A mean of n normal draws is √n times as short as a draw, so the
+    sum of three means of three has a draw's usual length, but a single mean of many is close to 0; and a sum of
+    uniform noise may leave [-1, 1].
+
+    Args:
+        add, subtract: sequences of groups of noise, each [n, noise_dim].
+
+    Returns:
+        float32 numpy array [noise_dim].
+    """
+    groups = [(1, group) for group in add] + [(-1, group) for group in subtract]
+    return np.sum([sign * np.mean(group, axis=0, dtype=np.float64) for sign, group in groups], 0).astype(np.float32)
+
+
+def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1):
+    """The noise whose samples are nearest to given examples.
+
+    By gradient descent on the noise, as in Lipton & Tripathi 2017, "Precise Recovery of Latent Vectors from Generative
+    Adversarial Networks", arXiv:1702.04782: Adam, its rate falling along a cosine to 0, on the mean squared error. It
+    ends in one of many local minima, hence the restarts. Normal noise is drawn to its usual length by a small term,
+    (|z|²/noise_dim - 1)²: without it hard examples pull the noise far out, where the generator was never trained.
+    Uniform noise is cut to [-1, 1] after each step.
+
+    Args:
+        gan: GAN; its averaged generator is used, in inference mode.
+        examples: float [n, ...] of the generator's shape, images in [-1, 1].
+        steps: of Adam.
+        restarts: starts of each example, gan.latents(n * restarts, seed); the best result counts. All are one batch.
+        seed: int.
+        learning_rate: at the beginning.
+
+    Returns:
+        (noise, error): float32 numpy arrays [n, noise_dim] and [n], the mean squared difference of the sample from the
+        example, in the units of the examples: images differ by 2 from black to white.
+
+    Raises:
+        ValueError: the examples have another shape than the generator's samples.
+    """
+    import keras
+    import tensorflow as tf
+
+    shape, dim = gan.generator.output_shape[1:], gan.config.noise_dim
+    examples = np.asarray(examples, np.float32)
+    if examples.shape[1:] != shape or not len(examples):
+        raise ValueError(f"examples of shape {list(examples.shape)}: the generator makes {list(shape)}, so [n, "
+                         f"{', '.join(map(str, shape))}] is wanted, n at least 1")
+    wanted = tf.constant(np.repeat(examples, restarts, axis=0))
+    noise = keras.Variable(gan.latents(len(wanted), seed), dtype="float32", name="noise")
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    optimizer.build([noise])
+
+    def errors():
+        return tf.reduce_mean((tf.cast(gan(noise.value), tf.float32) - wanted) ** 2, axis=range(1, len(shape) + 1))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            # a sum, so that no example's way depends on how many there are
+            loss = tf.reduce_sum(errors())
+            if gan.config.noise == "normal":
+                loss += _PRIOR * tf.reduce_sum((tf.reduce_sum(noise.value**2, axis=1) / dim - 1) ** 2)
+        optimizer.apply([tape.gradient(loss, noise.value)], [noise])
+        if gan.config.noise == "uniform":
+            noise.assign(tf.clip_by_value(noise.value, -1, 1))
+
+    for _ in range(steps):
+        step()
+    error = np.asarray(errors()).reshape(-1, restarts)
+    best = error.argmin(1)
+    rows = np.arange(len(examples))
+    return np.asarray(noise).reshape(-1, restarts, dim)[rows, best], error[rows, best]
+
+
+def _samples(gan, noise, batch_size=256):
+    """float32 numpy array of the samples of noise [n, noise_dim]."""
+    parts = [np.asarray(gan(np.asarray(noise[i:i + batch_size], np.float32))) for i in range(0, len(noise), batch_size)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+# === The command ===
+
+def define_flags():
+    """Defines the command's flags. Not on import: the library's users have flags of their own."""
+    flags.DEFINE_integer("seed", 0, "of the samples: their numbers are places in its sequence", 0, 2**31 - 1)
+    flags.DEFINE_list("between", None, "interpolate: numbers of two samples; default: random pairs")
+    flags.DEFINE_integer("rows", 8, "interpolate: pairs, samples 0 and 1, 2 and 3 … of --seed", 1, 1000)
+    flags.DEFINE_integer("columns", 10, "interpolate: steps from one sample of a pair to the other", 2, 1000)
+    flags.DEFINE_multi_string("add", [], "arithmetic: numbers of a group of samples; may be given many times")
+    flags.DEFINE_multi_string("subtract", [], "arithmetic: likewise, a group that is taken away")
+    flags.DEFINE_integer("count", None, "sheet: how many samples, default 64; project: how many examples of the data "
+                         "set, default 8", 1, 10_000)
+    flags.DEFINE_integer("steps", 500, "project: steps of Adam", 1)
+    flags.DEFINE_integer("restarts", 4, "project: starts of each image, of which the best counts", 1, 1000)
+
+
+def main(arguments):
+    FLAGS = flags.FLAGS
+    words = arguments[1:]
+    if len(words) < 2 or words[1] not in COMMANDS:
+        raise UserError(f"write python -m kgan.latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
+    directory, name, *files = words
+    for flag in {flag for of in COMMANDS.values() for flag in of} - {*COMMANDS[name]}:
+        if FLAGS[flag].present:
+            raise UserError(f"--{flag}: {name} does not read it; its flags: --{', --'.join(COMMANDS[name])}")
+    if files and (name != "project" or FLAGS["count"].present):
+        raise UserError(f"{files[0]!r} is one word too many" if name != "project" else
+                        "project: name files, or give --count for examples of the data set, not both")
+    values = {flag: FLAGS[flag].value for flag in COMMANDS[name]}
+    if name == "interpolate" and values["between"]:
+        if FLAGS["rows"].present:
+            raise UserError("--rows and --between: give one of them")
+        values["between"] = _numbers("between", values["between"])
+        if len(values["between"]) != 2:
+            raise UserError(f"--between={','.join(FLAGS.between)}: the numbers of two samples are wanted, as in 3,17")
+    for flag in {"add", "subtract"} & {*values}:
+        values[flag] = [_numbers(flag, text.split(",")) for text in values[flag]]
+    if name == "arithmetic" and not values["add"]:
+        raise UserError("--add: which samples? As in --add=0,3,5; the command sheet shows their numbers")
+    settings = Run(directory).settings()
+    if settings is None:
+        raise RunError(f"{directory} holds no run: there is no config.json in it")
+    if len(settings["shape"]) != 3 and (files or name == "sheet"):
+        raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
+                        (", or for examples of the data set (--count)" if files else ""))
+
+    examples = _read(files, settings) if files else None
+    import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
+    path = Path(directory) / "latent" / f"{_name(name, values, files)}.png"
+    if name == "project" and not files:
+        examples = _examples(settings, values["count"] or DEFAULT_COUNT[name])
+    gan, _ = load(directory)
+    picture, remark = {"interpolate": _ways, "sheet": _sheet, "arithmetic": _sum, "project": _projected}[name](
+        gan, values, examples)
+    from kgan import pictures
+    path.parent.mkdir(exist_ok=True)
+    write(path, pictures.png(picture))
+    print("\n".join([str(path), *remark]))
+    return 0
+
+
+def _numbers(flag, texts):
+    if not all(re.fullmatch(r"\s*\d{1,6}\s*", text) for text in texts):
+        raise UserError(f"--{flag}={','.join(texts)}: numbers of samples are wanted, 0 to 999999 with commas between")
+    return [int(text) for text in texts]
+
+
+def _name(name, values, files):
+    """A file name for a command's arguments: those that differ from the defaults; of files the paths count."""
+    words = [name]
+    for flag, value in values.items():
+        groups = value if flag in ("add", "subtract") else [value]
+        if value != flags.FLAGS[flag].default:
+            words += [f"{flag}-{'-'.join(map(str, group)) if isinstance(group, list) else group}" for group in groups]
+    if files:
+        words += [re.sub(r"[^\w.-]+", "_", Path(file).stem) for file in files]
+        words.append(f"{zlib.crc32(repr([str(Path(file).resolve()) for file in files]).encode()):08x}")
+    joined = "-".join(words)
+    return joined if len(joined) <= 120 else f"{joined[:100]}-{zlib.crc32(joined.encode()):08x}"
+
+
+def _read(files, settings):
+    """Image files, brought to the run's size and channels: float32 [n, H, W, C] in [-1, 1]."""
+    from kgan.data import folder
+
+    images = []
+    for file in files:
+        try:
+            images.append(folder.decode(file, settings["shape"][0], settings["shape"][2], settings["crop"])[0])
+        except Exception as error:  # Pillow raises nearly anything on broken files
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{file}: not read as an image ({reason}); JPEG, PNG, GIF, BMP and WebP are") from None
+    return scale(np.stack(images))
+
+
+def _examples(settings, count):
+    """The first examples of the run's test split, or of its training split where there is none: float32 [n, ...]."""
+    from kgan.metrics.evaluate import sources
+
+    train, test = sources(settings)
+    source = train if test is None else test
+    return scale(np.asarray(source.arrays[source.key][:count]))
+
+
+def _ways(gan, values, _):
+    from kgan import pictures
+    pairs = [values["between"]] if values["between"] else np.arange(2 * values["rows"]).reshape(-1, 2)
+    noise = np.asarray(gan.latents(int(np.max(pairs)) + 1, values["seed"]))
+    samples = np.concatenate([interpolate(gan, noise[a], noise[b], values["columns"]) for a, b in pairs])
+    return (pictures.grid(samples, values["columns"]) if samples.ndim == 4 else pictures.draw(samples)), []
+
+
+def _sheet(gan, values, _):
+    from PIL import Image, ImageDraw
+
+    from kgan import pictures
+    images = gan.generate(values["count"] or DEFAULT_COUNT["sheet"], values["seed"])
+    side, strip = max(64, images.shape[2]), 12
+    height = side * images.shape[1] // images.shape[2]
+    sheet = Image.new("RGB", (8 * side, -(-len(images) // 8) * (height + strip)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, image in enumerate(images):
+        left, top = i % 8 * side, i // 8 * (height + strip)
+        sheet.paste(pictures.grid(image[None], gap=0, smallest=1).resize((side - 2, height)), (left, top + strip))
+        pen.text((left + 2, top), str(i), fill="black")
+    return sheet, []
+
+
+def _sum(gan, values, _):
+    """A row a group, its mean last; in the last row what is near the sum, and last the sum."""
+    from kgan import pictures
+    numbers = [*values["add"], *values["subtract"]]
+    noise = np.asarray(gan.latents(max(map(max, numbers)) + 1, values["seed"]))
+    add, subtract = ([noise[group] for group in values[flag]] for flag in ("add", "subtract"))
+    total = arithmetic(add, subtract)
+    columns = max(4, *(len(group) + 1 for group in numbers))
+    means = [arithmetic([group]) for group in add + subtract]
+    if gan.key != "image":
+        return pictures.draw(_samples(gan, total[None]), _samples(gan, means)), ["grey: the groups' means"]
+    rows = []
+    for group, mean in zip(add + subtract, means):
+        images = _samples(gan, [*group, mean])
+        rows += [images[:-1], np.ones((columns - len(images), *images.shape[1:])), images[-1:]]
+    near = np.random.default_rng(values["seed"]).uniform(-_NEARBY, _NEARBY, (columns - 1, len(total)))
+    rows.append(_samples(gan, [*(total + near), total]))
+    return pictures.grid(np.concatenate(rows), columns), []
+
+
+def _projected(gan, values, examples):
+    from kgan import pictures
+    if examples.shape[1:] != gan.generator.output_shape[1:]:  # the data set or its preparation has changed
+        raise DataError(f"the data set now has examples of shape {examples.shape[1:]}, the run makes "
+                        f"{gan.generator.output_shape[1:]}")
+    noise, error = project(gan, examples, values["steps"], values["restarts"], values["seed"])
+    found = _samples(gan, noise)
+    remark = [f"mean squared error {error.mean():.4f}, worst {error.max():.4f}"]
+    if gan.key != "image":
+        return pictures.draw(found, examples), remark
+    columns = min(10, len(examples))
+    rows = []
+    for start in range(0, len(examples), columns):  # a row of real images, below it theirs
+        for images in (examples, found):
+            row = images[start:start + columns]
+            rows += [row, np.ones((columns - len(row), *row.shape[1:]))]
+    return pictures.grid(np.concatenate(rows), columns), remark
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, "kgan.latent")

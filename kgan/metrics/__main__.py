@@ -1,0 +1,156 @@
+"""python -m kgan.metrics TARGET…: measures generators and writes metrics.json and pictures.
+
+    python -m kgan.metrics runs/NAME                                           a run, against its own data
+    python -m kgan.metrics runs/A runs/B --count=10000                         several, in one table
+    python -m kgan.metrics FOLDER --dataset=mnist                              a folder of images
+    python -m kgan.metrics runs/NAME/export/saved_model --dataset=glyphs       an exported generator
+
+A TARGET is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
+runs/NAME/metrics.json and runs/NAME/metrics/; those of other targets to --out.
+"""
+import json
+from pathlib import Path
+
+from absl import flags
+
+from kgan import command
+from kgan.quiet import import_tensorflow
+from kgan.run import Run
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("dataset", None, "what to compare with, as train.py's --dataset; default: the run's own")
+flags.DEFINE_integer("image_size", None, "side of the images that are compared; default: the run's, or the data set's own",
+                     lower_bound=4, upper_bound=1024)
+flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the run's, or the data set's own")
+flags.DEFINE_string("manual_dir", None, "folder with the data set's original files; default: the run's own")
+flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: the run's own")
+flags.DEFINE_string("features", "auto", "network whose features are compared: classifier (of the data set's labels), "
+                    "inception, none, raw, or the path of a .keras file or SavedModel")
+flags.DEFINE_integer("count", 10_000, "samples and reference examples", lower_bound=2)
+flags.DEFINE_integer("seed", 1, "of the samples", lower_bound=0, upper_bound=2**31 - 1)
+flags.DEFINE_bool("ema", True, "of a run: samples of the averaged generator; --noema: of the last one itself")
+flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: which one; best: by evaluate_by, if the run was "
+                  "trained with --evaluate_every")
+flags.DEFINE_enum("noise", "normal", ["normal", "uniform"], "of a SavedModel: what it was trained on")
+flags.DEFINE_string("out", None, "directory for metrics.json and pictures; with several targets, each has one in it")
+
+
+def main(arguments):
+    targets = [Path(each) for each in arguments[1:]]
+    if not targets:
+        raise command.UserError("which run? python -m kgan.metrics runs/NAME")
+    places = [directory(target, len(targets)) for target in targets]
+    import_tensorflow()
+    results = {str(target): measure(target, place) for target, place in zip(targets, places)}
+    print(table(results))
+    return 0
+
+
+def measure(target, directory):
+    """Measures one target, writes its files into `directory`, and returns what is in its metrics.json."""
+    from kgan import pictures
+    from kgan.latent import lerp, slerp
+    from kgan.metrics import smoothness
+    from kgan.metrics.evaluate import Evaluator
+    from kgan.run import write
+
+    settings = Run(target).settings() or {}
+    for name in ("dataset", "manual_dir", "data_dir", "image_size", "channels"):
+        if FLAGS[name].value:
+            settings[name] = int(FLAGS[name].value) if name == "channels" else FLAGS[name].value
+    if "dataset" not in settings:
+        raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
+    make, noise, protocol = generator(target, settings)
+    evaluator = Evaluator(settings, FLAGS.features, FLAGS.count)
+    samples = make(evaluator)
+    if samples.shape[1:] != evaluator.train.shape:
+        raise command.UserError(f"{target} has samples of {samples.shape[1:]}, {settings['dataset']} examples of "
+                           f"{evaluator.train.shape}: they must be alike")
+    figures, per_class, drawn = evaluator.details(samples)
+    if noise and evaluator.network:
+        sample, latents, kind = noise
+        length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
+                                        latents(1_000, FLAGS.seed + 2), between=slerp if kind == "normal" else lerp)
+        figures["path_length"], figures["path_length_error"] = map(float, length)
+    result = {"figures": figures, "real": evaluator.real(), "classes": per_class,
+              "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}
+    (directory / "metrics").mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.items():
+        write(directory / "metrics" / f"{name}.png", pictures.png(picture))
+    write(directory / "metrics.json", json.dumps(result, indent=1).encode() + b"\n")
+    return result
+
+
+def generator(target, settings):
+    """What makes the samples of a target.
+
+    Returns:
+        (make, noise, protocol): a function of the Evaluator that returns as many samples as that has examples; two
+        functions, noise to samples and (count, seed) to noise, and the kind of that, or None; a dict of what is to be said.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    import kgan
+    from kgan.run import load
+
+    if Run(target).settings() is not None:
+        gan, step = load(target, FLAGS.checkpoint)
+        network = gan.ema_generator if FLAGS.ema else gan.generator
+        protocol = {"step": step, "averaged": FLAGS.ema, "seed": FLAGS.seed}
+        return (lambda evaluator: gan.generate(evaluator.count, FLAGS.seed, network=network),
+                (tf.function(lambda noise: network(noise, training=False)), gan.latents, gan.config.noise), protocol)
+    if (target / "saved_model.pb").exists():
+        loaded = tf.saved_model.load(str(target))
+        serve = loaded.signatures["serving_default"]
+        (name, spec), = serve.structured_input_signature[1].items()
+
+        def latents(count, seed):
+            random = np.random.default_rng(seed)
+            shape = (count, spec.shape[-1])
+            return (random.normal(size=shape) if FLAGS.noise == "normal" else random.uniform(-1, 1, shape)).astype("f")
+
+        def sample(noise):
+            keep = loaded  # its variables live as long as it does
+            return next(iter(keep.signatures["serving_default"](**{name: tf.constant(noise)}).values()))
+
+        def make(evaluator):
+            noise = latents(evaluator.count, FLAGS.seed)
+            return np.concatenate([sample(noise[i:i + 256]) for i in range(0, len(noise), 256)])
+        return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
+    def images(evaluator):
+        height, _, channels = evaluator.train.shape
+        found = kgan.data.source(f"folder:{target}", image_size=height, channels=channels)
+        return np.asarray(found.arrays["image"][:evaluator.count])
+    return images, None, {}
+
+
+def table(results):
+    """The figures of several targets side by side, with those of real examples, as text."""
+    columns = {name: result["figures"] for name, result in results.items()}
+    first = next(iter(results.values()))
+    if first["real"]:
+        columns["real"] = first["real"]
+    names = [name for name in next(iter(columns.values())) if not name.endswith("_error")]
+    width = max(14, *(len(name) + 2 for name in columns))
+    lines = [" " * 22 + "".join(f"{name:>{width}}" for name in columns)]
+    for name in names:
+        values = [column.get(name) for column in columns.values()]
+        lines.append(f"{name:<22}" + "".join(f"{'' if value is None else format(value, '.4g'):>{width}}" for value in values))
+    protocol = ", ".join(f"{name} {value}" for name, value in first["protocol"].items())
+    return "\n".join([*lines, "", f"protocol: {protocol}"])
+
+
+def directory(target, targets):
+    """Where the files of one of so many targets go."""
+    if not target.is_dir():
+        raise command.UserError(f"{target}: there is no such run, SavedModel or folder")
+    if FLAGS.out:
+        return Path(FLAGS.out) / target.name if targets > 1 else Path(FLAGS.out)
+    if Run(target).settings() is None:
+        raise command.UserError(f"{target} is no run: say where its figures are to go, --out=DIRECTORY")
+    return target
+
+
+if __name__ == "__main__":
+    command.run(main, "kgan.metrics")

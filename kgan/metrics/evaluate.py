@@ -1,0 +1,163 @@
+"""Measures samples against the real examples of a data set, and says by which protocol.
+
+    reference   `count` examples of the test split, or of the training split where the data have no other
+    samples     as many of them, from the averaged generator unless said otherwise
+    features    of both, by one network (`kgan.metrics.features`)
+
+The classifier among the feature networks has seen the training split, not the test split: figures against the latter treat
+all samples alike. `real` is what as many training examples score against the same reference: no generator can be expected to
+do better.
+"""
+import numpy as np
+
+import kgan
+from kgan import pictures
+from kgan.data import modes
+from kgan.data.source import DataError, scale
+from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
+
+# figure -> whether a larger value is better; those that choose the best checkpoint
+BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
+          "recall": True, "density": True, "coverage": True}
+SURE = 0.9
+
+
+def sources(settings):
+    """(train, test) of a run's settings; test is None where the data have no such split."""
+    options = {name: settings[name] for name in ("image_size", "channels", "crop", "data_dir", "manual_dir")
+               if name in settings}
+    train = kgan.data.source(settings["dataset"], **options)
+    try:
+        return train, kgan.data.source(settings["dataset"], split="test", **options)
+    except DataError:
+        return train, None
+
+
+class Evaluator:
+    """Real examples to measure samples against; their features are computed once.
+
+    Args:
+        settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir.
+        network: name of the feature network, see `kgan.metrics.features.get`.
+        count: real examples at most; compare with as many samples.
+        seed: which of them.
+
+    Raises:
+        DataError: the data or the network cannot be had.
+    """
+
+    def __init__(self, settings, network="auto", count=10_000, seed=0):
+        self.train, test = sources(settings)
+        self.network = features.get(network, self.train, test if test and "label" in test.classes else None)
+        split, held = ("test", test) if test else ("train", self.train)
+        order = np.random.default_rng(seed).permutation(len(held))
+        rows = np.sort(order[:count])
+        self.count, self.held_back, self._rows = len(rows), bool(test), rows
+        self.examples = np.asarray(held.arrays[held.key][rows])
+        self.labels = np.asarray(held.arrays["label"][rows]) if "label" in held.classes else None
+        self.features, self.probabilities = self._features(self.examples)
+        self._moments = None if self.features is None else frechet.Moments.of(self.features)
+        self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
+                         "reference_count": self.count, "images": "resized to size by Lanczos where they had another",
+                         **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}
+
+    def _features(self, examples):
+        return self.network(examples) if self.network else (None, None)
+
+    def figures(self, samples, every=True):
+        """What samples measure.
+
+        Args:
+            samples: float [n, ...] in [-1, 1], or uint8.
+            every: False leaves out what takes long, sliced Wasserstein distance, where there is a network.
+
+        Returns:
+            dict of name to float: frechet_distance, kernel_distance, kernel_distance_error, precision, recall, density,
+            coverage by the features' network; score, score_error, confident, modes, mode_kl by its probabilities where it
+            has some of the data's own classes; sliced_wasserstein of images.
+
+        Raises:
+            DataError: too few samples; the message has the number needed.
+        """
+        return self._figures(samples, *self._features(samples), every)
+
+    def _figures(self, samples, found, probabilities, every=True):
+        figures = {}
+        try:
+            if found is not None:
+                figures["frechet_distance"] = frechet.frechet_distance(self._moments, frechet.Moments.of(found))
+                figures["kernel_distance"], figures["kernel_distance_error"] = kernel.kernel_distance(self.features, found)
+                figures.update(neighbors.manifold(self.features, found))
+            if probabilities is not None:
+                figures["score"], figures["score_error"] = classes.score(probabilities)
+        except ValueError as error:
+            raise DataError(f"{len(found)} samples against {self.count} examples: {error}") from None
+        if probabilities is not None and self.network.classes:
+            figures["confident"] = float((probabilities.max(1) >= SURE).mean())
+            counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
+            figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
+        small = self.train.key != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
+        if not self.network or every and not small:
+            if small:
+                raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
+                                f"distance, which needs {sliced.SMALLEST} pixels or more; features=PATH names a network")
+            figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
+        return {name: float(value) for name, value in figures.items()}
+
+    def real(self):
+        """The figures of `count` training examples, or None where they are the reference and there are no others."""
+        order = np.random.default_rng(1).permutation(len(self.train))
+        if not self.held_back:
+            order = order[~np.isin(order, self._rows)]
+        if len(order) < self.count:
+            return None
+        return self.figures(np.asarray(self.train.arrays[self.train.key][np.sort(order[:self.count])]))
+
+    # === What takes longer ===
+
+    def details(self, samples):
+        """All figures, those of each class, how near the training examples are, and pictures.
+
+        Returns:
+            (figures, per_class, pictures): per_class is a dict of class to `share`, `real_share`, `fidelity`, `diversity`,
+            empty where there are no classes; pictures is a dict of name to PIL.Image, empty without a network.
+        """
+        found, probabilities = self._features(samples)
+        figures, per_class, drawn = self._figures(samples, found, probabilities), {}, {}
+        if found is None:
+            return figures, per_class, drawn
+        if probabilities is not None and self.network.classes and self.labels is not None:
+            per_class = self._per_class(found, probabilities.argmax(1))
+            drawn["classes"] = pictures.bars(per_class, {"samples": "share", "real": "real_share"}, "share of the class")
+            drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
+        train = self.train.arrays[self.train.key]
+        trained = self._features(train)[0]
+        distance, index = neighbors.nearest(found, trained, k=5)
+        if self.held_back:
+            usual = neighbors.nearest(self.features, trained, k=1)[0]
+        else:
+            usual = neighbors.nearest(trained, trained, k=1, exclude_self=True)[0]
+        figures["nearest_train"] = float(np.median(distance[:, 0]) / max(np.median(usual), 1e-12))
+        if self.train.key == "image":
+            samples = scale(np.asarray(samples))
+            away = neighbors.nearest(found, self.features, k=1)[0][:, 0]
+            order = np.argsort(away, kind="stable")
+            drawn["best"], drawn["worst"] = (pictures.grid(samples[rows]) for rows in (order[:64], order[::-1][:64]))
+            chosen = [row for i in range(8) for row in (samples[i:i + 1], scale(train[np.sort(index[i])])
+                      [np.argsort(np.argsort(index[i]))])] if len(samples) >= 8 else []
+            if chosen:
+                drawn["neighbors"] = pictures.grid(np.concatenate(chosen), columns=6)
+        return figures, per_class, drawn
+
+    def _per_class(self, found, labels):
+        names = self.network.classes
+        shares, real = classes.shares(labels, len(names)), classes.shares(self.labels, len(names))
+        figures = classes.per_class(self.features, self.labels, found, labels)
+        return {name: {"share": float(shares[i]), "real_share": float(real[i]),
+                       **{figure: _known(figures.get(i, {}).get(figure)) for figure in ("fidelity", "diversity")}}
+                for i, name in enumerate(names)}
+
+
+def _known(value):
+    """A float, or None for one that could not be measured."""
+    return None if value is None or np.isnan(value) else float(value)

@@ -1,0 +1,251 @@
+"""Feature networks: what turns images into the vectors that distances are taken between.
+
+    classifier   a small CNN that learns the data set's own labels: no download, about a minute and a half on two cores
+    inception    Keras's InceptionV3 with ImageNet's weights, fetched once. Not the graph that published FIDs use: figures
+                 by it compare with each other, not with theirs
+    a path       a .keras file or a SavedModel of yours: that is how to use the published Inception graph where you have it
+    raw          the numbers themselves: for points and signals
+    none         no network: images are compared by sliced Wasserstein distance alone
+
+A figure means nothing without its network: `FeatureNetwork.protocol` says which it was, and belongs beside it.
+"""
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import kgan
+from kgan.data.cache import cached
+from kgan.data.source import DataError, Source, scale
+
+SEEN, BATCH, RATE, UNITS = 240_000, 128, 2e-3, 128  # the classifier's: examples in all, a batch, Adam's peak rate, features
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNetwork:
+    """A network that is called with images and gives their features.
+
+    Attributes:
+        name: "classifier", "inception", "raw" or a path.
+        model: function of float32 [n, H, W, C] in [-1, 1] (or [n, D]) that returns features [n, F] float32, and class
+            probabilities [n, K] or None.
+        protocol: dict of plain values that belong beside every figure.
+        classes: names of the K classes; empty where there are no probabilities, or they are of another data set's classes.
+        batch_size: how many images `model` takes at once.
+    """
+
+    name: str
+    model: object
+    protocol: dict
+    classes: tuple = ()
+    batch_size: int = 250
+
+    def __call__(self, images):
+        """Features [n, F] and probabilities [n, K] (or None) of uint8 [0, 255] or float [-1, 1] images [n, H, W, C]."""
+        found = [self.model(scale(np.asarray(images[i:i + self.batch_size])))
+                 for i in range(0, len(images), self.batch_size)]
+        features, probabilities = zip(*found)
+        features = np.concatenate([np.asarray(part, np.float32) for part in features])
+        return features, None if probabilities[0] is None else np.concatenate(probabilities)
+
+
+def get(name, train, test=None):
+    """The feature network of that name for a data set.
+
+    Args:
+        name: "auto", "classifier", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels,
+            `none` for images without, `raw` for points and signals.
+        train: Source of the training split.
+        test: Source of another split, on which the classifier's accuracy is measured; None: a fifth of `train`, taken
+            out of its training.
+
+    Returns:
+        FeatureNetwork, or None for "none".
+
+    Raises:
+        DataError: it cannot be had for these data; the message says what else there is.
+    """
+    image = train.key == "image"
+    if name == "auto":
+        name = ("classifier" if len(train.classes.get("label", ())) > 1 else "none") if image else "raw"
+    if name == "none" and image:
+        return None
+    if name == "raw":
+        return FeatureNetwork("raw", lambda values: (values.reshape(len(values), -1), None), {"features": "raw values"})
+    if not image:
+        raise DataError(f"features={name}: is for images; {train.name} has points or signals: features=raw")
+    if name == "classifier":
+        return classifier(train, test)
+    return inception(train.shape) if name == "inception" else load(name, train.shape)
+
+
+# === The classifier of the data set's own labels ===
+
+def classifier(train, test=None):
+    """A small CNN trained on the labels of `train`, or read from the data cache if it was trained before.
+
+    SEEN examples are seen, however many there are: that bounds the time. The same data give the same network on the same
+    machine. Its features are the outputs of the last hidden layer, [n, 128], divided by the root of their mean square over
+    the training split: so that distances of different data sets are of the same order.
+    """
+    if len(train.classes.get("label", ())) < 2:
+        raise DataError(f"{train.name} has no labels for a classifier to learn: take features=inception, a network of your "
+                        "own, or features=none")
+    names = tuple(train.classes["label"])
+    key = dict(kind="classifier", version=2, seen=SEEN, batch=BATCH, rate=RATE, units=UNITS, classes=names,
+               shape=train.shape, data=[_digest(train), test and _digest(test)])
+    arrays, notes = cached(f"classifier-{train.name}", key, lambda folder: _learn(train, test, folder))
+    network = _network(train.shape, len(names))
+    _unflatten(network, arrays["weights"])
+    scaled = layers.Rescaling(1 / notes["root_mean_square"])(network.get_layer("features").output)
+    features = keras.Model(network.input, [scaled, network.output])
+    protocol = {"features": f"classifier of {train.name}'s labels, {UNITS} features", "accuracy": notes["accuracy"],
+                "accuracy_of": notes["accuracy_of"]}
+    return FeatureNetwork("classifier", _compiled(features), protocol, names)
+
+
+def _network(shape, classes):
+    """Images in [-1, 1] to class probabilities; every random number from a seed of its own, none from Keras's."""
+    seeds = iter(range(100))
+
+    def initial():
+        return keras.initializers.GlorotUniform(seed=next(seeds))
+
+    x = images = keras.Input(shape)
+    size = min(shape[:2])
+    while size > 32:
+        x = layers.Conv2D(32, 4, 2, "same", activation="relu", kernel_initializer=initial())(x)
+        size //= 2
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=initial())(x)
+        x = layers.MaxPooling2D(padding="same")(layers.BatchNormalization()(x))
+    x = layers.Dropout(0.3, seed=1)(layers.Flatten()(x))
+    x = layers.Dense(UNITS, activation="relu", kernel_initializer=initial(), name="features")(x)
+    x = layers.Dropout(0.3, seed=2)(x)
+    return keras.Model(images, layers.Dense(classes, activation="softmax", kernel_initializer=initial())(x))
+
+
+def _learn(train, test, folder):
+    """Trains the classifier, writes its weights to weights.npy in `folder`, returns its notes."""
+    of = "the test split"
+    if test is None:
+        order = np.random.default_rng(0).permutation(len(train))
+        held, kept = np.sort(order[:len(train) // 5]), np.sort(order[len(train) // 5:])
+        train, test, of = _subset(train, kept), _subset(train, held), "a fifth of the data, held back"
+    network = _network(train.shape, len(train.classes["label"]))
+    batch = min(BATCH, len(train))
+    steps = SEEN // batch
+    network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)),
+                    "sparse_categorical_crossentropy", metrics=["accuracy"])
+    data = kgan.data.batches(train, batch, repeat=True).map(lambda batch: (batch["image"], batch["label"]))
+    print(f"features   training a classifier of {train.name}'s labels, once: {steps:,} steps", flush=True)
+    network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    count = min(len(test), 20_000)
+    labels = np.asarray(test.arrays["label"][:count])
+    found = np.concatenate([network.predict_on_batch(scale(test.arrays["image"][i:i + 500])).argmax(1)
+                            for i in range(0, count, 500)])
+    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
+    some = keras.Model(network.input, network.get_layer("features").output).predict_on_batch(train.some(2_000))
+    return {"accuracy": round(float((found == labels).mean()), 4), "accuracy_of": of,
+            "root_mean_square": float(np.sqrt(np.mean(some ** 2)))}
+
+
+def _subset(source, rows):
+    arrays = {field: source.arrays[field][rows] for field in ("image", "label")}
+    return Source(source.name, arrays, source.classes)
+
+
+def _unflatten(network, values):
+    weights = network.get_weights()
+    ends = np.cumsum([weight.size for weight in weights])[:-1]
+    network.set_weights([part.reshape(weight.shape) for part, weight in zip(np.split(values, ends), weights)])
+
+
+def _digest(source):
+    """What tells two prepared data sets apart: counts, and the content of 512 examples spread over them."""
+    rows = np.linspace(0, len(source) - 1, min(len(source), 512)).astype(int)
+    content = hashlib.sha256()
+    for field in ("image", "label"):
+        content.update(np.ascontiguousarray(source.arrays[field][rows]).tobytes())
+    return [len(source), *source.shape, content.hexdigest()[:16]]
+
+
+# === Networks from elsewhere ===
+
+def inception(shape, weights="imagenet"):
+    """Keras's InceptionV3: 2,048 features (its last pooling) and ImageNet's 1,000 probabilities.
+
+    Images are resized to 299×299, bilinear with antialiasing; grey ones become colour. The first use fetches 96 MB.
+    """
+    try:
+        network = keras.applications.InceptionV3(weights=weights)
+    except Exception as error:  # of urllib, by way of Keras: no network
+        raise DataError(f"features=inception: its weights could not be fetched ({error}). Connect to the network once, name a "
+                        "network that you have (features=PATH), or take features=classifier") from None
+    model = keras.Model(network.input, [network.get_layer("avg_pool").output, network.output])
+    protocol = {"features": f"InceptionV3 of Keras {keras.__version__}, {weights}, 2048 features: not the graph of published "
+                            "FIDs", "resize": "bilinear, antialiased, to 299"}
+    return FeatureNetwork("inception", _compiled(model, (299, 299, 3)), protocol, batch_size=50)
+
+
+def load(path, shape):
+    """A network of the user's: a .keras file, or a SavedModel with the signature `serving_default`.
+
+    It takes images [n, h, w, c], float32 in [-1, 1]; h, w and c may be fixed: images are resized (bilinear, antialiased) and
+    made grey or colour. Features are its output, or that named `features`, pooled over space; an output `probabilities` is
+    used for the score.
+
+    Raises:
+        DataError: there is no such file, or it is no such network.
+    """
+    found = Path(path).expanduser()
+    if not found.exists():
+        raise DataError(f"features={path}: no such file. Built in are classifier, inception, raw and none")
+    try:
+        if found.is_dir():
+            served = tf.saved_model.load(str(found))
+            serve = served.signatures["serving_default"]
+            (name, spec), = serve.structured_input_signature[1].items()
+            network, inputs = lambda images: serve(**{name: images}), tuple(spec.shape[1:])
+            network.keep = served  # its variables live as long as it does
+        else:
+            network = keras.models.load_model(found, compile=False)
+            inputs = tuple(network.input.shape[1:])
+        height, width, channels = inputs
+    except Exception as error:
+        raise DataError(f"features={path} is no network of images: {str(error)[:300]}") from None
+    inputs = (height or shape[0], width or shape[1], channels or shape[2])
+
+    def model(images):
+        outputs = network(images)
+        outputs = outputs if isinstance(outputs, dict) else {"features": tf.nest.flatten(outputs)[0]}
+        features = outputs["features"] if "features" in outputs else next(iter(outputs.values()))
+        if len(features.shape) == 4:
+            features = tf.reduce_mean(features, [1, 2])
+        return tf.reshape(features, [tf.shape(images)[0], -1]), outputs.get("probabilities")
+
+    data = found / "saved_model.pb" if found.is_dir() else found
+    checksum = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
+    protocol = {"features": f"{found.name}, sha256 {checksum} of {data.name}", "resize": f"bilinear, antialiased, to {inputs[0]}"}
+    return FeatureNetwork(str(path), _compiled(model, inputs), protocol, batch_size=50)
+
+
+def _compiled(model, inputs=None):
+    """`model` as a compiled function of images of any size; with `inputs` (h, w, c), brought to that before."""
+    @tf.function(reduce_retracing=True)
+    def run(images):
+        if inputs:
+            images = tf.image.grayscale_to_rgb(images) if images.shape[-1] == 1 < inputs[2] else images
+            images = tf.image.rgb_to_grayscale(images) if images.shape[-1] == 3 > inputs[2] else images
+            if tuple(images.shape[1:3]) != inputs[:2]:
+                images = tf.image.resize(images, inputs[:2], antialias=True)
+        return model(images, training=False) if isinstance(model, keras.Model) else model(images)
+
+    def call(images):
+        features, probabilities = run(tf.convert_to_tensor(images, tf.float32))
+        return np.asarray(features), None if probabilities is None else np.asarray(probabilities)
+    return call
