@@ -14,7 +14,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kgan import pictures
+from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
+from kgan.metrics.neighbors import mean_distance
 from kgan.run import restore, write
 
 
@@ -82,88 +84,12 @@ class Watch(StepCallback):
         return texts
 
 
-class Alarm:
-    """Goes off when something has been so for `rows` rows of the log in a row; once it was over for as many, again.
-
-    Args:
-        text: what to tell the user.
-        rows: int.
-        holds: function of a row, a dict of name to number, that tells whether it is so.
-        first: the step before which rows do not count: every training starts with some disorder.
-        times: how often it goes off at most.
-    """
-
-    def __init__(self, text, rows, holds, first=500, times=3):
-        self.text, self.rows, self.holds, self.first, self.times = text, rows, holds, first, times
-        self._on, self._against = False, 0  # `_against`: rows in a row that say the contrary of `_on`
-
-    def goes_off(self, row):
-        holds = row["step"] >= self.first and self.holds(row)
-        self._against = self._against + 1 if holds != self._on else 0
-        if self._against < self.rows:
-            return False
-        self._on, self._against = holds, 0
-        self.times -= holds
-        return holds and self.times >= 0
-
-
-def alarms(gan):
-    """What Watch looks out for: a list of Alarm. What `gan` does already, or cannot do, is not advised."""
-    config = gan.config
-    d_advice = [f"--set penalty=r1{_unnormalised(config)}, or "
-                f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}",
-                f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
-    d_advice += [] if config.instance_noise else ["--set instance_noise=linear:0.1:0"]
-    if gan.key == "image" and not config.augment:
-        d_advice.append("if there are few images --set augment=flip+color+translation+cutout")
-    d_has_won = Alarm(
-        "D has won: of nearly every pair it can tell which is real (d_accuracy 0.995 or more in 10 rows of the log), so"
-        f" that it hardly shows G the way any more. Try {'; '.join(d_advice)}",
-        10, lambda row: row.get("d_accuracy", 0) >= 0.995)
-
-    done = config.loss == "relativistic" and config.penalty == "r1+r2"
-    g_advice = [] if done else [f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}"]
-    g_advice += ["--set packing=2"] if config.packing == 1 else []
-    g_advice += [] if getattr(config, "minibatch_std", True) else ["--set minibatch_std=true"]
-    g_advice.append(f"a generator_learning_rate below {config.generator_learning_rate}")
-    g_has_collapsed = Alarm(
-        "G has collapsed: it makes much the same of all noise (diversity below 0.3 in 3 rows of the log; real examples "
-        f"have 1). Try {'; '.join(g_advice)}",
-        3, lambda row: row.get("diversity", 1) < 0.3)
-
-    # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
-    bounded = gan.penalty is not None or config.weight_clip
-    return [g_has_collapsed] if bounded else [d_has_won, g_has_collapsed]
-
-
-def not_finite(gan, step, name):
-    """What to tell the user when the value of that name is no finite number any more."""
-    config = gan.config
-    advice = [f"a generator_learning_rate below {config.generator_learning_rate} and "
-              f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
-    advice += [] if gan.penalty else [f"--set penalty=r1{_unnormalised(config)}"]
-    advice += [] if config.clipnorm or config.clipvalue or config.global_clipnorm else ["--set global_clipnorm=1"]
-    if "float16" in {layer.compute_dtype for layer in gan.generator.layers + gan.discriminator.layers}:
-        advice.append("in float16, which ends at 65,504, a loss that is scaled: compile does it if the policy is "
-                      "mixed_float16 then, too; or mixed_bfloat16, which needs no scaling")
-    return f"{name} is not a finite number any more (steps up to {step:,}); training stops. Try {'; '.join(advice)}"
-
-
-def _unnormalised(config):
-    """What goes with a penalty, as text: no batch normalisation in D."""
-    batch = getattr(config, "discriminator_normalization", "none") == "batch"
-    return " --set discriminator_normalization=none" if batch else ""
-
-
 def distance(examples):
-    """Mean L2 distance between two different ones of `examples` [n, ...]; 0 if there is but one."""
-    # float64: what a broken generator makes of points and signals may be huge, and the squares below cancel
+    """Mean L2 distance between two different ones of `examples` [n, ...]; 0 if there is but one, nan if one is not finite."""
     flat = np.asarray(examples, np.float64).reshape(len(examples), -1)
-    flat -= flat.mean(0)
-    products = flat @ flat.T
-    squares = np.diag(products)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
-    return distances.sum() / max(len(flat) * (len(flat) - 1), 1)
+    if len(flat) < 2 or not np.isfinite(flat).all():
+        return 0.0 if len(flat) < 2 else math.nan
+    return mean_distance(flat)
 
 
 class Evaluate(StepCallback):

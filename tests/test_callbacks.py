@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import kgan
-from kgan import callbacks, models, report
+from kgan import advice, callbacks, models, report
 from kgan.config import Config, ConfigError
 from kgan.data import batches, mixtures
 from kgan.run import Run
@@ -97,7 +97,7 @@ def test_the_best_checkpoint_is_kept(run, by, values, best):
 
     class Keep(callbacks.StepCallback):
         def on_step(self, step, logs):
-            states[step] = [np.array(variable) for variable in self.model.ema_generator.variables]
+            states[step] = self.model.ema_generator.get_weights()
     fit(gan, evaluate, Keep(5), callbacks.Log(run.log, 5, sparse=evaluate.columns))
     assert [path.name for path in run.checkpoints.glob("best-*")] == [f"best-{best:09d}.npz"]
     assert evaluate.best == (best, {by: values[best // 5 - 1], "modes": 3.0}) and evaluate.latest[0] == 20
@@ -105,7 +105,7 @@ def test_the_best_checkpoint_is_kept(run, by, values, best):
     assert step == best
     restored = build()
     kgan.run.restore(restored, arrays)
-    for value, wanted in zip(restored.ema_generator.variables, states[best]):
+    for value, wanted in zip(restored.ema_generator.get_weights(), states[best]):
         np.testing.assert_array_equal(value, wanted)
 
 
@@ -245,8 +245,8 @@ def test_both_warnings_say_what_it_means_and_what_to_try(capsys):
     assert "minibatch_std" not in collapsed  # the stub's networks have no such setting
 
 
-def advice(gan):
-    return " ".join([*(alarm.text for alarm in callbacks.alarms(gan)), callbacks.not_finite(gan, 1, "d_loss")])
+def advised(gan):
+    return " ".join([*(alarm.text for alarm in advice.alarms(gan)), advice.not_finite(gan, 1, "d_loss")])
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -255,7 +255,7 @@ def test_each_model_has_the_settings_that_are_advised(name):
     networks = dict.fromkeys(("generator", "discriminator"), SimpleNamespace(layers=[]))
     for key in ("image", "sample"):
         config = config_class.of()
-        text = advice(SimpleNamespace(config=config, penalty=None, key=key, **networks))
+        text = advised(SimpleNamespace(config=config, penalty=None, key=key, **networks))
         settings = re.findall(r"--set (\w+)=([^;, ]+)", text)
         watched = key == "image" and not config.weight_clip  # a D that is bounded may win
         assert len(settings) >= 4 and ("augment" in dict(settings)) == watched
@@ -268,18 +268,18 @@ def test_what_is_done_already_is_not_advised():
                     instance_noise=0.1, augment="flip", clipnorm=1.0)
     gan = models.build("mlp", (8, 8, 1), settings)
     gan.penalty = None  # so that D is watched, too
-    assert re.findall(r"--set [^;]+", advice(gan)) == [
+    assert re.findall(r"--set [^;]+", advised(gan)) == [
         "--set penalty=r1, or --set loss=relativistic --set penalty=r1+r2", "--set penalty=r1"]
     gan.compile()
-    assert "--set" not in advice(gan)
+    assert "--set" not in advised(gan)
 
 
 def test_float16_is_told_what_it_needs():
-    assert "float16" not in callbacks.not_finite(build(), 3, "g_loss")
+    assert "float16" not in advice.not_finite(build(), 3, "g_loss")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        text = callbacks.not_finite(build(), 3, "g_loss")
+        text = advice.not_finite(build(), 3, "g_loss")
     finally:
         keras.config.set_dtype_policy(before)
     assert text.startswith("g_loss is not a finite number any more (steps up to 3)") and "mixed_bfloat16" in text
@@ -393,7 +393,7 @@ def test_log_stops_where_numbers_end(run, capsys):
     assert log.not_finite == (4, "d_loss") and gan.step == 4
     assert [int(row["step"]) for row in rows(run.log)] == [1, 2, 3]
     assert run.newest()[0] == 3  # what is broken is not saved
-    assert capsys.readouterr().err == callbacks.not_finite(gan, 4, "d_loss") + "\n"
+    assert capsys.readouterr().err == advice.not_finite(gan, 4, "d_loss") + "\n"
 
 
 def test_log_stops_where_samples_end(run):
