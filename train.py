@@ -39,7 +39,7 @@ def train(settings, directory):
     import keras
     import tensorflow as tf
 
-    import export.saved_model
+    from export import artefacts
     from kgan import callbacks, report
 
     run = Run(directory)
@@ -117,8 +117,9 @@ def train(settings, directory):
     if interrupt.signal:
         print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
         return 128 + interrupt.signal
-    export.saved_model.write(gan.ema_generator, gan.key, directory / "export" / "saved_model")
-    print(f"samples    {run.newest_sample()}\nreport     {run.report}\ngenerator  {directory / 'export' / 'saved_model'}")
+    artefacts.write(directory, FLAGS.export)
+    print(f"samples    {run.newest_sample()}\nreport     {run.report}\n"
+          f"generator  {', '.join(str(directory / 'export' / name) for name in FLAGS.export)}")
     return 0
 
 

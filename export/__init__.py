@@ -1,6 +1,41 @@
-"""From a run to files that other programs load: one module a format, each with `write(generator, key, directory)`.
+"""From a run to files that other programs load: one module a format.
 
-Adding a format: write `export/NAME.py` with that function, and name it in FORMATS.
+Each has `write(generator, key, directory, latents)`, which writes the format's artefacts as `directory`: generator is
+the keras.Model, key "image" or "sample", latents(count, seed) its noise. `artefacts` calls them and replaces nothing
+before `check` has compared what was written with Keras.
+
+Adding a format: write `export/NAME.py` with that function, a function NAME in `export/runtime.py` that loads what it
+writes, and name it in FORMATS.
 """
+import collections
+import importlib.util
 
-FORMATS = ("saved_model",)
+PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of TFLite
+
+# packages: what is imported beside TensorFlow; artefacts: path below export/ -> precision, by which check.BOUNDS judges
+Format = collections.namedtuple("Format", "packages artefacts")
+FORMATS = {
+    "saved_model": Format((), {"saved_model": "float32"}),
+    "tflite": Format(("ai_edge_litert",), {f"tflite/generator_{name}.tflite": name for name in PRECISIONS}),
+    "onnx": Format(("onnx", "onnxruntime", "tf2onnx"), {"onnx/generator.onnx": "float32"}),
+}
+
+
+def require(flag, formats):
+    """Raises UserError unless each of `formats`, the value of `flag`, exists and has the packages that it needs."""
+    from kgan.command import UserError  # not above: export.runtime is to run without kgan
+
+    given = f"{flag}={','.join(formats)}"
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        raise UserError(f"{given}: {'no format ' + ', '.join(unknown) if unknown else 'which format?'}; "
+                        f"there are: {', '.join(FORMATS)}")
+    missing = missing_packages(formats)
+    if missing:
+        raise UserError(f"{given}: {', '.join(missing).replace('_', '-')} not installed: pip install -e \".[export]\"")
+
+
+def missing_packages(formats):
+    """Import names of the packages that these formats need and that are not there."""
+    return [package for name in formats for package in FORMATS[name].packages
+            if importlib.util.find_spec(package) is None]

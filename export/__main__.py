@@ -1,36 +1,33 @@
 """python -m export runs/NAME: writes the trained generator in formats that other programs load, and checks each.
 
-The averaged (EMA) generator of the newest sound checkpoint, or of the best, goes to runs/NAME/export/FORMAT.
+The averaged (EMA) generator of the newest sound checkpoint, or of the best, goes to runs/NAME/export, with export.json
+(what it is, checksums, differences from Keras) and README.md (a model card). docs/exporting.md says what each is for.
 """
-import importlib
-import os
-
 from absl import flags
 
-from export import FORMATS
+import export
 from kgan import command
 from kgan.quiet import import_tensorflow
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("formats", ["saved_model"], f"which to write, with commas between: {', '.join(FORMATS)}")
-flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "which one; best: by evaluate_by, if the run was trained with "
-                  "--evaluate_every")
+flags.DEFINE_list("formats", ["saved_model"], f"which to write, with commas between: {', '.join(export.FORMATS)}")
+flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "which one; best: by evaluate_by, if the run was trained "
+                  "with --evaluate_every")
+flags.DEFINE_integer("batch", 1, "rows of noise that a TFLite file takes at once; the other formats take any number",
+                     lower_bound=1, upper_bound=4096)
+flags.DEFINE_list("precisions", list(export.PRECISIONS), "which TFLite files")
 
 
 def main(arguments):
     if len(arguments) != 2:
         raise command.UserError("which run? python -m export runs/NAME")
-    unknown = set(FLAGS.formats) - set(FORMATS)
-    if unknown:
-        raise command.UserError(f"--formats={','.join(FLAGS.formats)}: no format {', '.join(sorted(unknown))}; "
-                                f"there are: {', '.join(FORMATS)}")
+    export.require("--formats", FLAGS.formats)
+    if not FLAGS.precisions or not set(FLAGS.precisions) <= set(export.PRECISIONS):
+        raise command.UserError(f"--precisions={','.join(FLAGS.precisions)}: there are {', '.join(export.PRECISIONS)}")
     import_tensorflow()
-    from kgan.run import load
-    gan, step = load(arguments[1], FLAGS.checkpoint)
-    for name in FLAGS.formats:
-        target = os.path.join(arguments[1], "export", name)
-        difference = importlib.import_module(f"export.{name}").write(gan.ema_generator, gan.key, target)
-        print(f"{target}: step {step:,}, differs from Keras by at most {difference:.1g}")
+    from export import artefacts
+    record = artefacts.write(arguments[1], FLAGS.formats, FLAGS.checkpoint, FLAGS.batch, FLAGS.precisions)
+    print(artefacts.lines(record))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
+import export
 import kgan
 from kgan import data, models
 from kgan.command import UserError
@@ -28,6 +29,8 @@ flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", l
 flags.DEFINE_integer("evaluate_every", None, "steps between two measurements of quality; default: none", lower_bound=0)
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
+flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
+                  f"{', '.join(export.FORMATS)}")
 flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
 flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
                           "A wrong key prints the fields there are")
@@ -56,8 +59,9 @@ def resolve():
         and `channels` may still be None; and the run directory.
 
     Raises:
-        FlagError, ConfigError, DataError: with a message for the user.
+        UserError: with a message for the user.
     """
+    export.require("--export", FLAGS.export)
     before = _read_config(FLAGS.config) if FLAGS.config else {}
     model = FLAGS.model or before.get("model")
     if not model:

@@ -1,13 +1,29 @@
-"""The exported generator: loads with TensorFlow alone, and gives what Keras gives."""
+"""The exported generator: loads elsewhere, gives what Keras gives, and takes no one's place before that is known."""
+import dataclasses
+import hashlib
+import io
 import json
 import shutil
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+import export
+import export.onnx
 import export.saved_model
-from kgan import models, run
+import export.tflite
+from export import artefacts, check
+from kgan import models, pictures, run
+from kgan.command import UserError
+
+ROOT = Path(export.__file__).parents[1]
+MIXTURE = dict(preset="mixture", generator_units="8", discriminator_units="8")
+PATHS = [path for form in export.FORMATS.values() for path in form.artefacts]
+TFLITE = list(export.FORMATS["tflite"].artefacts)
 
 # knows TensorFlow, and nothing of kgan; run with -I, so neither the folder it is started in nor PYTHONPATH help it
 ALONE = """
@@ -20,24 +36,70 @@ outputs = {len(part): serve(noise=tf.constant(part)) for part in (noise[:1], noi
 np.save(sys.argv[3], outputs[5]["images"])
 print(json.dumps({
     "kgan": [name for name in sys.modules if name.partition(".")[0] in ("kgan", "export")],
-    "input": {name: [spec.shape.as_list(), spec.dtype.name] for name, spec in serve.structured_input_signature[1].items()},
+    "input": {name: [spec.shape.as_list(), spec.dtype.name]
+              for name, spec in serve.structured_input_signature[1].items()},
     "output": {name: [spec.shape.as_list(), spec.dtype.name] for name, spec in serve.structured_outputs.items()},
     "prefix": float(np.abs(outputs[1]["images"] - outputs[5]["images"][:1]).max())}))
 """
 
 
-def test_export_of_a_run(command, finished, tmp_path):
-    directory = shutil.copytree(finished, tmp_path / "run")
+@pytest.fixture(scope="module")
+def exported(command, finished, tmp_path_factory):
+    """A run of a tiny dcgan, in all formats, TFLite with batches of two. Not to be changed: copy it."""
+    directory = shutil.copytree(finished, tmp_path_factory.mktemp("exported") / "run")
     shutil.rmtree(directory / "export")
-    done = command("-m", "export", directory, cwd=export.saved_model.Path(export.__file__).parents[1])
-    assert done.returncode == 0, done.stderr
-    assert "saved_model" in done.stdout and "step 200" in done.stdout
+    done = command("-m", "export", directory, f"--formats={','.join(export.FORMATS)}", "--batch=2", cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert all(f"export/{path}: step 200" in done.stdout for path in PATHS)
+    return directory
 
-    gan, step = run.load(directory)
+
+@pytest.fixture(scope="module")
+def gan(exported):
+    gan, step = run.load(exported)
     assert step == 200
+    return gan
+
+
+def made(directory, model="mlp", shape=(2,), **settings):
+    """The directory of a run of an untrained model, with a checkpoint of step 7. Returns (directory, gan)."""
+    keras.utils.set_random_seed(4)
+    gan = models.build(model, shape, settings)
+    gan.compile()
+    config = {name: value for name, value in dataclasses.asdict(gan.config).items() if name != "dataset"}
+    place = run.Run(directory)
+    place.begin({"kgan": "0", "model": model, "dataset": "ring", "seed": 0, "shape": list(shape), "config": config})
+    place.save(gan, 7)
+    return Path(directory), gan
+
+
+def tflite(path, noise):
+    """What a TFLite file makes of noise, a batch after the other."""
+    from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(str(path))
+    serve = interpreter.get_signature_runner("serving_default")
+    batch = serve.get_input_details()["noise"]["shape"][0]
+    parts = [serve(noise=noise[i:i + batch]) for i in range(0, len(noise), batch)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def onnx(path, noise):
+    """What an ONNX file makes of noise."""
+    import onnxruntime
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, {"noise": noise})))
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# === What an export of a run leaves ===
+
+def test_saved_model_needs_tensorflow_alone(command, finished, exported, gan, tmp_path):
     np.save(tmp_path / "noise.npy", gan.latents(5, seed=4))
-    found = command("-I", "-c", ALONE, directory / "export" / "saved_model", tmp_path / "noise.npy", tmp_path / "images.npy",
-                    cwd=tmp_path)
+    found = command("-I", "-c", ALONE, exported / "export" / "saved_model", tmp_path / "noise.npy",
+                    tmp_path / "images.npy", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout.splitlines()[-1]) == {
         "kgan": [], "input": {"noise": [[None, 8], "float32"]}, "output": {"images": [[None, 8, 8, 3], "float32"]},
@@ -53,6 +115,190 @@ def test_export_of_a_run(command, finished, tmp_path):
     np.testing.assert_allclose(with_train(noise=gan.latents(5, seed=4))["images"], images, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", [0, 3, 2**31 - 1])
+def test_generate_and_png(exported, gan, seed):
+    signatures = tf.saved_model.load(str(exported / "export" / "saved_model")).signatures
+    numbers = dict(count=tf.constant(4), seed=tf.constant(seed))
+    images = signatures["generate"](**numbers)["images"].numpy()
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, pictures.to_uint8(gan.generate(4, seed)))
+    pngs = signatures["png"](**numbers)["png"].numpy()
+    np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
+    assert signatures["generate"](count=tf.constant(0), seed=tf.constant(0))["images"].shape == (0, 8, 8, 3)
+
+
+def test_rounding():
+    """Halves too, and what lies outside."""
+    values = np.concatenate([np.arange(0, 256, 0.5, np.float32) / np.float32(127.5) - 1, [-2, 2]]).astype(np.float32)
+    np.testing.assert_array_equal(export.saved_model._to_uint8(values), pictures.to_uint8(values))
+
+
+def test_tflite_of_a_run(exported, gan):
+    noise, images = gan.latents(6, seed=4).numpy(), gan.generate(6, seed=4)
+    for path, precision in export.FORMATS["tflite"].artefacts.items():
+        output = tflite(exported / "export" / path, noise)
+        assert list(output) == ["images"] and output["images"].dtype == np.float32
+        np.testing.assert_allclose(output["images"], images, atol=dict(float32=1e-5, float16=2 / 255).get(precision, 0.1))
+        found = export.tflite.operators((exported / "export" / path).read_bytes())
+        assert "TRANSPOSE_CONV" in found and set(found) <= {
+            "ADD", "DEQUANTIZE", "FULLY_CONNECTED", "MUL", "QUANTIZE", "RESHAPE", "TANH", "TRANSPOSE_CONV"}, found
+        assert ("QUANTIZE" in found) == (precision == "int8")
+
+
+def test_onnx_of_a_run(exported, gan):
+    for count in (1, 5):
+        output = onnx(exported / "export" / PATHS[-1], gan.latents(count, seed=4).numpy())
+        assert list(output) == ["images"]
+        np.testing.assert_allclose(output["images"], gan.generate(count, seed=4), atol=1e-5)
+
+
+def test_record(exported, gan):
+    directory = exported / "export"
+    assert {path.name for path in directory.iterdir()} == {"README.md", "export.json", *export.FORMATS}
+    record = json.loads((directory / "export.json").read_text())
+    assert (record["model"], record["step"], record["averaged"]) == ("dcgan", 200, True)
+    assert record["input"] == {"name": "noise", "shape": [None, 8], "dtype": "float32", "distribution": "normal(0, 1)",
+                               "range": None}
+    assert record["output"] == {"name": "images", "shape": [None, 8, 8, 3], "dtype": "float32", "range": [-1, 1]}
+    assert record["config"]["filters"] == 4 and record["quality"] is None
+    assert {"kgan", "tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime"} <= set(record["versions"])
+    assert [entry["path"] for entry in record["artefacts"]] == PATHS
+    for entry in record["artefacts"]:
+        path = directory / entry["path"]
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        sums = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        whole = "".join(f"{value}  {file.relative_to(path)}\n" for file, value in sums.items())
+        assert entry["sha256"] == (sums[path] if path.is_file() else hashlib.sha256(whole.encode()).hexdigest())
+        assert entry["bytes"] == sum(file.stat().st_size for file in files)
+        assert entry["check"]["largest"] < 0.1 and entry["check"]["milliseconds"] > 0
+    assert record["artefacts"][0]["check"]["levels"] == 0
+
+    card = (directory / "README.md").read_text()
+    assert "step 200" in card and "Not measured" in card and "not known to kgan" in card
+    assert all(path in card for path in PATHS) and "size=[2, 8]" in card
+
+
+def test_card_with_figures(exported, tmp_path):
+    record = json.loads((exported / "export" / "export.json").read_text())
+    (tmp_path / "metrics.json").write_text(json.dumps({
+        "figures": {"recall": 0.25, "score": None}, "real": {"recall": 0.75}, "protocol": {"count": 99}}))
+    record["quality"] = artefacts._quality(tmp_path / "metrics.json")
+    card = artefacts.card.text(record, "x")
+    assert "| recall | 0.25 | 0.75 |" in card and "count 99" in card
+    assert "score" not in card and "Not measured" not in card
+
+
+# === Checking again ===
+
+def test_check_by_hand(command, exported, tmp_path):
+    directory = shutil.copytree(exported, tmp_path / "run") / "export"
+    for path in ("tflite/generator_int8.tflite", "saved_model/variables/variables.data-00000-of-00001"):
+        content = bytearray((directory / path).read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        (directory / path).write_bytes(content)
+    (directory / "tflite/generator_float16.tflite").unlink()
+    done = command("-m", "export.check", tmp_path / "run", cwd=ROOT)
+    assert done.returncode == 1 and done.stderr == "", done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert list(rows) == ["artefact", *PATHS]
+    for path in PATHS:
+        wrong = {"saved_model": "SHA-256", PATHS[2]: "not there", PATHS[4]: "SHA-256"}.get(path)
+        assert wrong in rows[path] if wrong else rows[path].endswith("sound"), rows[path]
+
+
+def test_check_sees_wrong_weights(exported, gan, tmp_path):
+    """Files that are sound in themselves, and of another generator; and files that no runtime reads."""
+    other = shutil.copytree(exported, tmp_path / "run") / "export"
+    wanted = check.reference(gan, tmp_path / "right.npz")
+    for path in [*TFLITE, PATHS[-1]]:
+        kind, precision = path.partition("/")[0], "float32" if "onnx" in path else Path(path).stem.split("_")[1]
+        assert check.check(other / path, kind, precision, wanted)["mean"] < 0.05
+    with np.load(wanted) as file:
+        np.savez(tmp_path / "wrong.npz", **{**file, "samples": -file["samples"]})
+        np.savez(tmp_path / "nan.npz", **{**file, "samples": file["samples"] * np.nan})
+    for source, path, words in (("wrong", PATHS[-1], "differs from Keras"), ("nan", PATHS[-1], "differs from Keras"),
+                                ("wrong", TFLITE[3], "PSNR"), ("nan", TFLITE[3], "PSNR")):
+        kind, precision = path.partition("/")[0], "int8" if "int8" in path else "float32"
+        with pytest.raises(check.CheckError, match=words):
+            check.check(other / path, kind, precision, tmp_path / f"{source}.npz")
+    (other / TFLITE[0]).write_bytes(b"TFL3" * 100)
+    with pytest.raises(check.CheckError, match="generator_float32.tflite: its runtime cannot run it: .+"):
+        check.check(other / TFLITE[0], "tflite", "float32", wanted)
+
+
+def test_another_step(exported, tmp_path, capsys):
+    """An artefact of a format that is not written again keeps its step, and does not pass as one of the checkpoint."""
+    directory = shutil.copytree(exported, tmp_path / "run") / "export"
+    record = json.loads((directory / "export.json").read_text())
+    record["artefacts"] = [{**entry, "step": 150} for entry in record["artefacts"] if entry["format"] == "tflite"]
+    (directory / "export.json").write_text(json.dumps(record))
+    record = artefacts.write(tmp_path / "run", ["onnx", "onnx"])
+    assert [(entry["path"], entry["step"]) for entry in record["artefacts"]] == [
+        ("onnx/generator.onnx", 200), *((path, 150) for path in TFLITE)]
+    assert artefacts.lines(record).count("\n") == 0
+    assert check.main(["", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().out.count("of step 150, the checkpoint is of step 200") == 4
+
+
+def test_a_failed_check_leaves_the_old_export(exported, tmp_path, monkeypatch):
+    directory = shutil.copytree(exported, tmp_path / "run") / "export"
+    before = contents(directory)
+    monkeypatch.setitem(check.BOUNDS, "int8", (500, None))
+    with pytest.raises(check.CheckError, match="int8.tflite: PSNR .* below 500.*--precisions"):
+        artefacts.write(tmp_path / "run", ["onnx", "tflite"], precisions=["float32", "int8"])
+    assert contents(directory) == before and not (directory / ".part").exists()
+    artefacts.write(tmp_path / "run", ["tflite"], precisions=["float32"])
+    assert [path.name for path in (directory / "tflite").iterdir()] == ["generator_float32.tflite"]
+
+
+# === Every kind of generator ===
+
+def test_mlp_in_all_formats(tmp_path):
+    """Points, from uniform noise, beyond 1."""
+    directory, gan = made(tmp_path / "run", **MIXTURE, noise="uniform", data_scale="40")
+    record = artefacts.write(directory, list(export.FORMATS), batch=3)
+    assert [entry["path"] for entry in record["artefacts"]] == PATHS and record["step"] == 7
+    assert record["input"]["distribution"] == "uniform(-1, 1)" and record["output"]["range"] is None
+    assert "np.random.uniform(-1, 1, size=[3, 2])" in (directory / "export" / "README.md").read_text()
+    samples = gan.generate(6, seed=2)
+    assert np.abs(samples).max() > 2
+    serve = tf.saved_model.load(str(directory / "export" / "saved_model")).signatures
+    generated = serve["generate"](count=tf.constant(6), seed=tf.constant(2))["samples"]
+    np.testing.assert_allclose(generated, samples, rtol=1e-5)
+    assert "png" not in serve
+    noise = gan.latents(6, seed=2).numpy()
+    np.testing.assert_allclose(onnx(directory / "export" / PATHS[-1], noise)["samples"], samples, atol=1e-4)
+    np.testing.assert_allclose(tflite(directory / "export" / TFLITE[0], noise)["samples"], samples, atol=1e-4)
+
+
+@pytest.mark.parametrize("model, shape, settings", [
+    ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
+    ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
+    ("sine", (10,), {}),
+    ("mlp", (28, 28, 1), dict(generator_units="16")),
+])
+def test_other_models(model, shape, settings, tmp_path):
+    keras.utils.set_random_seed(2)
+    gan = models.build(model, shape, settings)
+    precisions = ["float32", "int8"]
+    export.tflite.write(gan.ema_generator, gan.key, tmp_path / "tflite", gan.latents, precisions=precisions)
+    export.onnx.write(gan.ema_generator, gan.key, tmp_path / "onnx", gan.latents)
+    wanted = check.reference(gan, tmp_path / "reference.npz")
+    for precision in precisions:
+        check.check(tmp_path / "tflite" / f"generator_{precision}.tflite", "tflite", precision, wanted)
+    check.check(tmp_path / "onnx" / "generator.onnx", "onnx", "float32", wanted)
+
+
+def test_other_operators_are_refused_by_name(tmp_path):
+    noise = keras.Input((4,))
+    network = keras.Model(noise, keras.layers.Lambda(tf.math.erfinv, output_shape=(4,))(keras.layers.Dense(4)(noise)))
+    for module in (export.tflite, export.onnx):
+        with pytest.raises(UserError, match="Erfinv.*leave"):
+            module.write(network, "sample", tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
+
+
+# === SavedModel ===
+
 def test_weights_are_stored_once(tmp_path):
     gan = models.build("mlp", (28, 28, 1), dict(preset="deep"))
     export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out")
@@ -62,14 +308,14 @@ def test_weights_are_stored_once(tmp_path):
 
 
 def test_points_are_samples(tmp_path):
-    gan = models.build("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8"))
+    gan = models.build("mlp", (2,), MIXTURE)
     assert export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out") <= 1e-5
     serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
     assert {name: spec.shape.as_list() for name, spec in serve.structured_outputs.items()} == {"samples": [None, 2]}
 
 
 def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
-    gan = models.build("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8"))
+    gan = models.build("mlp", (2,), MIXTURE)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
     for difference in (1e-3, float("nan")):
@@ -83,8 +329,7 @@ def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_check_sees_a_difference(tmp_path):
-    one, other = (models.build("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8"))
-                  for _ in range(2))
+    one, other = (models.build("mlp", (2,), MIXTURE) for _ in range(2))
     export.saved_model.write(one.ema_generator, "sample", tmp_path / "out")
     assert export.saved_model.check(tmp_path / "out", one.ema_generator, "samples") <= 1e-5
     assert export.saved_model.check(tmp_path / "out", other.ema_generator, "samples") > 1e-3
@@ -93,14 +338,42 @@ def test_check_sees_a_difference(tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which run"]),
     (["RUN", "--formats=saved_modle"], ["saved_modle", "saved_model"]),
+    (["RUN", "--formats="], ["--formats=", "which format", "onnx"]),
+    (["RUN", "--precisions=int4"], ["--precisions=int4", "int8"]),
+    (["RUN", "--batch=0"], ["batch"]),
     (["RUN"], ["RUN", "no run"]),
     (["EMPTY"], ["no checkpoint"]),
 ])
 def test_mistakes(command, finished, tmp_path, arguments, words):
     (tmp_path / "EMPTY" / "checkpoints").mkdir(parents=True)
     shutil.copy(finished / "config.json", tmp_path / "EMPTY")
-    root = str(export.saved_model.Path(export.__file__).parents[1])
-    done = command("-m", "export", *arguments, cwd=tmp_path, environment={"PYTHONPATH": root})
+    done = command("-m", "export", *arguments, cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
     assert done.returncode != 0 and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert not (tmp_path / "EMPTY" / "export").exists() and not (tmp_path / "RUN").exists()
+
+
+def test_mistakes_of_checking(command, exported, tmp_path):
+    done = command("-m", "export.check", cwd=ROOT)
+    assert done.returncode == 2 and "which run" in done.stderr
+    with pytest.raises(UserError, match="no export.json that can be read: python -m export"):
+        check.main(["", str(tmp_path)])
+
+
+def test_missing_packages(monkeypatch):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    export.require("--formats", ["saved_model"])
+    with pytest.raises(UserError, match=r'^--formats=tflite: ai-edge-litert not installed: pip install.*export'):
+        export.require("--formats", ["tflite"])
+
+
+def test_at_the_end_of_training(command, tmp_path):
+    done = command("train.py", "--model=mlp", "--export=tflote", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--export=tflote" in done.stderr, done.stderr
+    assert not any(tmp_path.iterdir())
+    settings = [f"--set={name}={value}" for name, value in {**MIXTURE, "jit_compile": False}.items()]
+    done = command("train.py", "--model=mlp", "--dataset=ring", *settings, "--steps=2", "--export=tflite,onnx",
+                   "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run/export/tflite" in done.stdout and "run/export/onnx" in done.stdout
+    assert sorted(contents(tmp_path / "run" / "export")) == sorted(["README.md", "export.json", *PATHS[1:]])

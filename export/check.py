@@ -1,0 +1,181 @@
+"""Each artefact, loaded by its own runtime in a fresh process, against Keras: python -m export.check runs/NAME
+
+Checks all artefacts that runs/NAME/export/export.json lists: SHA-256, and what they make of the same noise as the
+run's checkpoint. Prints a table; the exit status is 1 if any fails.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from kgan import command
+from kgan.command import UserError
+
+ROWS, SEED, COUNT = 8, 12, 3  # of noise; of both; of images through the signatures `generate` and `png`
+# precision -> (least PSNR in dB, largest absolute difference, times the largest value where that is above 1); None: any.
+# float16: one level of 255. A generator that was trained long has a worst value off by .007 at a PSNR of 76 dB.
+BOUNDS = {"float32": (None, 1e-5), "float16": (None, 2 / 255), "dynamic": (30, None), "int8": (25, None)}
+# rounding may turn a difference of the last bit into one of a level; more than this share is no rounding
+_LEVELS = 0.01
+PROTOCOL = (f"{ROWS} rows of noise of seed {SEED}, against Keras on a CPU, in the artefact's runtime in a process of "
+            "its own; PSNR: peak 2 for images, else the range of Keras's values; latency: median, one thread, one row "
+            "or the fixed batch")
+
+
+class CheckError(UserError, RuntimeError):
+    """An artefact that cannot be loaded, or whose output is not that of Keras."""
+
+
+def reference(gan, path):
+    """Writes what an artefact of this GAN must give to the file `path` (.npz), and returns `path`."""
+    import tensorflow as tf
+
+    from kgan.pictures import to_uint8
+
+    with tf.device("CPU"):  # a GPU convolves in TF32
+        noise = gan.latents(ROWS, SEED)
+        samples, generated = np.asarray(gan(noise)), gan.generate(COUNT, SEED)
+    np.savez(path, noise=noise, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
+             generated=to_uint8(generated) if gan.key == "image" else generated)
+    return path
+
+
+def check(path, kind, precision, reference):
+    """Loads an artefact in a fresh process and compares it with Keras.
+
+    Args:
+        path: file or directory.
+        kind: name of its format.
+        precision: key of BOUNDS.
+        reference: file that `reference` wrote.
+
+    Returns:
+        dict of float: `largest` and `mean` absolute difference, `psnr` in dB (None: no difference), `milliseconds`; of
+        images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
+
+    Raises:
+        CheckError: it cannot be loaded, has other names or shapes, or is out of bounds.
+    """
+    path, name = Path(path), f"{Path(path).name}"
+    with np.load(reference) as file:
+        wanted = dict(file)
+    found = _run(path, kind, reference)
+    samples, keras = found["samples"], wanted["samples"]
+    if samples.shape != keras.shape or samples.dtype != keras.dtype:
+        raise CheckError(f"{name}: makes {samples.dtype} {samples.shape}, Keras {keras.dtype} {keras.shape}")
+    difference = np.abs(samples.astype(np.float64) - keras)
+    peak = 2.0 if keras.ndim == 4 else float(np.ptp(keras))
+    error = float(np.mean(difference ** 2))
+    result = {"largest": float(difference.max()), "mean": float(difference.mean()),
+              "psnr": 10 * float(np.log10(peak ** 2 / error)) if error else None,
+              "milliseconds": float(found["milliseconds"])}
+    least, most = BOUNDS[precision]
+    if most is not None:
+        most *= max(1.0, float(np.abs(keras).max()))
+        if not result["largest"] <= most:  # nor NaN
+            raise CheckError(f"{name}: differs from Keras by {result['largest']:.2g}, above {most:.2g}")
+    if least is not None and error and not result["psnr"] >= least:
+        raise CheckError(f"{name}: PSNR {result['psnr']:.1f} dB against Keras, below {least}")
+    if kind == "saved_model":
+        result.update(_signatures(name, found, wanted))
+    return result
+
+
+def _signatures(name, found, wanted):
+    """The signatures `generate` and `png` against GAN.generate."""
+    generated, keras = found["generated"], wanted["generated"]
+    if generated.shape != keras.shape or generated.dtype != keras.dtype:
+        raise CheckError(f"{name}: generate makes {generated.dtype} {generated.shape}, not {keras.dtype} {keras.shape}")
+    if keras.ndim != 4:
+        if not np.allclose(generated, keras, rtol=1e-5, atol=1e-5):
+            raise CheckError(f"{name}: generate gives other samples than GAN.generate")
+        return {}
+    levels = np.abs(generated.astype(int) - keras)
+    if levels.max() > 1 or np.mean(levels > 0) > _LEVELS:
+        raise CheckError(f"{name}: generate and GAN.generate differ by up to {levels.max()} levels of 255")
+    if "decoded" in found and not np.array_equal(found["decoded"], generated):
+        raise CheckError(f"{name}: png gives other pixels than generate")
+    return {"levels": int(levels.max())}
+
+
+def _run(path, kind, reference):
+    """The arrays that export.runtime writes about an artefact."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = os.path.join(folder, "out.npz")
+        done = subprocess.run(
+            [sys.executable, "-m", "export.runtime", kind, str(path.resolve()), str(Path(reference).resolve()), target],
+            cwd=Path(__file__).resolve().parents[1], text=True, capture_output=True, stdin=subprocess.DEVNULL,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"})
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            raise CheckError(f"{path.name}: its runtime cannot run it: {last}")
+        with np.load(target) as file:
+            return dict(file)
+
+
+def words(result):
+    """A result of `check` as text."""
+    psnr = "" if result["psnr"] is None else f", PSNR {result['psnr']:.1f} dB"
+    return (f"differs from Keras by at most {result['largest']:.1g} (mean {result['mean']:.1g}{psnr}), "
+            f"{result['milliseconds']:.2g} ms")
+
+
+# === By hand ===
+
+def main(arguments):
+    if len(arguments) != 2:
+        raise UserError("which run? python -m export.check runs/NAME")
+    from kgan.quiet import import_tensorflow
+    import_tensorflow()
+    from export import artefacts
+    from kgan.run import load
+
+    directory = Path(arguments[1]) / "export"
+    entries = artefacts.read(directory).get("artefacts")
+    if not entries:
+        raise UserError(f"{directory} has no export.json that can be read: python -m export {arguments[1]}")
+    print(f"{'artefact':<34}{'bytes':>12}{'largest':>10}{'mean':>10}{'PSNR':>8}{'ms':>8}  result")
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        references = {}
+        for entry in entries:
+            kind = entry["checkpoint"]
+            if kind not in references:
+                gan, step = load(arguments[1], kind)
+                references[kind] = reference(gan, Path(folder) / f"{kind}.npz"), step
+            result, trouble = _again(directory, entry, arguments[1], *references[kind])
+            failed += bool(trouble)
+            psnr = result.get("psnr")
+            largest, mean, latency = (f"{result[name]:.2g}" if result else ""
+                                      for name in ("largest", "mean", "milliseconds"))
+            print(f"{entry['path']:<34}{entry['bytes']:>12,}{largest:>10}{mean:>10}"
+                  f"{'' if psnr is None else format(psnr, '.1f'):>8}{latency:>8}  {trouble or 'sound'}")
+    return 1 if failed else 0
+
+
+def _again(directory, entry, run, reference, step):
+    """Checks an artefact that export.json lists. Returns (result or {}, what is wrong or "")."""
+    import export
+    from export import artefacts
+
+    path = directory / entry["path"]
+    again = f"python -m export {run} --formats={entry['format']}"
+    if not path.exists():
+        return {}, f"not there: {again}"
+    if artefacts.sha256(path) != entry["sha256"]:
+        return {}, f"its SHA-256 is not that in export.json: {again}"
+    if entry["step"] != step:
+        return {}, f"of step {entry['step']:,}, the checkpoint is of step {step:,}: {again}"
+    if export.missing_packages([entry["format"]]):
+        return {}, 'its runtime is not installed: pip install -e ".[export]"'
+    try:
+        return check(path, entry["format"], entry["precision"], reference), ""
+    except CheckError as error:
+        return {}, str(error)
+
+
+if __name__ == "__main__":
+    command.run(main, "export.check")

@@ -1,0 +1,47 @@
+"""ONNX: for onnxruntime on servers and in browsers, and for whatever reads ONNX. The batch is free.
+
+    session = onnxruntime.InferenceSession("runs/NAME/export/onnx/generator.onnx")
+    images, = session.run(["images"], {"noise": np.random.normal(size=[8, 100]).astype("float32")})
+"""
+import logging
+from pathlib import Path
+
+import tensorflow as tf
+
+from kgan.command import UserError
+
+_OPSET = 17
+
+
+def write(generator, key, directory, latents=None):
+    """Writes generator.onnx into a new directory; nothing is checked but operators.
+
+    Args:
+        generator: keras.Model from noise [n, noise_dim].
+        key: "image" or "sample"; the output is named `images` or `samples`.
+        directory: path.
+        latents: not used.
+
+    Raises:
+        UserError: the generator has an operator that ONNX lacks.
+    """
+    import onnx
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
+    spec = [tf.TensorSpec([None, generator.input_shape[-1]], tf.float32, name="noise")]
+    serve = tf.function(lambda noise: {f"{key}s": generator(noise, training=False)}, input_signature=spec)
+    try:
+        model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
+    except ValueError as error:
+        raise UserError(f"ONNX: the generator does not convert: {str(error).splitlines()[0]}") from None
+    strange = sorted({node.op_type for node in model.graph.node
+                      if not onnx.defs.has(node.op_type, node.domain)})
+    if strange:
+        raise UserError(f"ONNX: the generator has {', '.join(strange)}, no operator of ONNX: "
+                        "leave onnx out, or replace the layer")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    directory = Path(directory)
+    directory.mkdir(parents=True)
+    (directory / "generator.onnx").write_bytes(model.SerializeToString())

@@ -1,0 +1,62 @@
+"""An artefact in its own runtime, in a process of its own: python -m export.runtime FORMAT PATH IN.npz OUT.npz
+
+Imports neither Keras nor kgan. IN.npz has `noise` [n, D] float32, `output` (the output's name), `count` and `seed`.
+OUT.npz gets `samples` [n, …], `milliseconds` (median of CALLS calls after two others, one thread, one row or the file's
+fixed batch) and, of a SavedModel, what its other signatures give: `generated`, and of images `decoded`, the PNGs.
+"""
+import sys
+import time
+
+import numpy as np
+
+CALLS = 15
+
+
+def saved_model(path, given):
+    import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    signatures = tf.saved_model.load(path).signatures
+    output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
+    more = {"generated": signatures["generate"](**arguments)[output].numpy()}
+    if "png" in signatures:
+        pngs = signatures["png"](**arguments)["png"]
+        more["decoded"] = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
+    return lambda noise: signatures["serving_default"](noise=tf.constant(noise))[output].numpy(), None, more
+
+
+def tflite(path, given):
+    from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(path, num_threads=1)
+    serve = interpreter.get_signature_runner("serving_default")
+    batch = int(serve.get_input_details()["noise"]["shape"][0])
+    return lambda noise: serve(noise=noise)[str(given["output"])], batch, {}
+
+
+def onnx(path, given):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda noise: session.run([str(given["output"])], {"noise": noise})[0], None, {}
+
+
+def main(kind, path, source, target):
+    with np.load(source) as file:
+        given = dict(file)
+    call, batch, more = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[kind](path, given)
+    noise = given["noise"]
+    if batch:  # the last rows are repeated up to a whole batch
+        parts = [noise[i:i + batch] for i in range(0, len(noise), batch)]
+        samples = np.concatenate([call(np.resize(part, (batch, noise.shape[1])))[:len(part)] for part in parts])
+    else:
+        samples = call(noise)
+    rows, times = np.resize(noise, (batch or 1, noise.shape[1])), []
+    for _ in range(CALLS + 2):
+        start = time.perf_counter()
+        call(rows)
+        times.append(1e3 * (time.perf_counter() - start))
+    np.savez(target, samples=samples, milliseconds=np.median(times[2:]), **more)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,110 @@
+"""TFLite (LiteRT): four precisions for phones, browsers and boards, with built-in operators alone and a fixed batch.
+
+    from ai_edge_litert.interpreter import Interpreter
+    serve = Interpreter("runs/NAME/export/tflite/generator_int8.tflite").get_signature_runner("serving_default")
+    images = serve(noise=np.random.normal(size=[1, 100]).astype("float32"))["images"]
+
+The batch is fixed because a free one drops out of the fast kernels, and upsampling does not convert. Input and output
+are float32 in each: inside, int8 quantises them by ranges seen on noise of the model's own distribution.
+"""
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from export import PRECISIONS
+from kgan.command import UserError
+
+_CALIBRATION = 128, 1  # rows of noise and their seed: not the seed of check
+_BUILT_IN = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+def write(generator, key, directory, latents, batch=1, precisions=PRECISIONS):
+    """Writes generator_PRECISION.tflite into a new directory; nothing is checked but operators.
+
+    Args:
+        generator: keras.Model from noise [n, noise_dim].
+        key: "image" or "sample"; the output is named `images` or `samples`.
+        directory: path.
+        latents: function of (count, seed) to noise, for the ranges of int8.
+        batch: rows of noise that a file takes.
+        precisions: which of the four.
+
+    Raises:
+        UserError: the generator has an operator that is not built in.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True)
+    size = generator.input_shape[-1]
+    module = tf.Module()
+    # a SavedModel that lists no variables would be converted with none
+    module.variables_of_generator = [variable.value for variable in generator.variables]
+    module.serve = tf.function(lambda noise: {f"{key}s": generator(noise, training=False)},
+                               input_signature=[tf.TensorSpec([batch, size], tf.float32, name="noise")])
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+        for precision in precisions:
+            content = _convert(folder, precision, latents, batch)
+            strange = [name for name in operators(content) if name not in _BUILT_IN.values()]
+            if strange:
+                raise _refusal(strange)
+            (directory / f"generator_{precision}.tflite").write_bytes(content)
+
+
+def operators(content):
+    """Sorted names of the operators in the bytes of a TFLite file; a custom one by the name it bears there."""
+    model, names = schema.Model.GetRootAs(content, 0), set()
+    for i in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(i)
+        # old files have it in a field of eight bits
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        names.add(code.CustomCode().decode() if code.CustomCode() else _BUILT_IN[number])
+    return sorted(names)
+
+
+def _convert(folder, precision, latents, batch):
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        rows, seed = _CALIBRATION
+        noise = latents(-(-rows // batch) * batch, seed).numpy()
+        converter.representative_dataset = lambda: ({"noise": noise[i:i + batch]} for i in range(0, len(noise), batch))
+    try:
+        with _silence():
+            return converter.convert()
+    except Exception as error:  # ConverterError is in no public module
+        found = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
+        if not found:
+            raise
+        raise _refusal(found) from None
+
+
+@contextlib.contextmanager
+def _silence():
+    """Keeps from standard error what the converter's C++ writes there; its errors come as exceptions."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _refusal(names):
+    return UserError(f"TFLite: the generator has {', '.join(names)}, no built-in operator of TFLite: "
+                     "leave tflite out, or replace the layer")
