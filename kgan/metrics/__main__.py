@@ -41,17 +41,21 @@ def main(arguments):
         raise command.UserError("which run? python -m kgan.metrics runs/NAME")
     places = [directory(target, len(targets)) for target in targets]
     import_tensorflow()
-    results = {str(target): measure(target, place) for target, place in zip(targets, places)}
+    evaluators = {}
+    results = {str(target): measure(target, place, evaluators) for target, place in zip(targets, places)}
     print(table(results))
     return 0
 
 
-def measure(target, directory):
-    """Measures one target, writes its files into `directory`, and returns what is in its metrics.json."""
+def measure(target, directory, evaluators):
+    """Measures one target, writes its files into `directory`, and returns what is in its metrics.json.
+
+    `evaluators`: dict in which those of the targets before are found again: their features took time.
+    """
     from kgan import pictures
     from kgan.latent import lerp, slerp
     from kgan.metrics import smoothness
-    from kgan.metrics.evaluate import Evaluator
+    from kgan.metrics.evaluate import OPTIONS, Evaluator
     from kgan.run import write
 
     settings = Run(target).settings() or {}
@@ -61,7 +65,8 @@ def measure(target, directory):
     if "dataset" not in settings:
         raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
     make, noise, protocol = generator(target, settings)
-    evaluator = Evaluator(settings, FLAGS.features, FLAGS.count)
+    key = json.dumps([settings.get(name) for name in OPTIONS])
+    evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
     samples = make(evaluator)
     if samples.shape[1:] != evaluator.train.shape:
         raise command.UserError(f"{target} has samples of {samples.shape[1:]}, {settings['dataset']} examples of "
@@ -72,7 +77,7 @@ def measure(target, directory):
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
                                         latents(1_000, FLAGS.seed + 2), between=slerp if kind == "normal" else lerp)
         figures["path_length"], figures["path_length_error"] = map(float, length)
-    result = {"figures": figures, "real": evaluator.real(), "classes": per_class,
+    result = {"figures": figures, "real": evaluator.real, "classes": per_class,
               "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}
     (directory / "metrics").mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():

@@ -8,6 +8,8 @@ The classifier among the feature networks has seen the training split, not the t
 all samples alike. `real` is what as many training examples score against the same reference: no generator can be expected to
 do better.
 """
+import functools
+
 import numpy as np
 
 import kgan
@@ -20,12 +22,12 @@ from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
           "recall": True, "density": True, "coverage": True}
 SURE = 0.9
+OPTIONS = ("dataset", "image_size", "channels", "crop", "data_dir", "manual_dir")  # settings that say which data
 
 
 def sources(settings):
     """(train, test) of a run's settings; test is None where the data have no such split."""
-    options = {name: settings[name] for name in ("image_size", "channels", "crop", "data_dir", "manual_dir")
-               if name in settings}
+    options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None and name != "dataset"}
     train = kgan.data.source(settings["dataset"], **options)
     try:
         return train, kgan.data.source(settings["dataset"], split="test", **options)
@@ -104,6 +106,12 @@ class Evaluator:
             figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
         return {name: float(value) for name, value in figures.items()}
 
+    @functools.cached_property
+    def _trained(self):
+        """Features of the whole training split."""
+        return self._features(self.train.arrays[self.train.key])[0]
+
+    @functools.cached_property
     def real(self):
         """The figures of `count` training examples, or None where they are the reference and there are no others."""
         order = np.random.default_rng(1).permutation(len(self.train))
@@ -130,8 +138,7 @@ class Evaluator:
             per_class = self._per_class(found, probabilities.argmax(1))
             drawn["classes"] = pictures.bars(per_class, {"samples": "share", "real": "real_share"}, "share of the class")
             drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
-        train = self.train.arrays[self.train.key]
-        trained = self._features(train)[0]
+        train, trained = self.train.arrays[self.train.key], self._trained
         distance, index = neighbors.nearest(found, trained, k=5)
         if self.held_back:
             usual = neighbors.nearest(self.features, trained, k=1)[0]

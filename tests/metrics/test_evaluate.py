@@ -80,14 +80,14 @@ def test_the_reference_is_the_test_split_where_there_is_one(glyphs, some, networ
     assert evaluator.protocol["reference"] == "train split"
     seen = []
     evaluator.figures = seen.append  # what is real then are others
-    evaluator.real()
+    evaluator.real
     images = [image.tobytes() for image in (*evaluator.examples, *seen[0])]
     assert len(seen[0]) == 200 and len(set(images)) == len(images)
-    assert metrics.Evaluator({"dataset": f"folder:{folder}", "image_size": 28}, network, count=400).real() is None
+    assert metrics.Evaluator({"dataset": f"folder:{folder}", "image_size": 28}, network, count=400).real is None
 
 
 def test_real_examples_are_near_and_noise_is_far(glyphs):
-    real, noise = glyphs.real(), glyphs.figures(np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)))
+    real, noise = glyphs.real, glyphs.figures(np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)))
     assert real["frechet_distance"] < noise["frechet_distance"] / 10
     assert real["coverage"] > 0.9 > 0.7 > noise["coverage"]
     assert real["sliced_wasserstein"] < noise["sliced_wasserstein"] / 5
