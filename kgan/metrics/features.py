@@ -96,7 +96,7 @@ def classifier(train, test=None):
         raise DataError(f"{train.name} has no labels for a classifier to learn: take features=inception, a network of your "
                         "own, or features=none")
     names = tuple(train.classes["label"])
-    key = dict(kind="classifier", version=2, seen=SEEN, batch=BATCH, rate=RATE, units=UNITS, classes=names,
+    key = dict(kind="classifier", version=3, seen=SEEN, batch=BATCH, rate=RATE, units=UNITS, classes=names,
                shape=train.shape, data=[_digest(train), test and _digest(test)])
     arrays, notes = cached(f"classifier-{train.name}", key, lambda folder: _learn(train, test, folder))
     network = _network(train.shape, len(names))
@@ -122,7 +122,7 @@ def _network(shape, classes):
         size //= 2
     for filters in (32, 64):
         x = layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=initial())(x)
-        x = layers.BatchNormalization()(layers.MaxPooling2D(padding="same")(x))  # so it is faster than before the pooling
+        x = layers.BatchNormalization(momentum=0.9)(layers.MaxPooling2D(padding="same")(x))  # faster than before the pooling
     x = layers.Dropout(0.3, seed=1)(layers.Flatten()(x))
     x = layers.Dense(UNITS, activation="relu", kernel_initializer=initial(), name="features")(x)
     x = layers.Dropout(0.3, seed=2)(x)
