@@ -7,10 +7,7 @@
 The batch is fixed because a free one drops out of the fast kernels, and upsampling does not convert. Input and output
 are float32 in each: inside, int8 quantises them by ranges seen on noise of the model's own distribution.
 """
-import contextlib
-import os
 import re
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -20,6 +17,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
 from kgan.command import UserError
+from kgan.quiet import silence
 
 _CALIBRATION = 128, 1  # rows of noise and their seed: not the seed of check
 _BUILT_IN = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
@@ -82,27 +80,13 @@ def _convert(folder, precision, latents, batch):
         noise = latents(-(-rows // batch) * batch, seed).numpy()
         converter.representative_dataset = lambda: ({"noise": noise[i:i + batch]} for i in range(0, len(noise), batch))
     try:
-        with _silence():
+        with silence():
             return converter.convert()
     except Exception as error:  # ConverterError is in no public module
         found = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
         if not found:
             raise
         raise _refusal(found) from None
-
-
-@contextlib.contextmanager
-def _silence():
-    """Keeps from standard error what the converter's C++ writes there; its errors come as exceptions."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _refusal(names):

@@ -22,7 +22,7 @@ from kgan import command
 from kgan.command import UserError
 from kgan.data.source import DataError, scale
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, RunError, load, write
+from kgan.run import Run, load, write
 
 # command -> the flags that it reads
 COMMANDS = {
@@ -216,9 +216,7 @@ def main(arguments):
         values[flag] = [_numbers(flag, text.split(",")) for text in values[flag]]
     if name == "arithmetic" and not values["add"]:
         raise UserError("--add: which samples? As in --add=0,3,5; the command sheet shows their numbers")
-    settings = Run(directory).settings()
-    if settings is None:
-        raise RunError(f"{directory} holds no run: there is no config.json in it")
+    settings = Run(directory).settings(required=True)
     if len(settings["shape"]) != 3 and (files or name == "sheet"):
         raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
                         (", or for examples of the data set (--count)" if files else ""))

@@ -1,4 +1,5 @@
 """Imports TensorFlow for a command line without the lines that its libraries print before they can be told not to."""
+import contextlib
 import os
 import sys
 
@@ -11,15 +12,21 @@ def import_tensorflow():
     logging.set_verbosity(logging.WARNING)
     if "tensorflow" in sys.modules:
         return
-    # those lines are written by C++ straight to file descriptor 2
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with silence():
         import keras  # noqa: F401
         import tensorflow as tf
         tf.config.list_physical_devices()  # looks for drivers, and says so
         tf.get_logger().setLevel("ERROR")  # deprecations inside Keras and TensorFlow are no matter of the user's
+
+
+@contextlib.contextmanager
+def silence():
+    """Keeps from standard error what C++ writes there, straight to file descriptor 2. Exceptions pass."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

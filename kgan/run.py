@@ -53,12 +53,14 @@ class Run:
 
     # === Settings ===
 
-    def settings(self):
-        """The settings of the run in this directory, or None where there is none."""
+    def settings(self, required=False):
+        """The settings of the run in this directory; where there is none, None, or a RunError if it is `required`."""
         path = self.directory / "config.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
+            if required:
+                raise RunError(f"{self.directory} holds no run: there is no config.json in it") from None
             return None
         except (OSError, ValueError) as error:
             raise RunError(f"cannot read {path}: {error}") from None
@@ -192,9 +194,7 @@ def load(directory, checkpoint="newest"):
     from kgan import models
 
     run = Run(directory)
-    settings = run.settings()
-    if settings is None:
-        raise RunError(f"{directory} holds no run: there is no config.json in it")
+    settings = run.settings(required=True)
     step, arrays = run.newest("best" if checkpoint == "best" else "step")
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
@@ -212,7 +212,6 @@ def restore(gan, arrays):
         RunError: the checkpoint is of another model.
     """
     variables = gan.state()
-    names = [f"{i:04d} {variable.path}" for i, variable in enumerate(variables)]
     saved = {name: value for name, value in arrays.items() if name != "elapsed"}
     if len(saved) != len(variables):
         raise RunError(f"the checkpoint has {len(saved)} variables, the model {len(variables)}: it is of another model")

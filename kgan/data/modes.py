@@ -21,10 +21,15 @@ def coverage(labels, modes):
     Raises:
         ValueError: a label that is no mode.
     """
+    found = histogram(labels, modes)
+    share = found[found > 0] / max(1, len(labels))
+    kl = float(np.sum(share * np.log(share * modes))) if len(labels) else float("nan")
+    return {"modes": int((found > 0).sum()), "kl": kl}
+
+
+def histogram(labels, modes):
+    """How many of the labels [N] fall to each of the modes: int [modes]. ValueError: a label that is no mode."""
     labels = np.asarray(labels)
     if labels.size and not 0 <= labels.min() <= labels.max() < modes:
         raise ValueError(f"labels must be 0 to {modes - 1}, not {labels.min()} to {labels.max()}")
-    histogram = np.bincount(labels.astype(np.int64), minlength=modes)
-    share = histogram[histogram > 0] / max(1, len(labels))
-    kl = float(np.sum(share * np.log(share * modes))) if len(labels) else float("nan")
-    return {"modes": int((histogram > 0).sum()), "kl": kl}
+    return np.bincount(labels.astype(np.int64), minlength=modes)

@@ -4,6 +4,7 @@ Source: Salimans et al. 2016, "Improved Techniques for Training GANs" (https://a
 """
 import numpy as np
 
+from kgan.data.modes import histogram
 from kgan.metrics import neighbors
 
 
@@ -53,11 +54,8 @@ def shares(labels, classes):
     Raises:
         ValueError: a label that is no class.
     """
-    labels = np.asarray(labels)
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels must be 0 to {classes - 1}, not {labels.min()} to {labels.max()}")
-    histogram = np.bincount(labels.astype(np.int64), minlength=classes)
-    return histogram / len(labels) if len(labels) else np.full(classes, np.nan)
+    found = histogram(labels, classes)
+    return found / len(labels) if len(labels) else np.full(classes, np.nan)
 
 
 def per_class(real, real_labels, fake, fake_labels, k=3, cap=1000, seed=0):

@@ -57,7 +57,7 @@ class Evaluator:
         self.count, self.held_back, self._rows = len(rows), bool(test), rows
         self.examples = np.asarray(held.arrays[held.key][rows])
         self.labels = np.asarray(held.arrays["label"][rows]) if "label" in held.classes else None
-        self.features, self.probabilities = self._features(self.examples)
+        self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
         self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
                          "reference_count": self.count, "images": "resized to size by Lanczos where they had another",
@@ -112,6 +112,13 @@ class Evaluator:
         return self._features(self.train.arrays[self.train.key])[0]
 
     @functools.cached_property
+    def _usual(self):
+        """Median distance of examples that are not trained on to the nearest training example; of these to each other."""
+        if self.held_back:
+            return np.median(neighbors.nearest(self.features, self._trained)[0])
+        return np.median(neighbors.nearest(self._trained, self._trained, exclude_self=True)[0])
+
+    @functools.cached_property
     def real(self):
         """The figures of `count` training examples, or None where they are the reference and there are no others."""
         order = np.random.default_rng(1).permutation(len(self.train))
@@ -138,22 +145,15 @@ class Evaluator:
             per_class = self._per_class(found, probabilities.argmax(1))
             drawn["classes"] = pictures.bars(per_class, {"samples": "share", "real": "real_share"}, "share of the class")
             drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
-        train, trained = self.train.arrays[self.train.key], self._trained
-        distance, index = neighbors.nearest(found, trained, k=5)
-        if self.held_back:
-            usual = neighbors.nearest(self.features, trained, k=1)[0]
-        else:
-            usual = neighbors.nearest(trained, trained, k=1, exclude_self=True)[0]
-        figures["nearest_train"] = float(np.median(distance[:, 0]) / max(np.median(usual), 1e-12))
+        distance, index = neighbors.nearest(found, self._trained, k=5)
+        figures["nearest_train"] = float(np.median(distance[:, 0]) / max(self._usual, 1e-12))
         if self.train.key == "image":
-            samples = scale(np.asarray(samples))
-            away = neighbors.nearest(found, self.features, k=1)[0][:, 0]
+            samples, train = scale(np.asarray(samples)), self.train.arrays["image"]
+            away = neighbors.nearest(found, self.features)[0][:, 0]
             order = np.argsort(away, kind="stable")
             drawn["best"], drawn["worst"] = (pictures.grid(samples[rows]) for rows in (order[:64], order[::-1][:64]))
-            chosen = [row for i in range(8) for row in (samples[i:i + 1], scale(train[np.sort(index[i])])
-                      [np.argsort(np.argsort(index[i]))])] if len(samples) >= 8 else []
-            if chosen:
-                drawn["neighbors"] = pictures.grid(np.concatenate(chosen), columns=6)
+            rows = [np.concatenate([samples[i:i + 1], scale(train[index[i]])]) for i in range(min(8, len(samples)))]
+            drawn["neighbors"] = pictures.grid(np.concatenate(rows), columns=6)
         return figures, per_class, drawn
 
     def _per_class(self, found, labels):

@@ -20,7 +20,7 @@ from kgan import command
 from kgan.command import UserError
 from kgan.data.source import DataError, scale
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, RunError, load, write
+from kgan.run import Run, load, write
 
 # λ, on features of variance 1: the loss is the mean squared error + λ times the squared weights
 PENALTIES = tuple(10.0**power for power in range(-3, 5))
@@ -328,9 +328,7 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.probe RUN")
     run = Run(arguments[1])
-    settings = run.settings()
-    if settings is None:
-        raise RunError(f"{arguments[1]} holds no run: there is no config.json in it")
+    settings = run.settings(required=True)
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     import keras
 
