@@ -9,6 +9,7 @@ from pathlib import Path
 
 import kgan
 from export import FORMATS, PRECISIONS, card, check
+from kgan.latent import principal_directions
 from kgan.run import Run, load
 from kgan.run import write as write_file
 
@@ -46,10 +47,11 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
     aside.mkdir()
     try:
         reference = check.reference(gan, aside / "reference.npz")
+        told = contract(gan, run, step, checkpoint)
         for name in formats:
             options = {"batch": batch, "precisions": precisions} if name == "tflite" else {}
             module = importlib.import_module(f"export.{name}")
-            module.write(gan.ema_generator, gan.key, aside / name, gan.latents, **options)
+            module.write(gan.ema_generator, told, aside / name, gan.latents, **options)
             for path, precision in FORMATS[name].artefacts.items():
                 if not (aside / path).exists():
                     continue
@@ -66,8 +68,9 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
         shutil.rmtree(aside)
     kept = [entry for entry in read(directory).get("artefacts", []) if entry["format"] not in formats
             and (directory / entry["path"]).exists()]
-    record = {**_contract(gan, run, step, checkpoint), "artefacts": [*entries, *kept]}
-    write_file(directory / "README.md", card.text(record, Path(run).resolve().name).encode())
+    record = {**told, "artefacts": [*entries, *kept]}
+    del record["directions"]  # for programs that load an artefact, and long
+    write_file(directory / "README.md", card.text(record).encode())
     write_file(directory / "export.json", json.dumps(record, indent=1).encode() + b"\n")
     return record
 
@@ -112,12 +115,15 @@ def _replace(target, new, old):
     os.replace(new, target)
 
 
-def _contract(gan, run, step, checkpoint):
-    """What is true of all artefacts."""
+def contract(gan, run, step, checkpoint):
+    """What is true of all artefacts, as a dict that JSON takes.
+
+    `directions`: unit vectors of noise [K, D], the principal directions of the latent space, the widest first.
+    """
     settings = Run(run).settings()
     uniform, images = gan.config.noise == "uniform", gan.key == "image"
     return {
-        "model": settings["model"], "dataset": settings["dataset"], "step": step, "checkpoint": checkpoint,
+        "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"], "step": step, "checkpoint": checkpoint,
         "averaged": True,
         "input": {"name": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
                   "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)",
@@ -125,6 +131,7 @@ def _contract(gan, run, step, checkpoint):
         "output": {"name": f"{gan.key}s", "shape": [None, *gan.generator.output_shape[1:]], "dtype": "float32",
                    "range": [-1, 1] if images else None},
         "noise": {"kind": gan.config.noise, "dim": gan.config.noise_dim},
+        "directions": [[round(float(value), 6) for value in row] for row in principal_directions(gan)],
         "parameters": gan.ema_generator.count_params(),
         "quality": _quality(Path(run) / "metrics.json"), "protocol": check.PROTOCOL,
         "versions": {"kgan": kgan.__version__, **dict(_versions())}, "seed": settings["seed"],

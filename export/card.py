@@ -16,20 +16,15 @@ session = onnxruntime.InferenceSession("onnx/generator.onnx")
 }
 
 
-def text(record, name):
-    """README.md of an export.
-
-    Args:
-        record: what is in export.json.
-        name: of the run.
-    """
+def text(record):
+    """README.md of an export; record is what is in export.json."""
     source, result = record["input"], record["output"]
     images = result["name"] == "images"
     config = record["config"]
     seen = record["step"] * config["batch_size"] * config["discriminator_steps"]
     spans = f"in [{result['range'][0]}, {result['range'][1]}]" if result["range"] else "not bounded"
     return "\n".join([
-        f"# {name}: the generator of a GAN",
+        f"# {record['name']}: the generator of a GAN",
         "",
         f"Turns noise into {'images' if images else 'samples'} like those of the data set `{record['dataset']}`. "
         f"Written by kgan {record['versions']['kgan']}; `export.json` has all of this and the whole configuration.",

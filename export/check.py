@@ -39,6 +39,7 @@ def reference(gan, path):
         noise = gan.latents(ROWS, SEED)
         samples, generated = np.asarray(gan(noise)), gan.generate(COUNT, SEED)
     np.savez(path, noise=noise, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
+             latents=gan.latents(COUNT, SEED),
              generated=to_uint8(generated) if gan.key == "image" else generated)
     return path
 
@@ -85,7 +86,9 @@ def check(path, kind, precision, reference):
 
 
 def _signatures(name, found, wanted):
-    """The signatures `generate` and `png` against GAN.generate."""
+    """The signatures `latents`, `generate` and `png` against GAN.latents and GAN.generate."""
+    if not np.allclose(found["latents"], wanted["latents"], rtol=0, atol=1e-6):
+        raise CheckError(f"{name}: latents gives other noise than GAN.latents")
     generated, keras = found["generated"], wanted["generated"]
     if generated.shape != keras.shape or generated.dtype != keras.dtype:
         raise CheckError(f"{name}: generate makes {generated.dtype} {generated.shape}, not {keras.dtype} {keras.shape}")

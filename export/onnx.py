@@ -13,12 +13,12 @@ from kgan.command import UserError
 _OPSET = 17
 
 
-def write(generator, key, directory, latents=None):
+def write(generator, contract, directory, latents=None):
     """Writes generator.onnx into a new directory; nothing is checked but operators.
 
     Args:
         generator: keras.Model from noise [n, noise_dim].
-        key: "image" or "sample"; the output is named `images` or `samples`.
+        contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
         directory: path.
         latents: not used.
 
@@ -30,7 +30,7 @@ def write(generator, key, directory, latents=None):
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
     spec = [tf.TensorSpec([None, generator.input_shape[-1]], tf.float32, name="noise")]
-    serve = tf.function(lambda noise: {f"{key}s": generator(noise, training=False)}, input_signature=spec)
+    serve = tf.function(lambda noise: {contract["output"]["name"]: generator(noise, training=False)}, input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
     except ValueError as error:

@@ -2,7 +2,8 @@
 
 Imports neither Keras nor kgan. IN.npz has `noise` [n, D] float32, `output` (the output's name), `count` and `seed`.
 OUT.npz gets `samples` [n, …], `milliseconds` (median of CALLS calls after two others, one thread, one row or the file's
-fixed batch) and, of a SavedModel, what its other signatures give: `generated`, and of images `decoded`, the PNGs.
+fixed batch) and, of a SavedModel, what its other signatures give: `generated`, `latents`, and of images `decoded`, the
+PNGs.
 """
 import sys
 import time
@@ -17,7 +18,8 @@ def saved_model(path, given):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     signatures = tf.saved_model.load(path).signatures
     output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
-    more = {"generated": signatures["generate"](**arguments)[output].numpy()}
+    more = {"generated": signatures["generate"](**arguments)[output].numpy(),
+            "latents": signatures["latents"](**arguments)["noise"].numpy()}
     if "png" in signatures:
         pngs = signatures["png"](**arguments)["png"]
         more["decoded"] = np.stack([tf.io.decode_png(png).numpy() for png in pngs])

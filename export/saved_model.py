@@ -4,7 +4,11 @@
     images = signatures["serving_default"](noise=tf.random.normal([8, 100]))["images"]         # float32 in [-1, 1]
     images = signatures["generate"](count=tf.constant(8), seed=tf.constant(0))["images"]       # uint8
     files = signatures["png"](count=tf.constant(8), seed=tf.constant(0))["png"]                # string, a PNG file each
+    noise = signatures["latents"](count=tf.constant(8), seed=tf.constant(0))["noise"]          # what those are made of
+
+assets.extra/generator.json, where TensorFlow Serving lets a model keep files of its own, says what model it is.
 """
+import json
 import os
 import shutil
 from pathlib import Path
@@ -15,19 +19,20 @@ import tensorflow as tf
 
 from export.check import CheckError
 
+CONTRACT = "assets.extra/generator.json"
 TOLERANCE = 1e-5  # largest difference from the Keras model that passes, times the largest value where that is above 1
 
 
-def write(generator, key, directory, latents=None):
+def write(generator, contract, directory, latents=None):
     """Writes a generator as DIRECTORY, beside which it is first made, loaded again and compared with Keras.
 
     Signatures: `serving_default` (noise float32 [n, D]) and, given `latents`, `generate` (count, seed: int32 scalars):
-    of images uint8 [count, H, W, C] by the rounding of kgan.pictures.to_uint8, else float32; and of images `png`, the
-    same as files. All at once: memory grows with count.
+    of images uint8 [count, H, W, C] by the rounding of kgan.pictures.to_uint8, else float32; of images `png`, the same
+    as files; and `latents`, the noise that they are made of. All at once: memory grows with count.
 
     Args:
         generator: keras.Model from noise [n, noise_dim].
-        key: "image" or "sample"; the output is named `images` or `samples`.
+        contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
         directory: path; replaced as a whole.
         latents: function of (count, seed), which may be tensors, to noise: GAN.latents. None: `serving_default` alone.
 
@@ -42,13 +47,16 @@ def write(generator, key, directory, latents=None):
     aside = directory.with_name(f".{directory.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
 
+    output = contract["output"]["name"]
     archive = keras.export.ExportArchive()
     # not archive.track(generator): that would store every weight twice
-    for name, (function, specs) in _signatures(generator, f"{key}s", latents).items():
+    for name, (function, specs) in _signatures(generator, output, latents).items():
         archive.add_endpoint(name, function, input_signature=specs)
     archive.write_out(str(aside), verbose=False)
+    (aside / CONTRACT).parent.mkdir()
+    (aside / CONTRACT).write_text(json.dumps(contract) + "\n", encoding="utf-8")
 
-    difference, largest = check(aside, generator, f"{key}s"), TOLERANCE * _scale(generator)
+    difference, largest = check(aside, generator, output), TOLERANCE * _scale(generator)
     if not difference <= largest:
         shutil.rmtree(aside)
         raise CheckError(f"the SavedModel differs from Keras by {difference:.2g}, above {largest:.2g}: not written")
@@ -90,6 +98,7 @@ def _signatures(generator, output, latents):
     found = {"serving_default": (serve, [tf.TensorSpec([None, generator.input_shape[-1]], tf.float32, name="noise")])}
     if latents:
         found["generate"] = generate, numbers
+        found["latents"] = lambda count, seed: {"noise": latents(count, seed)}, numbers
         if output == "images" and generator.output_shape[-1] <= 4:  # a PNG has no more channels
             found["png"] = png, numbers
     return found

@@ -23,12 +23,12 @@ _CALIBRATION = 128, 1  # rows of noise and their seed: not the seed of check
 _BUILT_IN = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
-def write(generator, key, directory, latents, batch=1, precisions=PRECISIONS):
+def write(generator, contract, directory, latents, batch=1, precisions=PRECISIONS):
     """Writes generator_PRECISION.tflite into a new directory; nothing is checked but operators.
 
     Args:
         generator: keras.Model from noise [n, noise_dim].
-        key: "image" or "sample"; the output is named `images` or `samples`.
+        contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
         directory: path.
         latents: function of (count, seed) to noise, for the ranges of int8.
         batch: rows of noise that a file takes.
@@ -43,7 +43,7 @@ def write(generator, key, directory, latents, batch=1, precisions=PRECISIONS):
     module = tf.Module()
     # a SavedModel that lists no variables would be converted with none
     module.variables_of_generator = [variable.value for variable in generator.variables]
-    module.serve = tf.function(lambda noise: {f"{key}s": generator(noise, training=False)},
+    module.serve = tf.function(lambda noise: {contract["output"]["name"]: generator(noise, training=False)},
                                input_signature=[tf.TensorSpec([batch, size], tf.float32, name="noise")])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go

@@ -171,6 +171,35 @@ def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1):
     return np.asarray(noise).reshape(-1, restarts, dim)[rows, best], error[rows, best]
 
 
+def principal_directions(gan, count=8, samples=2048, seed=0):
+    """Directions of noise along which samples change most.
+
+    The right singular vectors of the linear map from noise to samples that fits best, by least squares over random
+    noise: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546), which takes principal components of what
+    the generator makes and regresses noise on them. A vector's sign is such that its largest component is positive.
+
+    Args:
+        gan: GAN; its averaged generator is used.
+        count: how many directions at most; there are no more than noise_dim.
+        samples: how many to fit to, or four times noise_dim if that is more.
+        seed: int.
+
+    Returns:
+        float32 numpy array [count, noise_dim], orthonormal rows, the one with most effect first.
+    """
+    noise = np.asarray(gan.latents(max(samples, 4 * gan.config.noise_dim), seed), np.float64)
+    centred = noise - noise.mean(0)
+    product = 0  # by batches: there may be more samples than memory holds
+    for rows in np.array_split(np.arange(len(noise)), -(-len(noise) // 256)):
+        product = product + centred[rows].T @ _samples(gan, noise[rows]).reshape(len(rows), -1)
+    linear = np.linalg.solve(centred.T @ centred, product)  # [noise_dim, values of a sample]
+    # the eigenvectors of what is noise_dim square, where the singular value decomposition would be of all pixels
+    _, vectors = np.linalg.eigh(linear @ linear.T)
+    vectors = vectors.T[::-1][:count]
+    largest = np.abs(vectors).argmax(1)
+    return (vectors * np.sign(vectors[np.arange(len(vectors)), largest])[:, None]).astype(np.float32)
+
+
 def _samples(gan, noise, batch_size=256):
     """float32 numpy array of the samples of noise [n, noise_dim]."""
     parts = [np.asarray(gan(np.asarray(noise[i:i + batch_size], np.float32))) for i in range(0, len(noise), batch_size)]

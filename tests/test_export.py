@@ -73,6 +73,11 @@ def made(directory, model="mlp", shape=(2,), **settings):
     return Path(directory), gan
 
 
+def told(gan):
+    """As much of a contract as a format needs."""
+    return {"output": {"name": f"{gan.key}s"}}
+
+
 def tflite(path, noise):
     """What a TFLite file makes of noise, a batch after the other."""
     from ai_edge_litert.interpreter import Interpreter
@@ -125,6 +130,15 @@ def test_generate_and_png(exported, gan, seed):
     pngs = signatures["png"](**numbers)["png"].numpy()
     np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
     assert signatures["generate"](count=tf.constant(0), seed=tf.constant(0))["images"].shape == (0, 8, 8, 3)
+    np.testing.assert_array_equal(signatures["latents"](**numbers)["noise"], gan.latents(4, seed))
+
+
+def test_saved_model_says_what_it_is(exported, gan):
+    told = json.loads((exported / "export" / "saved_model" / "assets.extra" / "generator.json").read_text())
+    assert (told["name"], told["step"], told["output"]["shape"]) == ("run", 200, [None, 8, 8, 3])
+    directions = np.array(told["directions"])
+    assert directions.shape == (8, 8)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(8), atol=1e-4)
 
 
 def test_rounding():
@@ -183,7 +197,7 @@ def test_card_with_figures(exported, tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({
         "figures": {"recall": 0.25, "score": None}, "real": {"recall": 0.75}, "protocol": {"count": 99}}))
     record["quality"] = artefacts._quality(tmp_path / "metrics.json")
-    card = artefacts.card.text(record, "x")
+    card = artefacts.card.text(record)
     assert "| recall | 0.25 | 0.75 |" in card and "count 99" in card
     assert "score" not in card and "Not measured" not in card
 
@@ -224,6 +238,19 @@ def test_check_sees_wrong_weights(exported, gan, tmp_path):
     (other / TFLITE[0]).write_bytes(b"TFL3" * 100)
     with pytest.raises(check.CheckError, match="generator_float32.tflite: its runtime cannot run it: .+"):
         check.check(other / TFLITE[0], "tflite", "float32", wanted)
+
+
+@pytest.mark.parametrize("name, words", [("latents", "latents gives other noise"), ("generated", "differ by up to 2"),
+                                         ("decoded", "png gives other pixels")])
+def test_check_judges_each_signature(name, words):
+    images = np.full((3, 8, 8, 1), 100, np.uint8)
+    wanted = {"latents": np.zeros((3, 4), np.float32), "generated": images}
+    found = {**wanted, "decoded": images}
+    assert check._signatures("saved_model", found, wanted) == {"levels": 0}
+    wrong = found[name].copy()
+    wrong[0, 0] += 2
+    with pytest.raises(check.CheckError, match=words):
+        check._signatures("saved_model", {**found, "decoded": wrong, name: wrong}, wanted)
 
 
 def test_another_step(exported, tmp_path, capsys):
@@ -281,8 +308,8 @@ def test_other_models(model, shape, settings, tmp_path):
     keras.utils.set_random_seed(2)
     gan = models.build(model, shape, settings)
     precisions = ["float32", "int8"]
-    export.tflite.write(gan.ema_generator, gan.key, tmp_path / "tflite", gan.latents, precisions=precisions)
-    export.onnx.write(gan.ema_generator, gan.key, tmp_path / "onnx", gan.latents)
+    export.tflite.write(gan.ema_generator, told(gan), tmp_path / "tflite", gan.latents, precisions=precisions)
+    export.onnx.write(gan.ema_generator, told(gan), tmp_path / "onnx", gan.latents)
     wanted = check.reference(gan, tmp_path / "reference.npz")
     for precision in precisions:
         check.check(tmp_path / "tflite" / f"generator_{precision}.tflite", "tflite", precision, wanted)
@@ -294,14 +321,14 @@ def test_other_operators_are_refused_by_name(tmp_path):
     network = keras.Model(noise, keras.layers.Lambda(tf.math.erfinv, output_shape=(4,))(keras.layers.Dense(4)(noise)))
     for module in (export.tflite, export.onnx):
         with pytest.raises(UserError, match="Erfinv.*leave"):
-            module.write(network, "sample", tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
+            module.write(network, {"output": {"name": "samples"}}, tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
 
 
 # === SavedModel ===
 
 def test_weights_are_stored_once(tmp_path):
     gan = models.build("mlp", (28, 28, 1), dict(preset="deep"))
-    export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out")
+    export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out")
     stored = sum(path.stat().st_size for path in (tmp_path / "out" / "variables").iterdir())
     size = 4 * gan.generator.count_params()
     assert size <= stored < 1.1 * size
@@ -309,7 +336,7 @@ def test_weights_are_stored_once(tmp_path):
 
 def test_points_are_samples(tmp_path):
     gan = models.build("mlp", (2,), MIXTURE)
-    assert export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out") <= 1e-5
+    assert export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out") <= 1e-5
     serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
     assert {name: spec.shape.as_list() for name, spec in serve.structured_outputs.items()} == {"samples": [None, 2]}
 
@@ -321,16 +348,16 @@ def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
     for difference in (1e-3, float("nan")):
         monkeypatch.setattr(export.saved_model, "check", lambda *_: difference)
         with pytest.raises(RuntimeError, match="differs from Keras"):
-            export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out")
+            export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out")
         assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
     monkeypatch.undo()
-    export.saved_model.write(gan.ema_generator, gan.key, tmp_path / "out")
+    export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out")
     assert not (tmp_path / "out" / "old").exists() and (tmp_path / "out" / "saved_model.pb").exists()
 
 
 def test_check_sees_a_difference(tmp_path):
     one, other = (models.build("mlp", (2,), MIXTURE) for _ in range(2))
-    export.saved_model.write(one.ema_generator, "sample", tmp_path / "out")
+    export.saved_model.write(one.ema_generator, told(one), tmp_path / "out")
     assert export.saved_model.check(tmp_path / "out", one.ema_generator, "samples") <= 1e-5
     assert export.saved_model.check(tmp_path / "out", other.ema_generator, "samples") > 1e-3
 

@@ -28,6 +28,32 @@ def uniform():
     return models.build("mlp", (8, 8, 1), dict(SETTINGS, init_scale=4.0, noise="uniform"))
 
 
+# === Principal directions ===
+
+def test_principal_directions_of_a_linear_generator():
+    """Their effects are the singular values: 5 along the 2nd, 3 along the sum of the 1st and 4th, 1 along the 3rd."""
+    half = np.sqrt(0.5)
+    wanted = np.array([[0, 1, 0, 0], [half, 0, 0, half], [0, 0, 1, 0]])
+    orthogonal, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 3)))
+    generator = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    generator.set_weights([(wanted.T * [5, 3, 1]) @ orthogonal.T, np.arange(6.0)])
+    discriminator = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
+    linear = GAN(generator, discriminator, Config(noise_dim=4))
+    found = latent.principal_directions(linear, 3)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_principal_directions_change_most(gan):
+    found = latent.principal_directions(gan, 8)
+    assert found.shape == (6, 6)  # no more than noise_dim
+    np.testing.assert_allclose(found @ found.T, np.eye(6), atol=1e-5)
+    # nearest to linear near 0; half a step each way
+    effects = [np.abs(np.diff(np.asarray(gan(np.stack([-0.5 * way, 0.5 * way]))), axis=0)).mean()
+               for way in found.astype(np.float32)]
+    assert effects[0] > 1.2 * effects[-1]
+
+
 # === slerp ===
 
 def test_slerp_by_hand():
