@@ -1,0 +1,232 @@
+"""python -m export.serve PATH: an exported generator over HTTP, as pictures and in TensorFlow Serving's REST form.
+
+PATH is runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
+served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports
+neither Keras nor kgan: it runs where TensorFlow alone is.
+"""
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("host", "127.0.0.1", "address to listen at; 0.0.0.0: all that this machine has")
+flags.DEFINE_integer("port", 8000, "port to listen at; 0: any that is free", lower_bound=0, upper_bound=65535)
+flags.DEFINE_string("name", None, "of the model, in paths; default: its run's name, or the folder's")
+flags.DEFINE_integer("max_batch", 64, "rows that run as one call, and rows of a request", lower_bound=1,
+                     upper_bound=65536)
+flags.DEFINE_float("batch_wait_ms", 0, "how long a request waits for others to run with; 0: only while others run",
+                   lower_bound=0, upper_bound=10000)
+flags.DEFINE_integer("max_queue", 512, "rows that wait; a request beyond gets 429", lower_bound=1)
+flags.DEFINE_integer("max_body", 1 << 20, "bytes of a request's body; beyond: 413", lower_bound=1)
+flags.DEFINE_integer("max_images", 64, "samples in a grid or an animation", lower_bound=1, upper_bound=256)
+flags.DEFINE_float("body_seconds", 10, "how long a client may take to send a request", lower_bound=0.1)
+flags.DEFINE_list("allowed_hosts", [], "names that clients may call it by, beside localhost and --host; *: any")
+flags.DEFINE_float("poll_seconds", 2, "how often a newer model is looked for", lower_bound=0.01)
+flags.DEFINE_float("drain_seconds", 10, "how long requests may still take once it is told to stop", lower_bound=0)
+
+LOG = logging.getLogger("export.serve")
+PACKAGES = "fastapi", "orjson", "prometheus_client", "uvicorn"
+_CONNECTIONS = 1024  # open at once
+_LAST_CALL = 0.3  # seconds for which connections without a request are kept when it is told to stop
+
+
+class UsageError(Exception):
+    """A mistake on the command line; the message says what is wrong and what to do."""
+
+
+def main(arguments):
+    """Serves until SIGTERM or SIGINT. Returns the exit status.
+
+    Raises:
+        UsageError: a flag or PATH is wrong.
+    """
+    if len(arguments) != 2:
+        raise UsageError("which export? python -m export.serve runs/NAME/export")
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing).replace('_', '-')} not installed: pip install -e \".[serve]\"")
+    if FLAGS.max_queue < max(FLAGS.max_batch, FLAGS.max_images):
+        raise UsageError(f"--max_queue={FLAGS.max_queue}: must be at least --max_batch={FLAGS.max_batch} and "
+                         f"--max_images={FLAGS.max_images}, or such a request would never be taken")
+    from export.serving.limits import Limits
+    from export.serving.model import Versions
+    from export.serving.service import Service
+
+    versions = Versions(arguments[1], FLAGS.max_batch)
+    name = model_name(versions, arguments[1])
+    listener = listen(FLAGS.host, FLAGS.port)
+    _set_up_logs()
+    import_tensorflow()
+    service = Service(
+        versions, name, Limits(FLAGS.max_batch, FLAGS.max_queue, FLAGS.max_body, FLAGS.max_images, FLAGS.body_seconds),
+        FLAGS.batch_wait_ms / 1000, hosts(FLAGS.host, FLAGS.allowed_hosts), FLAGS.poll_seconds)
+    run(service, listener)
+    return 2 if service.failed else 0
+
+
+def model_name(versions, path):
+    """--name, else the name in generator.json, else that of the folder."""
+    from export.serving.model import read_contract
+    try:
+        found = versions.found()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"{path}: no saved_model.pb there, nor in saved_model/ or folders named by numbers; "
+                         "python -m export runs/NAME writes one")
+    name = FLAGS.name or read_contract(found[0][1])[0].get("name") or Path(path).resolve().name
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(name)):
+        raise UsageError(f"--name={name}: stands in paths, so it takes letters, digits and _ . - alone")
+    return name
+
+
+def hosts(host, allowed):
+    """Set of the host names that requests may bear."""
+    return {name.strip().lower() for name in ("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host,
+                                              *allowed) if name.strip()}
+
+
+def listen(host, port):
+    """A socket bound to that address."""
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UsageError(f"--host={host} --port={port}: cannot listen there: {error.strerror or error}") from None
+    # connections inherit it; asyncio does not set it here, and an answer's body would wait 40 ms for the client's ACK
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def run(service, listener):
+    """Serves at a bound socket until a signal or, without a model, at once."""
+    import uvicorn
+
+    from export.serving.app import create
+
+    class Server(uvicorn.Server):
+        """uvicorn's, that answers those first who have a connection already, and says that it closes."""
+
+        async def shutdown(self, sockets=None):
+            service.draining = True
+            for server in self.servers:
+                server.close()
+            until = asyncio.get_running_loop().time() + min(_LAST_CALL, FLAGS.drain_seconds)
+            while self.server_state.connections and asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(0.02)
+            await super().shutdown(sockets)
+
+    def give_up():
+        server.should_exit = True
+
+    server = Server(uvicorn.Config(
+        create(service, give_up), http=_protocol(), ws="none", lifespan="on", log_config=None, log_level="error",
+        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=5, timeout_graceful_shutdown=FLAGS.drain_seconds))
+    host, port = listener.getsockname()[:2]
+    LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
+    # uvicorn raises the signal again when it is done, which would end the process by it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(server.serve([listener]))
+
+
+def _protocol():
+    """uvicorn's HTTP/1.1, less patient: connections that neither ask nor take their answer are closed."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # bounds the head of a request, to 16 KiB
+
+    class Protocol(H11Protocol):
+        watch = None
+
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            self._watch()
+
+        def on_response_complete(self):
+            super().on_response_complete()
+            self._watch(self.transport.get_write_buffer_size())
+
+        def connection_lost(self, exc):
+            self.watch.cancel()
+            super().connection_lost(exc)
+
+        def _watch(self, unsent=0):
+            if self.watch:
+                self.watch.cancel()
+            self.watch = self.loop.call_later(FLAGS.body_seconds, self._look, unsent)
+
+        def _look(self, before):
+            unsent = self.transport.get_write_buffer_size()
+            if self.cycle and not self.cycle.response_complete:
+                return  # a request is being answered; its end starts the watch again
+            if 0 < unsent < before:
+                self._watch(unsent)  # slow, but it reads
+            else:
+                self.transport.abort()
+
+    return Protocol
+
+
+# === Quiet ===
+
+def _set_up_logs():
+    """The access log to standard output, one JSON object a line; what happens to the server to standard error."""
+    for name, stream, form in (("export.access", sys.stdout, "%(message)s"),
+                               ("export.serve", sys.stderr, "serve: %(message)s")):
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter(form))
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(handler)
+
+
+def import_tensorflow():
+    """Imports it without the lines that C++ writes straight to file descriptor 2 before it can be told not to."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nowhere, contextlib.ExitStack() as stack:
+        kept = os.dup(2)
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        os.dup2(nowhere.fileno(), 2)
+        import tensorflow as tf
+        tf.config.list_physical_devices()  # looks for drivers, and says so
+    tf.get_logger().setLevel("ERROR")
+
+
+# === The command ===
+
+def _parse(arguments):
+    try:
+        return FLAGS(arguments)
+    except flags.Error as error:
+        _fail(error)
+    except SystemExit:  # --help: absl would have it 1
+        sys.exit(0)
+
+
+def _guarded(arguments):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # until the server takes them over
+    try:
+        return main(arguments)
+    except UsageError as error:
+        _fail(error)
+
+
+def _fail(error):
+    sys.stderr.write(f"export.serve: {error}\n")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(_guarded, flags_parser=_parse)

@@ -1,0 +1,122 @@
+"""What the query of a picture says, the noise that it means, and the file that is made of the samples.
+
+A new condition (a label, truncation) is a field of `Query` and an input beside noise in `Query.inputs`; a new kind of
+sample is a function in `drawing`.
+"""
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from export.serving import drawing
+from export.serving.limits import DIRECTION, MAX_PIXELS, MAX_SCALE, MAX_SEED, MAX_SIDE, Refusal
+from export.serving.noise import along, between
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class Query(BaseModel):
+    """What all pictures can be asked for with. An unknown parameter is refused by its name."""
+    model_config = ConfigDict(extra="forbid")
+
+    scale: int = Field(1, ge=1, le=MAX_SCALE, description="each pixel becomes scale × scale of them")
+
+    def inputs(self, model):
+        """Arrays [n, …] for the signature serving_default: one row a sample."""
+        return {"noise": self.noise(model)}
+
+    def check(self, model, max_images):
+        """Raises Refusal where the picture would be too large."""
+        count = self.count()
+        if count > max_images:
+            raise Refusal(400, f"{self.asked()}: {count} samples; at most {max_images} (--max_images)")
+        height, width = model.contract["output"]["shape"][1:3] if model.kind == "images" else (360, 360)
+        if count * height * width * self.scale ** 2 > MAX_PIXELS:
+            raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
+
+
+class ImageQuery(Query):
+    """The sample of a seed, or one between two seeds, or either moved along the principal directions."""
+    seed: Seed = 0
+    to: Seed = Field(None, description="the seed that `at` goes towards")
+    at: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0: `seed`, 1: `to`")
+    directions: str = Field("", max_length=400, description="numbers with commas between: how far along the first "
+                            f"principal directions, each from -{DIRECTION:g} to {DIRECTION:g}", examples=["1.5,-2"])
+
+    media_type: ClassVar = "image/png"
+
+    @field_validator("directions")
+    @classmethod
+    def numbers(cls, text):
+        for part in text.split(",") if text else []:
+            try:
+                inside = abs(float(part)) <= DIRECTION  # not NaN either
+            except ValueError:
+                inside = False
+            if not inside:
+                raise ValueError(f"{part!r} is no number from -{DIRECTION:g} to {DIRECTION:g}")
+        return text
+
+    def count(self):
+        return 1
+
+    def asked(self):
+        return f"seed={self.seed}"
+
+    def noise(self, model):
+        uniform = model.contract["noise"]["kind"] == "uniform"
+        steps = [float(part) for part in self.directions.split(",")] if self.directions else []
+        if len(steps) > len(model.directions):
+            raise Refusal(400, f"directions: {len(steps)} numbers; this model has {len(model.directions)} directions")
+        noise = model.latents(1, self.seed)
+        if self.to is not None:
+            noise = between(noise[0], model.latents(1, self.to)[0], [self.at], uniform)
+        return along(noise, model.directions, steps, uniform) if steps else noise
+
+    def file(self, samples, model):
+        return drawing.png(drawing.enlarged(drawing.draw(samples, model.kind, model.seen), self.scale))
+
+
+class GridQuery(Query):
+    """The first rows × cols samples of a seed."""
+    seed: Seed = 0
+    rows: int = Field(4, ge=1, le=MAX_SIDE)
+    cols: int = Field(4, ge=1, le=MAX_SIDE)
+
+    media_type: ClassVar = "image/png"
+
+    def count(self):
+        return self.rows * self.cols
+
+    def asked(self):
+        return f"rows={self.rows}, cols={self.cols}"
+
+    def noise(self, model):
+        return model.latents(self.count(), self.seed)
+
+    def file(self, samples, model):
+        return drawing.png(drawing.enlarged(drawing.draw(samples, model.kind, model.seen, self.cols), self.scale))
+
+
+class AnimationQuery(Query):
+    """The way from one seed to another, both ends among its steps, and back."""
+    start: Seed = Field(0, alias="from")
+    to: Seed = 1
+    steps: int = Field(16, ge=2, le=MAX_SIDE ** 2)
+
+    media_type: ClassVar = "image/gif"
+
+    def count(self):
+        return self.steps
+
+    def asked(self):
+        return f"steps={self.steps}"
+
+    def noise(self, model):
+        uniform = model.contract["noise"]["kind"] == "uniform"
+        ends = model.latents(1, self.start)[0], model.latents(1, self.to)[0]
+        return between(*ends, np.linspace(0, 1, self.steps), uniform)
+
+    def file(self, samples, model):
+        pictures = [drawing.draw(sample[None], model.kind, model.seen) for sample in samples]
+        return drawing.gif([drawing.enlarged(picture, self.scale) for picture in pictures], seconds=0.1)

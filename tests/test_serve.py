@@ -1,0 +1,811 @@
+"""The server of an exported generator, over real sockets by an ordinary client, against Keras."""
+import base64
+import contextlib
+import dataclasses
+import http.client
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
+
+import export
+import export.saved_model
+from export import artefacts
+from export.serving import drawing, rest
+from export.serving.batching import Batcher, Full
+from export.serving.limits import Refusal
+from export.serving.model import Model, Versions
+from export.serving.noise import along, between
+from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
+from kgan import latent, models, run
+from kgan.pictures import to_uint8
+
+ROOT = Path(export.__file__).parents[1]
+HOST = "127.0.0.1"
+TOP = 2**31 - 1
+PREDICT = "/v1/models/tiny:predict"
+
+
+# === Models and servers ===
+
+def made(directory, model="dcgan", shape=(8, 8, 3), step=3, gain=60.0, **settings):
+    """A SavedModel of an untrained GAN in `directory`. Returns the GAN."""
+    keras.utils.set_random_seed(4)
+    gan = models.build(model, shape, settings or dict(filters=4, noise_dim=8))
+    for variable in gan.ema_generator.variables[-2:]:  # of the last layer: untrained, all images are grey
+        variable.assign(gain * variable)
+    place = run.Run(directory.parent / "run" / "tiny")
+    if not place.directory.exists():
+        config = {name: value for name, value in dataclasses.asdict(gan.config).items() if name != "dataset"}
+        place.begin({"kgan": "0", "model": model, "dataset": "ring", "seed": 0, "shape": list(shape), "config": config})
+    told = artefacts.contract(gan, place.directory, step, "newest")
+    export.saved_model.write(gan.ema_generator, told, directory, gan.latents)
+    return gan
+
+
+class Server:
+    """python -m export.serve in a process of its own, on a free port."""
+
+    def __init__(self, folder, path, *arguments):
+        self.log, self.access = folder / "errors", folder / "access"
+        with self.log.open("w") as errors, self.access.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
+                stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        self.until(lambda: "serving version" in self.log.read_text())
+        self.port = int(re.search(r"http://.*:(\d+)", self.log.read_text()).group(1))
+
+    def until(self, true, seconds=60):
+        end = time.monotonic() + seconds
+        while not true():
+            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
+    def ask(self, path, body=None, headers=None, method=None):
+        """(status, headers with lower-case names, bytes)"""
+        with contextlib.closing(http.client.HTTPConnection(HOST, self.port, timeout=30)) as connection:
+            return asked(connection, path, body, headers, method)
+
+    def predict(self, asked, path=PREDICT):
+        status, _, body = self.ask(path, json.dumps(asked))
+        return status, json.loads(body)
+
+    def number(self, name):
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.ask("/metrics")[2].decode(), re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+    def stop(self):
+        """Exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def asked(connection, path, body=None, headers=None, method=None):
+    connection.request(method or ("GET" if body is None else "POST"), path, body, headers or {})
+    response = connection.getresponse()
+    return response.status, {name.lower(): value for name, value in response.headers.items()}, response.read()
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return folder, made(folder / "saved_model")
+
+
+@pytest.fixture(scope="module")
+def gan(made_once):
+    return made_once[1]
+
+
+@pytest.fixture(scope="module")
+def model(made_once):
+    """The same SavedModel, loaded in this process."""
+    return Model(made_once[0] / "saved_model")
+
+
+@contextlib.contextmanager
+def serving(folder, path, *arguments):
+    server = Server(folder, path, *arguments)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(made_once, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("server"), made_once[0], "--poll_seconds=0.2") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def narrow(made_once, tmp_path_factory):
+    """A server with little room, in which a request waits half a second for others."""
+    with serving(tmp_path_factory.mktemp("narrow"), made_once[0] / "saved_model", "--name=few", "--max_batch=4",
+                 "--max_queue=4", "--max_images=4", "--batch_wait_ms=700", "--max_body=2000",
+                 "--body_seconds=1") as found:
+        yield found
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+# === TensorFlow Serving's form ===
+
+def test_predict(server, gan):
+    noise = gan.latents(3, seed=5).numpy()
+    wanted = np.asarray(gan(noise))
+    assert wanted.std() > 0.1
+    rows = noise.tolist()
+    for body in ({"instances": rows}, {"instances": [{"noise": row} for row in rows]},
+                 {"instances": rows, "signature_name": "serving_default"}):
+        status, found = server.predict(body)
+        assert status == 200 and list(found) == ["predictions"], found
+        np.testing.assert_allclose(found["predictions"], wanted, atol=1e-5)
+    for body in ({"inputs": rows}, {"inputs": {"noise": rows}}):
+        status, found = server.predict(body, "/v1/models/tiny/versions/3:predict")
+        assert status == 200 and list(found) == ["outputs"], found
+        np.testing.assert_allclose(found["outputs"], wanted, atol=1e-5)
+    # a curl without a header sends another content type
+    assert server.ask(PREDICT, json.dumps({"instances": rows}), {"Content-Type": "text/plain"})[0] == 200
+
+
+def test_other_signatures(server, gan):
+    wanted = to_uint8(gan.generate(4, seed=9))
+    status, found = server.predict({"signature_name": "generate", "inputs": {"count": 4, "seed": 9}})
+    assert status == 200
+    np.testing.assert_array_equal(found["outputs"], wanted)
+    found = server.predict({"signature_name": "png", "inputs": {"count": 4, "seed": 9}})[1]["outputs"]
+    np.testing.assert_array_equal([pixels(base64.b64decode(image["b64"])) for image in found], wanted)
+    found = server.predict({"signature_name": "latents", "inputs": {"count": 2, "seed": TOP}})[1]["outputs"]
+    np.testing.assert_allclose(found, gan.latents(2, TOP), atol=1e-6)
+    assert server.predict({"signature_name": "generate", "inputs": {"count": 0, "seed": 0}}) == (200, {"outputs": []})
+
+
+def test_status_and_metadata(server):
+    available = {"model_version_status": [{"version": "3", "state": "AVAILABLE",
+                                           "status": {"error_code": "OK", "error_message": ""}}]}
+    for path in ("/v1/models/tiny", "/v1/models/tiny/versions/3"):
+        assert json.loads(server.ask(path)[2]) == available
+    for path in ("/v1/models/tiny/metadata", "/v1/models/tiny/versions/3/metadata"):
+        found = json.loads(server.ask(path)[2])
+        assert found["model_spec"] == {"name": "tiny", "signature_name": "", "version": "3"}
+        signature = found["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        assert signature["method_name"] == "tensorflow/serving/predict"
+        assert signature["inputs"]["noise"]["dtype"] == "DT_FLOAT"
+        assert [size["size"] for size in signature["inputs"]["noise"]["tensor_shape"]["dim"]] == ["-1", "8"]
+        assert [size["size"] for size in signature["outputs"]["images"]["tensor_shape"]["dim"]] == ["-1", "8", "8", "3"]
+
+
+ROW = [0.5] * 8
+
+
+@pytest.mark.parametrize("body, status, words", [
+    (b"", 400, "body: not JSON"),
+    (b'{"instances": [[1, 2', 400, "body: not JSON"),
+    (b"\xff\xfe", 400, "body: not JSON"),
+    (b"[" * 100_000, 400, "body: not JSON"),
+    (b'{"instances": ' + b"[" * 900 + b"]" * 900 + b"}", 400, "instances[0].noise: 8 values"),
+    (b'{"a":' * 5000 + b"1" + b"}" * 5000, 400, "body: not JSON"),
+    (b'{"instances": [[NaN, 0, 0, 0, 0, 0, 0, 0]]}', 400, "body: not JSON"),
+    (b'{"instances": [[-Infinity, 0, 0, 0, 0, 0, 0, 0]]}', 400, "body: not JSON"),
+    (b'{"instances": [[1e400, 0, 0, 0, 0, 0, 0, 0]]}', 400, "body: not JSON"),
+    (b'{"instances": [[' + b"9" * 400 + b", 0, 0, 0, 0, 0, 0, 0]]}", 400, "body: not JSON"),
+    ({"instances": [[*ROW[:5], 1e39, 0, 0]]}, 400, "instances[0].noise[5]: 1e+39 is beyond float32"),
+    ([], 400, "body: an object"),
+    ("text", 400, "body: an object"),
+    ({}, 400, "instances, inputs"),
+    ({"instances": [ROW], "inputs": [ROW]}, 400, "instances, inputs"),
+    ({"instance": [ROW]}, 400, "instance: no such key"),
+    ({"instances": []}, 400, "instances: the list is empty"),
+    ({"instances": {"noise": [ROW]}}, 400, "instances: a list"),
+    ({"instances": 7}, 400, "instances: a list"),
+    ({"instances": [ROW, ROW[:7]]}, 400, "instances[1].noise: 8 values are needed, not 7"),
+    ({"instances": [ROW, 3]}, 400, "instances[1].noise: a list is needed, not the number 3"),
+    ({"instances": [[ROW]]}, 400, "instances[0].noise: 8 values"),
+    ({"instances": [[[1], 2, 3, 4, 5, 6, 7, 8]]}, 400, "instances[0].noise[0]: a number is needed, not a list"),
+    ({"instances": [["1"] * 8]}, 400, "instances[0].noise[0]: a number is needed, not a string"),
+    ({"instances": [[0, 0, True, 0, 0, 0, 0, 0]]}, 400, "instances[0].noise[2]: a number is needed, not true"),
+    ({"instances": [[None] * 8]}, 400, "instances[0].noise[0]: a number is needed, not null"),
+    ({"instances": [{"noise": ROW, "label": 1}]}, 400, "instances[0]: label is no input"),
+    ({"instances": [{}]}, 400, "instances[0]: noise is lacking"),
+    ({"instances": [ROW] * 65}, 413, "instances: 65 rows; at most 64"),
+    ({"inputs": [ROW] * 65}, 413, "inputs.noise: 65 rows; at most 64"),
+    ({"inputs": {"noises": [ROW]}}, 400, "inputs: noises is no input"),
+    ({"inputs": {"noise": ROW}}, 400, "inputs.noise[0]: a list"),
+    ({"inputs": {"noise": {"b64": "AAAA"}}}, 400, "inputs.noise: a list is needed, not an object"),
+    ({"inputs": [ROW], "signature_name": "serve"}, 400, "signature_name: no signature serve"),
+    ({"inputs": [ROW], "signature_name": ["serving_default"]}, 400, "signature_name: no signature"),
+    ({"inputs": {"count": 10**6, "seed": 0}, "signature_name": "generate"}, 413, "inputs.count: 1000000 rows"),
+    ({"inputs": {"count": -1, "seed": 0}, "signature_name": "png"}, 400, "inputs.count: -1 is negative"),
+    ({"inputs": {"count": 1.5, "seed": 0}, "signature_name": "png"}, 400, "inputs.count: an integer is needed"),
+    ({"inputs": {"count": 1, "seed": 2**31}, "signature_name": "png"}, 400, "inputs.seed: 2147483648 is beyond int32"),
+    ({"inputs": {"count": 1}, "signature_name": "png"}, 400, "inputs: seed is lacking"),
+    ({"inputs": 3, "signature_name": "png"}, 400, "inputs: an object"),
+    ({"instances": [{"count": 1, "seed": 0}], "signature_name": "png"}, 400, "instances: count, seed"),
+    (b" " * (1 << 20) + b"{}", 413, "body: more than 1048576 bytes"),
+])
+def test_bad_bodies(server, body, status, words):
+    found, headers, answer = server.ask(PREDICT, body if isinstance(body, bytes) else json.dumps(body))
+    assert (found, headers["content-type"]) == (status, "application/json"), answer
+    answer = json.loads(answer)
+    assert list(answer) == ["error"] and words in answer["error"], answer
+    assert len(answer["error"]) < 300
+
+
+@pytest.mark.parametrize("path, status, words", [
+    ("/image.png?sed=1", 400, "sed"), ("/image.png?seed=-1", 400, "seed=-1"), ("/image.png?seed=2147483648", 400, "="),
+    ("/image.png?seed=1.5", 400, "seed=1.5"), ("/image.png?seed=", 400, "seed="), ("/image.png?to=1&to=2", 400, "to"),
+    (f"/image.png?seed={'9' * 5000}", 400, "seed=9"), ("/image.png?at=2&to=1", 400, "at=2"),
+    ("/image.png?at=nan", 400, "at=nan"), ("/image.png?to=x", 400, "to=x"), ("/image.png?label=3", 400, "label"),
+    ("/image.png?directions=1,b", 400, "directions"), ("/image.png?directions=nan", 400, "directions"),
+    ("/image.png?directions=11", 400, "directions"), ("/image.png?directions=" + "0," * 8 + "0", 400, "directions: 9"),
+    ("/image.png?scale=0", 400, "scale=0"), ("/image.png?scale=17", 400, "scale=17"),
+    ("/grid.png?rows=0", 400, "rows=0"), ("/grid.png?rows=17", 400, "rows=17"),
+    ("/grid.png?rows=16&cols=16", 400, "at most 64"), ("/grid.png?to=1", 400, "to"),
+    ("/interpolate.gif?steps=1", 400, "steps=1"), ("/interpolate.gif?steps=65", 400, "at most 64"),
+    ("/interpolate.gif?start=1", 400, "start"), ("/interpolate.gif?from=x", 400, "from=x"),
+    ("/nothing", 404, "/nothing"), ("/v1/models/other", 404, "other"), ("/v1/models/tiny/versions/4", 404, "version 4"),
+    ("/v1/models/tiny/versions/four", 400, "version=four"), (PREDICT, 405, "GET"), ("/docs", 404, "/docs"),
+    ("/../setup.cfg", 404, ".."), ("/%2e%2e/setup.cfg", 404, "setup"), ("/page.js/../../setup.cfg", 404, "setup"),
+    ("//etc/passwd", 404, "passwd"), ("/%2fetc%2fpasswd", 404, "passwd"), ("/..%5c..%5cwin.ini", 404, "win"),
+    ("/page.js%00", 404, "page.js"), ("/index.html", 404, "index"), ("/rest.js", 404, "rest"),
+])
+def test_bad_paths(server, path, status, words):
+    found, headers, answer = server.ask(path)
+    assert found == status and words in json.loads(answer)["error"], answer
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_methods(server):
+    for path, method in (("/image.png", "POST"), ("/", "DELETE"), ("/metrics", "PUT"), ("/image.png", "BREW")):
+        assert server.ask(path, method=method)[0] == 405
+    status, headers, body = server.ask("/image.png?seed=2", method="HEAD")
+    assert (status, body) == (200, b"") and int(headers["content-length"]) > 50
+
+
+# === Pictures ===
+
+def test_picture_is_that_of_keras(server, gan):
+    for seed in (0, 7, TOP):
+        status, headers, content = server.ask(f"/image.png?seed={seed}")
+        assert status == 200 and headers["content-type"] == "image/png"
+        np.testing.assert_array_equal(pixels(content), to_uint8(gan.generate(1, seed))[0])
+    assert server.ask("/image.png")[2] == server.ask("/image.png?seed=0")[2]
+    large = pixels(server.ask("/image.png?seed=7&scale=3")[2])
+    np.testing.assert_array_equal(large, to_uint8(gan.generate(1, 7))[0].repeat(3, 0).repeat(3, 1))
+
+
+def test_between_and_along(server, gan):
+    a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
+    directions = latent.principal_directions(gan)
+    for query, noise in (("to=2&at=0.25", latent.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a), ("at=0.5", a),
+                         ("directions=2,-1.5", a + 2 * directions[0] - 1.5 * directions[1]),
+                         ("to=2&at=0.5&directions=0,3", latent.slerp(a, b, 0.5) + 3 * directions[1])):
+        found = pixels(server.ask(f"/image.png?seed=1&{query}")[2]).astype(int)
+        # the file has six digits of a direction
+        assert np.abs(found - to_uint8(gan(noise[None].astype(np.float32)))[0]).max() <= 1, query
+
+
+def test_grid_and_animation(server, gan):
+    images = to_uint8(gan.generate(6, 3))
+    sheet = pixels(server.ask("/grid.png?seed=3&rows=2&cols=3")[2])
+    assert sheet.shape == (18, 28, 3)
+    for i, image in enumerate(images):
+        top, left = i // 3 * 10, i % 3 * 10
+        np.testing.assert_array_equal(sheet[top:top + 8, left:left + 8], image)
+    status, headers, content = server.ask("/interpolate.gif?from=1&to=2&steps=5&scale=2")
+    film = Image.open(io.BytesIO(content))
+    assert (status, headers["content-type"], film.size, film.n_frames) == (200, "image/gif", (16, 16), 8)
+    film.seek(4)
+    last = to_uint8(gan.generate(1, 2))[0].repeat(2, 0).repeat(2, 1)
+    np.testing.assert_allclose(np.asarray(film.convert("RGB")), last, atol=8)
+
+
+def test_same_bytes_and_etag(server):
+    for path in ("/image.png?seed=5&to=6&at=0.5", "/grid.png?seed=5", "/interpolate.gif?steps=3", "/"):
+        (_, headers, first), (_, again, second) = server.ask(path), server.ask(path)
+        assert first == second and headers["etag"] == again["etag"] and "no-cache" in headers["cache-control"]
+        for known in (headers["etag"], f'"x", W/{headers["etag"]}', "*"):
+            status, found, body = server.ask(path, headers={"If-None-Match": known})
+            assert (status, body, found["etag"]) == (304, b"", headers["etag"])
+        assert server.ask(path, headers={"If-None-Match": '"x"'})[0] == 200
+    assert len({server.ask(f"/image.png?{query}")[1]["etag"] for query in ("seed=1", "seed=2", "seed=1&scale=2")}) == 3
+
+
+def test_generator_json_and_page(server):
+    found = json.loads(server.ask("/generator.json")[2])
+    assert (found["name"], found["model"], found["step"], found["version"]) == ("tiny", "dcgan", 3, 3)
+    assert found["directions"] == 8 and found["noise"] == {"kind": "normal", "dim": 8} and "config" not in found
+    assert found["output"]["shape"] == [None, 8, 8, 3] and found["limits"]["max_images"] == 64
+    for path, media_type in (("/", "text/html"), ("/page.js", "text/javascript"), ("/generator.js", "text/javascript"),
+                             ("/style.css", "text/css")):
+        status, headers, content = server.ask(path)
+        assert status == 200 and headers["content-type"].startswith(media_type) and content
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+
+
+def test_hosts(server):
+    for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "LOCALHOST:1"):
+        assert server.ask("/generator.json", headers={"Host": host})[0] == 200
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", ""):
+        status, _, body = server.ask("/image.png", headers={"Host": host})
+        assert status == 400 and "--allowed_hosts" in json.loads(body)["error"]
+        assert server.ask("/healthz", headers={"Host": host})[0] == 200
+
+
+# === Many at once, and bounds ===
+
+def test_concurrent_requests_equal_single_ones(server, gan):
+    before = server.number("serve_batch_rows_count"), server.number("serve_batch_rows_sum")
+    paths = [f"/image.png?seed={seed}" for seed in range(40, 60)]
+    single = {path: server.ask(path)[2] for path in paths}
+    noise = gan.latents(32, 77).numpy()
+    wanted = np.asarray(gan(noise))
+
+    def client(number):
+        with contextlib.closing(http.client.HTTPConnection(HOST, server.port, timeout=30)) as connection:
+            for i in range(6):
+                path = paths[(number * 7 + i) % len(paths)]
+                assert asked(connection, path)[2] == single[path]
+                rows = noise[number:number + 1 + i % 3]
+                status, _, body = asked(connection, PREDICT, json.dumps({"instances": rows.tolist()}))
+                assert status == 200
+                found = json.loads(body)["predictions"]
+                np.testing.assert_allclose(found, wanted[number:number + 1 + i % 3], atol=1e-5)
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(client, range(32)))
+    calls, rows = (server.number(f"serve_batch_rows_{name}") - value for name, value in zip(("count", "sum"), before))
+    assert calls < rows and server.number("serve_queue_rows") == 0
+
+
+def test_batcher():
+    """What waits while a call runs makes up the next one, in order, up to the bounds."""
+    started, go_on, calls = threading.Event(), threading.Event(), []
+
+    def call(inputs):
+        calls.append(len(inputs["x"]))
+        started.set()
+        assert go_on.wait(10)
+        if (inputs["x"] < 0).any():
+            raise ValueError("negative")
+        return {"y": 2 * inputs["x"]}
+
+    batcher = Batcher(max_batch=4, max_queue=8)
+    first = batcher.submit(call, {"x": np.ones([1, 2])}, 1)
+    assert started.wait(10)
+    waiting = [batcher.submit(call, {"x": np.full([n, 2], n)}, n) for n in (1, 2, 2)]
+    wider = batcher.submit(call, {"x": np.ones([1, 3])}, 1)
+    alone = batcher.submit(call, {"x": np.ones([1, 3])}, 1, joins=False)
+    with pytest.raises(Full, match="7 rows wait already, 2 more exceed 8"):
+        batcher.submit(call, {"x": np.ones([2, 2])}, 2)
+    wrong = batcher.submit(call, {"x": -np.ones([1, 3])}, 1)
+    go_on.set()
+    assert first.result(10)["y"].tolist() == [[2, 2]]
+    for n, future in zip((1, 2, 2), waiting):
+        np.testing.assert_array_equal(future.result(10)["y"], np.full([n, 2], 2 * n))
+    assert wider.result(10)["y"].shape == alone.result(10)["y"].shape == (1, 3)
+    with pytest.raises(ValueError, match="negative"):
+        wrong.result(10)
+    assert calls == [1, 3, 2, 1, 1, 1] and batcher.rows == 0
+
+
+def test_full_queue(narrow):
+    """Three rows wait for others; two more have no room."""
+    predict = "/v1/models/few:predict"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(narrow.predict, {"instances": [ROW] * 3}, predict)
+        narrow.until(lambda: narrow.number("serve_queue_rows") == 3)
+        status, headers, body = narrow.ask(predict, json.dumps({"instances": [ROW] * 2}))
+        assert status == 429 and headers["retry-after"] == "1" and "--max_queue" in json.loads(body)["error"]
+        assert narrow.ask("/grid.png?rows=2&cols=2")[0] == 429
+        assert first.result(20)[0] == 200
+    assert narrow.predict({"instances": [ROW] * 4}, predict)[0] == 200
+
+
+@contextlib.contextmanager
+def connected(server):
+    with socket.create_connection((HOST, server.port), timeout=20) as connection:
+        yield connection
+
+
+def everything(connection):
+    """All that comes until the other side closes."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_length_that_lies(narrow):
+    head = b"POST /v1/models/few:predict HTTP/1.1\r\nHost: localhost\r\n"
+    with connected(narrow) as connection:  # too long, by its own account
+        connection.sendall(head + b"Content-Length: 1000000000\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 413")
+    with connected(narrow) as connection:  # too long, and does not say so
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + 2 * (b"3e9\r\n" + b" " * 1001 + b"\r\n"))
+        assert everything(connection).startswith(b"HTTP/1.1 413")
+    with connected(narrow) as connection:  # two lengths
+        connection.sendall(head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}")
+        assert everything(connection).startswith(b"HTTP/1.1 400")
+    with connected(narrow) as connection:  # a head without end
+        connection.sendall(b"GET /" + b"a" * 100_000)
+        assert everything(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_slow_clients(narrow):
+    """A body that stops is answered 408; a head that stops, and silence, end the connection."""
+    head = b"POST /v1/models/few:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    start = time.monotonic()
+    with connected(narrow) as slow, connected(narrow) as half, connected(narrow) as silent, connected(narrow) as gone:
+        slow.sendall(head + b'{"instances":')
+        half.sendall(head[:30])
+        gone.sendall(head + b"{")
+        gone.shutdown(socket.SHUT_WR)
+        assert everything(slow).startswith(b"HTTP/1.1 408")
+        assert everything(half) == b"" == everything(silent)
+        assert b" 200 " not in everything(gone)
+    assert time.monotonic() - start < 5
+    assert narrow.ask("/healthz")[2] == b"ok"
+
+
+def test_reader_that_does_not_read(narrow):
+    """An answer that nobody takes is given up."""
+    with connected(narrow) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(40):
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(0.02)
+        time.sleep(2.5)
+        with pytest.raises(OSError):
+            for _ in range(50):
+                connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                time.sleep(0.02)
+
+
+# === Numbers and logs ===
+
+def test_health_metrics_and_log(server):
+    assert server.ask("/healthz")[::2] == (200, b"ok") and server.ask("/readyz")[::2] == (200, b"version 3")
+    before = server.number('serve_requests_total{method="GET",path="/image.png",status="200"}')
+    assert server.ask("/image.png?seed=31", headers={"User-Agent": 'a" b'})[0] == 200
+    assert server.number('serve_requests_total{method="GET",path="/image.png",status="200"}') == before + 1
+    assert server.number('serve_request_seconds_count{path="/image.png"}') > 0
+    assert server.number("serve_model_version") == 3 and server.number('serve_reloads_total{result="served"}') == 1
+    server.ask("/%0a%7b%22time%22?a=%0a")
+    lines = [json.loads(line) for line in server.access.read_text().splitlines()]
+    assert all(set(line) == {"time", "method", "path", "status", "ms", "bytes", "client"} for line in lines)
+    found = next(line for line in lines if line["path"] == "/image.png?seed=31")
+    assert found["status"] == 200 and found["client"] == HOST and found["bytes"] > 50 and found["ms"] > 0
+    # nothing but its own two lines: TensorFlow is silent
+    assert [line.split(" ")[:2] for line in server.log.read_text().splitlines()] == [["serve:", "tiny"],
+                                                                                 ["serve:", "serving"]]
+
+
+def test_openapi(server):
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, given, settings
+    from schemathesis import checks
+    checks.load_all_checks()
+    wanted = checks.CHECKS.get_by_names(["not_a_server_error", "status_code_conformance", "content_type_conformance",
+                                         "response_schema_conformance"])
+    description = schemathesis.openapi.from_url(f"http://{HOST}:{server.port}/openapi.json")
+    seen = set()
+    for found in description.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=20, deadline=None, database=None, derandomize=True,
+                  suppress_health_check=list(HealthCheck))
+        def check(case):
+            case.call_and_validate(checks=wanted)
+
+        check()
+        seen.add(operation.path)
+    assert {PREDICT, "/image.png", "/grid.png", "/interpolate.gif", "/v1/models/tiny/metadata"} <= seen
+
+
+# === Newer models, and the end ===
+
+@pytest.fixture(scope="module")
+def watched(made_once, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("versions")
+    shutil.copytree(made_once[0] / "saved_model", folder / "1")
+    (folder / "notes").mkdir()
+    with serving(tmp_path_factory.mktemp("watched"), folder, "--poll_seconds=0.1") as found:
+        yield found, folder
+
+
+class Load:
+    """Threads that ask without a pause, and whether each was answered."""
+
+    def __init__(self, server, path, count=4):
+        self.server, self.path, self.going = server, path, True
+        self.answers, self.failures = [], []
+        self.threads = [threading.Thread(target=self._ask) for _ in range(count)]
+
+    def _ask(self):
+        connection = None
+        try:
+            while self.going:
+                fresh = connection is None
+                connection = connection or http.client.HTTPConnection(HOST, self.server.port, timeout=30)
+                try:
+                    status, headers, body = asked(connection, self.path)
+                except ConnectionRefusedError:
+                    return  # it has stopped listening
+                except Exception as error:
+                    # of a server that stops, a connection that it has not taken yet is reset
+                    if not (fresh and isinstance(error, ConnectionResetError) and not self.going_on()):
+                        self.failures.append(repr(error))
+                    return
+                self.answers.append((status, body))
+                if headers.get("connection") == "close":
+                    connection = None
+        finally:
+            if connection:
+                connection.close()
+
+    def going_on(self):
+        try:
+            socket.create_connection((HOST, self.server.port), timeout=5).close()
+            return True
+        except OSError:
+            return False
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        for thread in self.threads:
+            thread.join(30)
+
+
+def test_newer_models(watched, gan, tmp_path):
+    server, folder = watched
+    assert json.loads(server.ask("/v1/models/tiny")[2])["model_version_status"][0]["version"] == "1"
+    old = server.ask("/image.png?seed=3")
+    newer = made(tmp_path / "saved_model", gain=-60.0)
+    broken = shutil.copytree(tmp_path / "saved_model", tmp_path / "broken")
+    (broken / "variables" / "variables.data-00000-of-00001").write_bytes(b"x" * 100)
+    made(tmp_path / "other", shape=(16, 16, 3))
+
+    with Load(server, "/image.png?seed=3") as load:
+        (folder / "5").mkdir()  # as a slow copy would
+        shutil.copy(tmp_path / "saved_model" / "saved_model.pb", folder / "5")
+        server.until(lambda: "5: not served" in server.log.read_text())
+        for part in ("assets.extra", "variables"):
+            shutil.copytree(tmp_path / "saved_model" / part, folder / "5" / part)
+        server.until(lambda: "serving version 5" in server.log.read_text())
+        os.replace(broken, folder / "6")
+        os.replace(tmp_path / "other", folder / "7")
+        server.until(lambda: "6: not served" in server.log.read_text() and "7: not served" in server.log.read_text())
+        time.sleep(0.3)
+    assert load.failures == [] and {status for status, _ in load.answers} == {200}
+    new = server.ask("/image.png?seed=3")
+    assert {body for _, body in load.answers} == {old[2], new[2]} and old[1]["etag"] != new[1]["etag"]
+    np.testing.assert_array_equal(pixels(new[2]), to_uint8(newer.generate(1, 3))[0])
+    assert server.ask("/image.png?seed=3", headers={"If-None-Match": old[1]["etag"]})[0] == 200
+    assert server.ask("/v1/models/tiny/versions/1")[0] == 404 and server.ask("/readyz")[2] == b"version 5"
+    log = server.log.read_text()
+    assert "restart to serve it" in log and log.count("6: not served") == 1  # once, not at every look
+
+    for name in "567":  # taken back
+        shutil.rmtree(folder / name)
+    server.until(lambda: server.ask("/readyz")[2] == b"version 1")
+    assert server.ask("/image.png?seed=3")[2] == old[2]
+
+
+def test_replaced_folder(made_once, tmp_path):
+    """What `python -m export` does to runs/NAME/export; in this process."""
+    source = made_once[0] / "saved_model"
+    shutil.copytree(source, tmp_path / "saved_model")
+    versions = Versions(tmp_path)
+    assert versions.refresh() is True and versions.refresh() is None and versions.current.version == 3
+    first = versions.current
+    shutil.rmtree(tmp_path / "saved_model")
+    assert versions.refresh() is None and versions.current is first
+    shutil.copytree(source, tmp_path / "saved_model")
+    told = tmp_path / "saved_model" / "assets.extra" / "generator.json"
+    told.write_text(told.read_text().replace('"step": 3', '"step": 4'))
+    assert versions.refresh() is True and versions.current.version == 4 and versions.current.digest != first.digest
+
+
+def test_stop_under_load(watched):
+    server, _ = watched
+    with Load(server, "/grid.png?rows=8&cols=8", count=8) as load:
+        while len(load.answers) < 20:
+            time.sleep(0.02)
+        assert server.stop() == 0
+        for thread in load.threads:
+            thread.join(20)
+    assert load.failures == [] and {status for status, _ in load.answers} == {200}
+    assert not any(thread.is_alive() for thread in load.threads)
+
+
+def test_stop_finishes_what_is_asked(narrow):
+    """A request that waits in the queue is answered; open connections hear that no more are taken."""
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(http.client.HTTPConnection(HOST, narrow.port)) as probe:
+        assert asked(probe, "/readyz")[0] == 200
+        waiting = pool.submit(narrow.ask, "/v1/models/few:predict", json.dumps({"instances": [ROW]}))
+        narrow.until(lambda: narrow.number("serve_queue_rows") == 1)
+        narrow.process.send_signal(signal.SIGTERM)
+        while (found := asked(probe, "/readyz"))[0] == 200:
+            time.sleep(0.01)
+        assert found[0] == 503 and found[1]["connection"] == "close" and b"being stopped" in found[2]
+        status, headers, _ = waiting.result(20)
+    assert status == 200 and headers["connection"] == "close" and narrow.process.wait(30) == 0
+
+
+# === Other kinds of samples ===
+
+@pytest.mark.parametrize("name, shape, settings, kind", [
+    ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8", noise="uniform"), "points"),
+    ("sine", (10,), {}, "signals"),
+    ("mlp", (8, 8, 1), dict(generator_units="16"), "images"),
+])
+def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
+    gan = made(tmp_path / "saved_model", name, shape, **(settings or {"noise_dim": 5}))
+    model = Model(tmp_path / "saved_model", max_batch=8)
+    assert model.kind == kind and (model.seen is None) == (kind == "images")
+    contents = []
+    for query in (ImageQuery(seed=3), ImageQuery(seed=4, scale=2), ImageQuery(seed=3, directions="2"),
+                  GridQuery(rows=2, cols=2), AnimationQuery(steps=3)):
+        query.check(model, 64)
+        inputs = query.inputs(model)
+        samples = model.default(inputs)[model.contract["output"]["name"]]
+        np.testing.assert_allclose(samples, gan(inputs["noise"]), atol=1e-5)
+        contents.append(query.file(samples, model))
+        picture = Image.open(io.BytesIO(contents[-1]))
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 2
+        if kind != "images":
+            assert picture.size == (360 * query.scale,) * 2
+        assert query.file(samples, model) == contents[-1]
+    assert len(set(contents)) == 5
+    inside = np.abs(ImageQuery(directions="10").noise(model)).max() <= 1
+    assert inside == (gan.config.noise == "uniform")
+
+
+def test_ways_are_those_of_kgan():
+    a, b = np.random.default_rng(0).normal(size=(2, 12))
+    t = np.linspace(0, 1, 7)
+    np.testing.assert_allclose(between(a, b, t, False), latent.slerp(a, b, t), atol=1e-6)
+    np.testing.assert_allclose(between(a, b, t, True), latent.lerp(a, b, t), atol=1e-6)
+    for other in (a, -a, 0 * a):
+        assert np.isfinite(between(a, other, t, False)).all()
+    np.testing.assert_allclose(along(a[None], np.eye(12), [1, 2], False)[0] - a, [1, 2] + [0] * 10, atol=1e-6)
+
+
+def test_large_pictures_are_refused(model):
+    wide = types.SimpleNamespace(contract={"output": {"shape": [None, 1024, 1024, 3]}}, kind="images")
+    ImageQuery(scale=8).check(wide, 64)
+    for query in (ImageQuery(scale=16), GridQuery(rows=8, cols=16), AnimationQuery(steps=64, scale=2)):
+        with pytest.raises(Refusal, match="seed=|rows=|steps="):
+            query.check(wide, 64)
+
+
+def test_pictures_of_two_and_four_channels():
+    for channels, mode in ((1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")):
+        images = np.random.default_rng(0).uniform(-1.2, 1.2, (1, 4, 5, channels)).astype(np.float32)
+        picture = drawing.draw(images, "images")
+        assert picture.mode == mode
+        np.testing.assert_array_equal(np.asarray(picture).reshape(4, 5, channels), to_uint8(images)[0])
+
+
+def test_a_strange_saved_model(tmp_path):
+    """Made elsewhere, with two inputs, one of them strings: the REST form alone."""
+    import tensorflow as tf
+    module = tf.Module()
+    module.call = tf.function(
+        lambda text, x: {"length": tf.strings.length(text), "twice": 2 * x, "text": text},
+        input_signature=[tf.TensorSpec([None], tf.string, name="text"),
+                         tf.TensorSpec([None, None], tf.int64, name="x")])
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.call})
+    model = Model(tmp_path)
+    assert model.kind is None and "generator.json" in model.why and model.version == 1
+
+    def ask(asked):
+        signature, inputs, rows, key = rest.read(json.dumps(asked).encode(), model, 8)
+        return json.loads(rest.answer(signature(inputs), key, rows))
+
+    rows = [{"text": "ab", "x": [1, 2]}, {"text": {"b64": "AAEC"}, "x": [3, 2**62]}]
+    assert ask({"instances": rows}) == {"predictions": [
+        {"length": 2, "twice": [2, 4], "text": {"b64": "YWI="}},
+        {"length": 3, "twice": [6, -2**63], "text": {"b64": "AAEC"}}]}
+    assert ask({"inputs": {"text": ["a"], "x": [[1]]}}) == {
+        "outputs": {"length": [1], "twice": [[2]], "text": [{"b64": "YQ=="}]}}
+    for wrong, words in (({"instances": [{"text": "a", "x": [1]}, {"text": "a", "x": [1, 2]}]}, "different lengths"),
+                         ({"inputs": {"text": ["a", "b"], "x": [[1]]}}, "different numbers of rows"),
+                         ({"inputs": {"text": [3], "x": [[1]]}}, r"inputs.text\[0\]: a string"),
+                         ({"inputs": {"text": [{"b64": "!"}], "x": [[1]]}}, r"inputs.text\[0\]"),
+                         ({"inputs": {"text": ["a"], "x": [[1.0]]}}, r"inputs.x\[0\]\[0\]: an integer"),
+                         ({"instances": ["a"]}, r"instances\[0\]: an object with")):
+        with pytest.raises(Refusal, match=words):
+            ask(wrong)
+
+
+@pytest.mark.parametrize("content, words", [
+    (None, "has no assets.extra/generator.json"), ("{", "cannot be read"), ("[]", "cannot be read"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "odd", "dim": 8}}', "noise.kind"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 5]}, "noise": {"kind": "normal", "dim": 8}}', "4 channels"),
+])
+def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
+    folder = shutil.copytree(made_once[0] / "saved_model", tmp_path / "saved_model")
+    (folder / "assets.extra" / "generator.json").unlink()
+    if content:
+        (folder / "assets.extra" / "generator.json").write_text(content)
+    model = Model(folder)
+    assert model.kind is None and words in model.why
+
+
+# === The command ===
+
+def test_imports_neither_keras_nor_kgan(command, made_once, tmp_path):
+    done = command("-c", f"""
+import sys
+from export import serve
+from export.serving import app, limits, model, pictures, service
+def found():
+    return sorted({{name.partition(".")[0] for name in sys.modules}} & {{"kgan", "keras", "tensorflow"}})
+print(found())
+serve.import_tensorflow()  # which imports Keras itself, where that is installed
+versions = model.Versions({str(made_once[0])!r})
+assert versions.refresh()
+service = service.Service(versions, "tiny", limits.Limits())
+app.create(service, None)
+query = pictures.GridQuery()
+query.file(service.drawn().default(query.inputs(service.drawn()))["images"], service.drawn())
+print("kgan" in found())
+""", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
+    assert done.stdout == "[]\nFalse\n" and done.stderr == "", done.stderr
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], ["which export"]),
+    (["PATH"], ["PATH", "saved_model.pb", "python -m export"]),
+    (["SOUND", "--port=70000"], ["port", "70000"]),
+    (["SOUND", "--max_batch=0"], ["max_batch"]),
+    (["SOUND", "--max_batch=9", "--max_queue=8"], ["--max_queue=8", "--max_batch=9"]),
+    (["SOUND", "--name=a/b"], ["--name=a/b", "letters"]),
+    (["SOUND", "--host=no.such.host.invalid"], ["no.such.host.invalid"]),
+    (["SOUND", "--port=TAKEN"], ["--port=", "cannot listen"]),
+    (["SOUND", "--prot=1"], ["prot"]),
+    (["BROKEN"], ["BROKEN", "not served"]),
+])
+def test_mistakes(command, made_once, tmp_path, arguments, words):
+    (tmp_path / "BROKEN").mkdir()
+    (tmp_path / "BROKEN" / "saved_model.pb").write_bytes(b"nothing of the kind")
+    with socket.create_server((HOST, 0)) as taken:
+        arguments = [argument.replace("SOUND", str(made_once[0])).replace("TAKEN", str(taken.getsockname()[1]))
+                     for argument in arguments]
+        done = command("-m", "export.serve", *arguments, "--port=0" if not any("port" in word for word in arguments)
+                       else "--max_images=8", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
+    errors = [line for line in done.stderr.splitlines() if " at http://" not in line]
+    assert done.returncode == 2 and len(errors) == 1, done.stderr
+    assert all(word in errors[0] for word in words), done.stderr
+    assert done.stdout == ""
