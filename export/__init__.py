@@ -8,21 +8,24 @@ Adding a format: write `export/NAME.py` with that function, a function NAME in `
 writes, and name it in FORMATS.
 """
 import collections
+import importlib
 import importlib.util
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of TFLite
 
-# packages: what is imported beside TensorFlow; artefacts: path below export/ -> precision, by which check.BOUNDS judges
-Format = collections.namedtuple("Format", "packages artefacts")
+# packages: what is imported beside TensorFlow; artefacts: path below export/ -> precision, by which check.BOUNDS judges;
+# fetches: whether the module has `fetch()`, which gets from elsewhere what it needs, once
+Format = collections.namedtuple("Format", "packages artefacts fetches", defaults=[False])
 FORMATS = {
     "saved_model": Format((), {"saved_model": "float32"}),
     "tflite": Format(("ai_edge_litert",), {f"tflite/generator_{name}.tflite": name for name in PRECISIONS}),
     "onnx": Format(("onnx", "onnxruntime", "tf2onnx"), {"onnx/generator.onnx": "float32"}),
+    "web": Format(("ai_edge_litert",), {"web": "float32"}, fetches=True),
 }
 
 
 def require(flag, formats):
-    """Raises UserError unless each of `formats`, the value of `flag`, exists and has the packages that it needs."""
+    """Raises UserError unless each of `formats`, the value of `flag`, exists and has what it needs, or fetches it."""
     from kgan.command import UserError  # not above: export.runtime is to run without kgan
 
     given = f"{flag}={','.join(formats)}"
@@ -33,6 +36,9 @@ def require(flag, formats):
     missing = missing_packages(formats)
     if missing:
         raise UserError(f"{given}: {', '.join(missing).replace('_', '-')} not installed: pip install -e \".[export]\"")
+    for name in formats:
+        if FORMATS[name].fetches:
+            importlib.import_module(f"export.{name}").fetch()
 
 
 def missing_packages(formats):

@@ -13,7 +13,10 @@ serve = Interpreter("tflite/generator_float32.tflite").get_signature_runner("ser
     "onnx": """import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession("onnx/generator.onnx")
 {output}, = session.run(["{output}"], {{"noise": {noise_numpy}.astype("float32")}})""",
+    # a page needs a server, for browsers load no modules from files
+    "web": """python -m http.server --directory web""",
 }
+_LANGUAGE = {"web": "sh"}
 
 
 def text(record):
@@ -87,7 +90,7 @@ def _loading(record):
 
     for name in dict.fromkeys(entry["format"] for entry in record["artefacts"]):
         batch = next(entry["batch"] for entry in record["artefacts"] if entry["format"] == name)
-        yield from ("", "```python", _LOAD[name].format(
+        yield from ("", f"```{_LANGUAGE.get(name, 'python')}", _LOAD[name].format(
             output=result["name"], generated="uint8" if result["name"] == "images" else "float32",
             noise_tf=f"tf.random.uniform([8, {size}], -1, 1)" if uniform else f"tf.random.normal([8, {size}])",
             noise_fixed=draw(batch), noise_numpy=draw(8)), "```")

@@ -39,7 +39,7 @@ def write(generator, contract, directory, latents=None):
                       if not onnx.defs.has(node.op_type, node.domain)})
     if strange:
         raise UserError(f"ONNX: the generator has {', '.join(strange)}, no operator of ONNX: "
-                        "leave onnx out, or replace the layer")
+                        "leave the format out, or replace the layer")
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     directory = Path(directory)

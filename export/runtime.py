@@ -13,9 +13,9 @@ import numpy as np
 CALLS = 15
 
 
-def saved_model(path, given):
+def saved_model(path, given, threads=1):
     import tensorflow as tf
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     signatures = tf.saved_model.load(path).signatures
     output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
     more = {"generated": signatures["generate"](**arguments)[output].numpy(),
@@ -26,26 +26,34 @@ def saved_model(path, given):
     return lambda noise: signatures["serving_default"](noise=tf.constant(noise))[output].numpy(), None, more
 
 
-def tflite(path, given):
+def tflite(path, given, threads=1):
     from ai_edge_litert.interpreter import Interpreter
-    interpreter = Interpreter(path, num_threads=1)
+    interpreter = Interpreter(path, num_threads=threads)
     serve = interpreter.get_signature_runner("serving_default")
     batch = int(serve.get_input_details()["noise"]["shape"][0])
     return lambda noise: serve(noise=noise)[str(given["output"])], batch, {}
 
 
-def onnx(path, given):
+def onnx(path, given, threads=1):
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda noise: session.run([str(given["output"])], {"noise": noise})[0], None, {}
+
+
+def web(path, given, threads=1):
+    return tflite(f"{path}/generator.tflite", given, threads)  # what the page hands to LiteRT.js
+
+
+# format -> function of (path, IN.npz's arrays, threads): (function of noise, its fixed batch or None, more for OUT.npz)
+RUNTIMES = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx, "web": web}
 
 
 def main(kind, path, source, target):
     with np.load(source) as file:
         given = dict(file)
-    call, batch, more = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx}[kind](path, given)
+    call, batch, more = RUNTIMES[kind](path, given)
     noise = given["noise"]
     if batch:  # the last rows are repeated up to a whole batch
         parts = [noise[i:i + batch] for i in range(0, len(noise), batch)]

@@ -91,4 +91,4 @@ def _convert(folder, precision, latents, batch):
 
 def _refusal(names):
     return UserError(f"TFLite: the generator has {', '.join(names)}, no built-in operator of TFLite: "
-                     "leave tflite out, or replace the layer")
+                     "leave the format out, or replace the layer")

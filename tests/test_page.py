@@ -1,0 +1,589 @@
+"""The page of a generator: as a web export, in a browser against Keras; and as the server's, against the server."""
+import base64
+import contextlib
+import functools
+import http.server
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import export
+import export.saved_model
+from export import web
+from kgan import latent, models
+from kgan.command import UserError
+from kgan.pictures import to_uint8
+
+ROOT = Path(export.__file__).parents[1]
+FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync").split()
+FILES = {"index.html", "page.js", "style.css", "generator.js", "generator.json", "generator.tflite", "litert/index.js",
+         "litert/wasm-utils.js", "litert/LICENSE", "litert/NOTICE",
+         *(f"litert/litert_wasm_{name}internal.{kind}" for name in ("", "compat_") for kind in ("js", "wasm"))}
+
+
+# === Generators and where they lie ===
+
+def made(model="dcgan", shape=(8, 8, 3), gain=60.0, **settings):
+    keras.utils.set_random_seed(4)
+    gan = models.build(model, shape, settings or dict(filters=4, noise_dim=8))
+    for variable in gan.ema_generator.variables[-2:]:  # of the last layer: untrained, all samples are nearly the same
+        variable.assign(gain * variable)
+    return gan
+
+
+def told(gan):
+    """As much of a contract as a page needs."""
+    dim = gan.config.noise_dim
+    return {"name": "tiny", "model": "some", "dataset": "none", "step": 1234, "checkpoint": "newest",
+            "input": {"name": "noise", "shape": [None, dim]},
+            "output": {"name": f"{gan.key}s", "shape": [None, *gan.generator.output_shape[1:]]},
+            "noise": {"kind": gan.config.noise, "dim": dim},
+            "directions": latent.principal_directions(gan, samples=256).astype(float).tolist()}
+
+
+@pytest.fixture(scope="module")
+def packages(shared_cache):
+    """LiteRT.js in the tests' cache."""
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("npm_config_fetch_retries", "0")  # without a network it would try for more than a minute
+            return web.fetch()
+    except UserError as error:
+        if str(error).startswith("web: npm"):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope="module")
+def gan():
+    return made()
+
+
+@pytest.fixture(scope="module")
+def exported(gan, packages, tmp_path_factory):
+    """A web export. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("exported") / "web"
+    web.write(gan.ema_generator, told(gan), folder, gan.latents)
+    return folder
+
+
+@contextlib.contextmanager
+def site(folder):
+    """Address of a static file server of that folder."""
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+# === The browser ===
+
+class Browser:
+    """Chromium, of which is asked what a visitor sees."""
+
+    def __init__(self, folder):
+        from selenium import webdriver
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in (*FLAGS, f"--user-data-dir={folder}", "--window-size=1200,900"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(
+            options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+        self.cdp, self.run = self.driver.execute_cdp_cmd, self.driver.execute_script
+
+    def open(self, address, tiles=24, script=None):
+        """Opens it anew and waits for its pictures. `script` runs there before all others."""
+        found = script and self.cdp("Page.addScriptToEvaluateOnNewDocument", {"source": script})["identifier"]
+        self.driver.get("about:blank")
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        self.driver.get(address)
+        drawn = "return document.querySelectorAll('.tile canvas:not([width=\"1\"])').length"
+        self.until(lambda: self.run(drawn) == tiles)
+        if found:
+            self.cdp("Page.removeScriptToEvaluateOnNewDocument", {"identifier": found})
+
+    def until(self, true, seconds=30):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, [self.text("message"), self.driver.get_log("browser")]
+            time.sleep(0.05)
+
+    def find(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, name):
+        return self.run("return document.getElementById(arguments[0]).textContent", name)
+
+    def pixels(self, selector="#picture"):
+        data = self.run("return document.querySelector(arguments[0]).toDataURL()", selector)
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGBA"))
+
+    def changed(self, act):
+        """The picture after `act` has changed it."""
+        before = self.pixels()
+        act()
+        self.until(lambda: not np.array_equal(self.pixels(), before))
+        return self.pixels()
+
+    def shows(self, wanted, levels=0):
+        """Waits until the picture is that, uint8 [H, W, C]."""
+        self.until(lambda: self.pixels().shape[:2] == wanted.shape[:2] and
+                   np.abs(self.pixels()[..., :wanted.shape[-1]].astype(int) - wanted).max() <= levels)
+
+    def keys(self, *names):
+        from selenium.webdriver import ActionChains, Keys
+        for name in names:
+            ActionChains(self.driver).send_keys(getattr(Keys, name, name)).perform()
+
+    def focused(self):
+        return self.run("return document.activeElement.id || document.activeElement.value")
+
+    def hash(self):
+        return dict(urllib.parse.parse_qsl(self.run("return location.hash.slice(1)")))
+
+    def answer(self, expression):
+        """What a promise comes to."""
+        return self.run(f"return (async () => {expression})()")
+
+    def noise(self, **place):
+        return np.array(self.run("return [...kgan.noise(arguments[0])]", place), np.float32)
+
+    def requests(self):
+        """Addresses that were asked for since `open`; `blob:` and the like, of the browser itself, are none."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        found = [event["request"]["url"] for event in sent]
+        return [address for address in found if address.startswith(("http", "ws"))]
+
+    def errors(self):
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def size(self, width, height):
+        self.cdp("Emulation.setDeviceMetricsOverride",
+                 {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    missing += [] if importlib.util.find_spec("selenium") else ["selenium (pip)"]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    try:
+        yield browser
+    finally:
+        browser.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    chromium.size(1200, 900)
+    return chromium
+
+
+@pytest.fixture(scope="module")
+def address(exported):
+    with site(exported.parent) as found:
+        yield f"{found}web/"  # some way below the root, as most pages are
+
+
+def in_keras(gan, noise):
+    return np.asarray(gan(np.asarray(noise, np.float32).reshape(-1, gan.config.noise_dim)))
+
+
+# === What an export leaves ===
+
+def test_whole_folder(exported, gan, monkeypatch, tmp_path):
+    files = {path.relative_to(exported).as_posix(): path for path in exported.rglob("*") if path.is_file()}
+    assert set(files) == FILES
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in files.values())
+    assert json.loads(files["generator.json"].read_text())["directions"] == told(gan)["directions"]
+    assert "Apache License" in files["litert/LICENSE"].read_text() and "LICENSE" in files["litert/NOTICE"].read_text()
+    for name in ("page.js", "generator.js", "litert/index.js", "litert/wasm-utils.js"):
+        for asked in re.findall(r'(?:from |import\()"(.*?)"', files[name].read_text()):
+            assert asked.startswith("./") and (files[name].parent / asked).is_file(), asked
+
+    monkeypatch.setenv("PATH", "")  # what is in the cache needs no npm
+    assert web.fetch()
+    with pytest.raises(FileExistsError):
+        web.write(gan.ema_generator, told(gan), exported, gan.latents)
+
+
+def test_command(command, finished, packages, tmp_path):
+    """A run's export, checked like every format's, and seen to be another when a file of it is."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    done = command("-m", "export", run, "--formats=web", cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "export/web: step 200, differs from Keras by at most" in done.stdout
+    entry, = [entry for entry in json.loads((run / "export" / "export.json").read_text())["artefacts"]
+              if entry["format"] == "web"]
+    assert entry["bytes"] == sum(path.stat().st_size for path in (run / "export" / "web").rglob("*") if path.is_file())
+    assert "python -m http.server --directory web" in (run / "export" / "README.md").read_text()
+    (run / "export" / "web" / "page.js").write_text("")
+    done = command("-m", "export.check", run, cwd=ROOT)
+    assert done.returncode == 1
+    assert ["SHA-256" in line for line in done.stdout.splitlines() if line.startswith(("web", "saved"))] == [True, False]
+
+
+def test_no_other_host_is_named():
+    for path in web.PAGE.iterdir():
+        found = path.read_text(encoding="utf-8")
+        if path.suffix != ".LICENSE":
+            assert not re.search(r"\w+://|['\"(]//", found), path
+    assert "default-src 'self'" in (web.PAGE / "index.html").read_text()
+
+
+def npm(folder, script):
+    (folder / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "npm").chmod(0o755)
+    return str(folder)
+
+
+def test_a_changed_package_is_refused(packages, tmp_path, monkeypatch):
+    folder = shutil.copytree(next(iter(packages.values())).parent, tmp_path / "npm")
+    monkeypatch.setenv("KGAN_CACHE", str(tmp_path))
+    web.fetch()
+    path = sorted(folder.iterdir())[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path}.* as it was published.*delete it"):
+        web.fetch()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the other npm is a shell script")
+def test_a_wrong_package_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", npm(tmp_path, f"echo wrong > litertjs-core-{web.VERSION}.tgz"))
+    with pytest.raises(UserError, match="as it was published"):
+        web.fetch()
+    assert not list((tmp_path / "cache" / "npm").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the other npm is a shell script")
+@pytest.mark.parametrize("script, words", [
+    (None, "npm, which fetches LiteRT.js, is not installed: install Node.js"),
+    ("echo npm error code ENOTFOUND >&2; exit 1", r"\(npm error code ENOTFOUND\): see to the network"),
+    ("exit 0", r"\(exit 0\)"),
+])
+def test_npm_that_fails(script, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", npm(tmp_path, script) if script else "")
+    with pytest.raises(UserError, match=words) as error:
+        web.fetch()
+    assert f"npm pack @litertjs/core@{web.VERSION}" in str(error.value) and str(tmp_path / "cache") in str(error.value)
+
+
+# === The web export, in a browser ===
+
+def test_equals_keras(browser, address, gan):
+    browser.open(f"{address}#seed=3")
+    noise = gan.latents(4, seed=1).numpy()
+    for row, wanted in zip(noise, in_keras(gan, noise)):
+        found = browser.answer(f"[...await kgan.run({row.tolist()})]")
+        np.testing.assert_allclose(found, wanted.ravel(), atol=1e-4)
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
+    assert (browser.pixels()[..., 3] == 255).all() and np.ptp(browser.pixels()[..., :3]) > 50
+    assert browser.errors() == []
+
+
+def test_noise(browser, address, gan):
+    browser.open(address)
+    drawn = np.array(browser.run("return Array.from({length: 500}, (_, seed) => [...kgan.noise({seed})])"))
+    assert len(np.unique(drawn)) > 0.99 * drawn.size
+    assert abs(drawn.mean()) < 0.06 and abs(drawn.std() - 1) < 0.05 and abs((drawn ** 4).mean() - 3) < 0.4
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(8)).max() < 0.2
+    a, b = browser.noise(seed=3), browser.noise(seed=2**31 - 1)
+    for at in (0, 0.3, 1):
+        way = browser.noise(seed=3, to=2**31 - 1, at=at)
+        np.testing.assert_allclose(way, latent.slerp(a, b, at), atol=1e-5)
+    np.testing.assert_allclose(browser.noise(seed=3, to=3, at=0.3), a, atol=1e-6)
+    moved = browser.noise(seed=3, directions=[1.5, 0, -2])
+    np.testing.assert_allclose(moved, a + np.array([1.5, 0, -2]) @ told(gan)["directions"][:3], atol=1e-5)
+
+
+def test_controls(browser, address, gan):
+    browser.open(address)
+    assert browser.text("name") == browser.driver.title == "tiny" and "step 1,234" in browser.text("facts")
+    assert not browser.find("#play").is_enabled() and not browser.find("#message").is_displayed()
+
+    for name in ("#random", "#grid button:nth-child(6)", "#more"):
+        before = browser.hash()
+        browser.find(name).click()
+        browser.until(lambda: browser.hash() != before)
+    assert browser.hash() == {"seed": "5", "first": "24"}
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=5)))[0], levels=1)
+    browser.until(lambda: browser.find("#grid button").text == "24")
+
+    browser.find("[name=pick][value=to]").click()
+    browser.find("#grid button:nth-child(3)").click()
+    assert browser.hash() == {"seed": "5", "to": "26", "at": "1", "first": "24"}
+    assert browser.find("#grid button:nth-child(3)").get_attribute("aria-pressed") == "true"
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=26)))[0], levels=1)
+
+    place = dict(seed=5, to=26, at=0.5, directions=[0, 2])
+    for selector, value in (("#at", 0.5), ("#sliders label:nth-child(2) input", 2)):
+        browser.changed(lambda: browser.run("""const slider = document.querySelector(arguments[0]);
+            slider.value = arguments[1]; slider.dispatchEvent(new Event("input"))""", selector, value))
+    browser.shows(to_uint8(in_keras(gan, browser.noise(**place)))[0], levels=1)
+    assert browser.text("status") == "50 % of the way from seed 5 to 26, moved along directions"
+
+    # the address is all that another visitor needs
+    picture, link = browser.pixels(), browser.driver.current_url
+    browser.open(link)
+    browser.shows(picture)
+    assert browser.find("#seed").get_attribute("value") == "5" and browser.find("#at").get_attribute("value") == "0.5"
+
+    browser.find("#copy").click()
+    browser.until(browser.find("#copied").is_displayed)
+    noise = json.loads(browser.find("#copied").get_attribute("value"))["noise"]
+    np.testing.assert_allclose(noise, [browser.noise(**place)], rtol=1e-6)
+    browser.changed(browser.find("#reset").click)
+    assert "directions" not in browser.hash()
+    assert browser.errors() == []
+
+
+def test_play(browser, address):
+    browser.open(f"{address}#seed=1&to=2")
+    places = set()
+    browser.find("#play").click()
+    browser.until(lambda: places.add(browser.find("#at").get_attribute("value")) or len(places) > 4)
+    browser.find("#play").click()
+    browser.until(lambda: browser.find("#play").text == "Play")
+    rest = browser.hash()["at"]
+    time.sleep(0.3)
+    assert browser.hash()["at"] == browser.find("#at").get_attribute("value") == rest
+
+
+def test_download(browser, address, tmp_path):
+    browser.open(f"{address}#seed=3")
+    browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.find("#download").click()
+    browser.until((tmp_path / "tiny-3.png").exists)
+    np.testing.assert_array_equal(Image.open(tmp_path / "tiny-3.png").convert("RGBA"), browser.pixels())
+
+
+def test_keyboard(browser, address):
+    browser.open(address)
+    reached = []
+    while "random-to" not in reached:
+        browser.keys("TAB")
+        reached.append(browser.focused())
+        assert len(reached) < 20 and browser.run("return document.activeElement.matches(':focus-visible')")
+    assert reached == ["download", "copy", "seed", "random", "seed", "0", "more", "to", "random-to"]
+
+    browser.run("document.querySelector('#grid button').focus()")
+    columns = browser.run("const grid = document.getElementById('grid'); "
+                          "return getComputedStyle(grid).gridTemplateColumns.split(' ').length")
+    assert columns > 2
+    for key, seed in (("ARROW_RIGHT", 1), ("ARROW_DOWN", 1 + columns), ("ARROW_LEFT", columns), ("ARROW_UP", 0),
+                      ("ARROW_UP", 0), ("END", 23), ("ARROW_RIGHT", 23), ("ARROW_LEFT", 22)):
+        browser.keys(key)
+        assert browser.focused() == str(seed), key
+    browser.changed(lambda: browser.keys("ENTER"))
+    assert browser.hash() == {"seed": "22"} and browser.focused() == "22"
+    browser.run("document.querySelector('#sliders input').focus()")
+    browser.changed(lambda: browser.keys("ARROW_RIGHT"))
+    assert browser.hash()["directions"].startswith("0.1,0")
+    browser.run("document.getElementById('seed').focus(); document.getElementById('seed').select()")
+    browser.changed(lambda: browser.keys("7", "ENTER"))
+    assert browser.hash()["seed"] == "7"
+
+
+def test_every_control_has_a_name(browser, address):
+    browser.open(address)
+    nodes = browser.cdp("Accessibility.getFullAXTree", {})["nodes"]
+    controls = [node for node in nodes if node.get("role", {}).get("value") in
+                ("button", "slider", "spinbutton", "radio", "textbox", "image", "link")]
+    assert len(controls) > 40 and all(node["name"]["value"].strip() for node in controls)
+    live = browser.run("return [...document.querySelectorAll('[role=status], [role=alert]')].map(node => node.id)")
+    assert live == ["message", "status"]
+
+
+@pytest.mark.parametrize("width", [360, 700, 1200])
+def test_widths(browser, address, width):
+    browser.size(width, 740)
+    browser.open(f"{address}#seed=3&to=2147483647&at=0.5")
+    assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+    if width == 360:  # sliders are of no use without the picture that they change
+        browser.run("document.querySelector('#sliders input').scrollIntoView({block: 'center'})")
+        top, bottom = browser.run("const r = document.getElementById('picture').getBoundingClientRect(); "
+                                  "return [r.top, r.bottom]")
+        assert 0 <= top < bottom < 370
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(browser, address, scheme):
+    """4.5 : 1, of the Web Content Accessibility Guidelines."""
+    browser.cdp("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    browser.open(address)
+    colours = browser.run("""return ["body", "h1", "#facts", "#status", "button", "#about"].map(name => {
+        const found = document.querySelector(name);
+        return [getComputedStyle(found).color, getComputedStyle(document.body).backgroundColor] })""")
+    assert (luminance(colours[0][1]) < 0.1) == (scheme == "dark")
+    for pair in colours:
+        dark, light = sorted(map(luminance, pair))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, pair
+
+
+def luminance(colour):
+    levels = np.array([int(value) for value in re.findall(r"\d+", colour)[:3]]) / 255
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_no_request_leaves_the_host(browser, address):
+    browser.open(address)
+    browser.find("#random").click()
+    found = browser.requests()
+    assert any("litert_wasm_internal.wasm" in asked for asked in found)
+    assert all(asked.startswith(address) for asked in found), found
+    # were there one, the browser would refuse it
+    answer = browser.answer("{ try { await fetch('http://127.0.0.2:9/'); } catch (error) { return 'refused' } }")
+    assert answer == "refused"
+    assert any("Content Security Policy" in message for message in browser.errors())
+
+
+def test_browser_without_relaxed_simd(browser, address, gan):
+    browser.open(f"{address}#seed=3", script="const instantiate = WebAssembly.instantiate; WebAssembly.instantiate = "
+                 "(code, ...more) => code.length < 200 ? Promise.reject(Error('no')) : instantiate(code, ...more)")
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
+    assert any("compat_internal.wasm" in asked for asked in browser.requests())
+
+
+def test_messages(browser, address, exported, tmp_path):
+    browser.open(address, tiles=0, script="delete globalThis.WebAssembly")
+    browser.until(lambda: "needs WebAssembly" in browser.find("#message").text)
+    assert not browser.find("main").is_displayed()
+    folder = shutil.copytree(exported, tmp_path / "web")
+    (folder / "generator.tflite").unlink()
+    with site(folder) as broken:
+        browser.open(broken, tiles=0)
+        browser.until(lambda: "generator.tflite is not beside this page (404)" in browser.find("#message").text)
+
+
+def test_hashes_that_mean_nothing(browser, address):
+    browser.open(f"{address}#seed=-1&to=x&at=7&directions=1e9,NaN,,&first=99999999999")
+    assert browser.hash() == {"seed": "0", "directions": "3,0,0,0,0,0,0,0"}
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("model, shape, settings, words", [
+    ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8", noise="uniform"), "points"),
+    ("sine", (10,), {"noise_dim": 3}, "signals of 10 values"),
+    ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8), "images of 8 × 8 × 1"),
+])
+def test_other_kinds(browser, packages, tmp_path, model, shape, settings, words):
+    gan = made(model, shape, 2.0, **settings)
+    web.write(gan.ema_generator, told(gan), tmp_path / "web", gan.latents)
+    with site(tmp_path / "web") as address:
+        browser.open(address)
+        assert words in browser.text("facts")
+        noise = gan.latents(1, seed=1).numpy()
+        found = browser.answer(f"[...await kgan.run({noise[0].tolist()})]")
+        np.testing.assert_allclose(found, in_keras(gan, noise).ravel(), atol=1e-4)
+        assert len(np.unique(browser.pixels()[..., 0])) > 2
+        picture = browser.changed(lambda: browser.run("""const slider = document.querySelector("#sliders input");
+            slider.value = 3; slider.dispatchEvent(new Event("input"))"""))
+        assert picture.std() > 1
+        if gan.config.noise == "uniform":
+            moved = browser.noise(seed=4, directions=[3, 3])
+            assert np.abs(moved).max() == 1 and np.abs(browser.noise(seed=4)).max() < 1
+        assert browser.errors() == []
+
+
+# === The page of the server ===
+
+@pytest.fixture(scope="module")
+def server(gan, tmp_path_factory):
+    """(address, process) of a server of the same generator."""
+    needed = "fastapi", "orjson", "prometheus_client", "uvicorn"
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
+        pytest.skip(f'{", ".join(missing)} not installed: pip install -e ".[serve]"')
+    folder = tmp_path_factory.mktemp("served")
+    export.saved_model.write(gan.ema_generator, told(gan), folder / "model", gan.latents)
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "export.serve", folder / "model", "--port=0"], cwd=ROOT,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+    try:
+        end = time.monotonic() + 120
+        while "serving version" not in (folder / "log").read_text():
+            assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield re.search(r"http://\S+", (folder / "log").read_text()).group() + "/", process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def png(address):
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
+
+
+def test_server_page(browser, server):
+    address, _ = server
+    browser.open(f"{address}#seed=3")
+    browser.shows(png(f"{address}image.png?seed=3"))
+    browser.changed(browser.find("#grid button:nth-child(10)").click)
+    browser.shows(png(f"{address}image.png?seed=9"))
+    assert not browser.find("#gif").is_displayed()
+
+    browser.open(f"{address}#seed=3&to=9&at=0.25&directions=1,0,-2.5,0,0,0,0,0")
+    asked = f"{address}image.png?seed=3&to=9&at=0.25&directions=1,0,-2.5,0,0,0,0,0"
+    browser.shows(png(asked))
+    browser.find("#copy").click()
+    browser.until(browser.find("#copied").is_displayed)
+    assert browser.find("#copied").get_attribute("value") == f"curl -o sample-3.png '{asked}'"
+    with urllib.request.urlopen(browser.find("#gif").get_attribute("href"), timeout=30) as answer:
+        animation = Image.open(answer)
+        assert animation.format == "GIF" and animation.n_frames >= 24 and animation.width == 128  # at most 16 × larger
+    browser.find("#play").click()
+    browser.until(lambda: browser.find("#at").get_attribute("value") not in ("0.25", "0.24"))
+    browser.find("#play").click()
+    assert all(found.startswith(address) for found in browser.requests())
+    assert browser.errors() == []
+
+    browser.size(360, 740)
+    assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+
+
+def test_errors_of_the_server(browser, server):
+    """Last: the server is stopped."""
+    address, process = server
+    browser.open(address)
+    told = browser.answer("{ try { await (await import('./generator.js')).image({seed: -1}); }"
+                          " catch (error) { return error.message } }")
+    assert "The server could not do that: seed=-1: " in told
+    process.terminate()
+    process.wait(timeout=60)
+    browser.find("#random").click()
+    browser.until(lambda: "The server does not answer. Is it still running?" in browser.find("#message").text)
