@@ -2,7 +2,9 @@
 
     session = onnxruntime.InferenceSession("runs/NAME/export/onnx/generator.onnx")
     images, = session.run(["images"], {"noise": np.random.normal(size=[8, 100]).astype("float32")})
+    session.get_modelmeta().custom_metadata_map["generator.json"]                              # what it is
 """
+import json
 import logging
 from pathlib import Path
 
@@ -42,6 +44,7 @@ def write(generator, contract, directory, latents=None):
                         "leave the format out, or replace the layer")
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.helper.set_model_props(model, {"generator.json": json.dumps(contract)})
     directory = Path(directory)
     directory.mkdir(parents=True)
     (directory / "generator.onnx").write_bytes(model.SerializeToString())

@@ -4,12 +4,17 @@
     serve = Interpreter("runs/NAME/export/tflite/generator_int8.tflite").get_signature_runner("serving_default")
     images = serve(noise=np.random.normal(size=[1, 100]).astype("float32"))["images"]
 
+What it is (names, ranges, directions of noise) is in the file itself, where TFLite keeps metadata's files, in a ZIP archive
+after the model: `unzip -p generator_int8.tflite generator.json`.
+
 The batch is fixed because a free one drops out of the fast kernels, and upsampling does not convert. Input and output
 are float32 in each: inside, int8 quantises them by ranges seen on noise of the model's own distribution.
 """
+import json
 import re
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -53,7 +58,10 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
             strange = [name for name in operators(content) if name not in _BUILT_IN.values()]
             if strange:
                 raise _refusal(strange)
-            (directory / f"generator_{precision}.tflite").write_bytes(content)
+            path = directory / f"generator_{precision}.tflite"
+            path.write_bytes(content)
+            with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:  # readers of the model stop before it
+                archive.writestr(zipfile.ZipInfo("generator.json"), json.dumps(contract))
 
 
 def operators(content):

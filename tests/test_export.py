@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import keras
@@ -135,12 +136,20 @@ def test_generate_and_png(exported, gan, seed):
     np.testing.assert_array_equal(signatures["latents"](**numbers)["noise"], gan.latents(4, seed))
 
 
-def test_saved_model_says_what_it_is(exported, gan):
-    told = json.loads((exported / "export" / "saved_model" / "assets.extra" / "generator.json").read_text())
+def test_each_says_what_it_is(exported):
+    import onnx as package
+    directory = exported / "export"
+    told = json.loads((directory / "saved_model" / "assets.extra" / "generator.json").read_text())
     assert (told["name"], told["step"], told["output"]["shape"]) == ("run", 200, [None, 8, 8, 3])
+    assert told["input"]["distribution"] == "normal(0, 1)"
     directions = np.array(told["directions"])
     assert directions.shape == (8, 8)
     np.testing.assert_allclose(directions @ directions.T, np.eye(8), atol=1e-4)
+    for path in TFLITE:
+        with zipfile.ZipFile(directory / path) as archive:
+            assert json.loads(archive.read("generator.json")) == told
+    properties = {entry.key: entry.value for entry in package.load(directory / PATHS[-1]).metadata_props}
+    assert json.loads(properties["generator.json"]) == told
 
 
 def test_rounding():
