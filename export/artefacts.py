@@ -9,6 +9,7 @@ from pathlib import Path
 
 import kgan
 from export import FORMATS, PRECISIONS, card, check
+from kgan.data import LICENCES
 from kgan.latent import principal_directions
 from kgan.run import Run, load
 from kgan.run import write as write_file
@@ -124,7 +125,7 @@ def contract(gan, run, step, checkpoint):
     uniform, images = gan.config.noise == "uniform", gan.key == "image"
     return {
         "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"], "step": step, "checkpoint": checkpoint,
-        "averaged": True,
+        "averaged": True, "licence": LICENCES.get(settings["dataset"]),
         "input": {"name": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
                   "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)",
                   "range": [-1, 1] if uniform else None},

@@ -37,7 +37,7 @@ def text(record):
         f"data set `{record['dataset']}`",
         f"- **Input**: `{source['name']}`, {source['dtype']} {_shape(source)}, drawn from {source['distribution']}",
         f"- **Output**: `{result['name']}`, {result['dtype']} {_shape(result)}, {spans}",
-        "- **Licence**: that of the data: not known to kgan",
+        f"- **Licence of the data**: {record['licence'] or 'not known to kgan'}",
         "",
         "## Quality",
         "",

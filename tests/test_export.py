@@ -297,6 +297,7 @@ def test_mlp_in_all_formats(tmp_path):
     record = artefacts.write(directory, FORMATS, batch=3)
     assert [entry["path"] for entry in record["artefacts"]] == PATHS and record["step"] == 7
     assert record["input"]["distribution"] == "uniform(-1, 1)" and record["output"]["range"] is None
+    assert record["licence"] == "numbers drawn by kgan: none is needed"
     assert "np.random.uniform(-1, 1, size=[3, 2])" in (directory / "export" / "README.md").read_text()
     samples = gan.generate(6, seed=2)
     assert np.abs(samples).max() > 2
