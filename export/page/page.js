@@ -12,6 +12,8 @@ const $ = id => document.getElementById(id);
 const place = {seed: 0, to: null, at: 0, directions: []};
 let first = 0;  // seed of the first sample in the grid
 let generator, info;
+let whole = true;  // false: some picture of the grid failed, and is to be tried again
+const address = {wanted: "", resting: null};  // of the page: what is to stand there, and whether it may not be changed yet
 let playing = null;  // an object of its own for each time, so that a loop knows when it is no longer meant
 
 // === Drawing ===
@@ -74,13 +76,17 @@ const drawGrid = latest(async () => {
     tile.setAttribute("aria-label", `Seed ${tile.value}`);
   });
   mark();
+  whole = true;
   // a few at once: a server answers many, and a browser has one processor for all
   await Promise.all(Array.from({length: 4}, async () => {
     while (tiles.length && start === first) {
       const tile = tiles.shift();
       show(tile.firstChild, await generator.image({seed: Number(tile.value)}));
     }
-  }));
+  })).catch(error => {
+    whole = false;
+    throw error;
+  });
 });
 
 function words({seed, to, at, directions}) {
@@ -105,7 +111,7 @@ function refresh() {
   }
   if (directions.some(Boolean)) query.set("directions", directions);
   if (first) query.set("first", first);
-  history.replaceState(null, "", `#${decodeURIComponent(query)}`);
+  remember(`#${decodeURIComponent(query)}`);
 
   $("seed").value = seed;
   $("to").value = to ?? "";
@@ -122,6 +128,18 @@ function refresh() {
   $("copied").hidden = true;
   mark();
   draw();
+  if (!whole) drawGrid();
+}
+
+// At once, and then not for a while: browsers refuse a page that changes its address as often as a slider moves.
+function remember(hash) {
+  address.wanted = hash;
+  if (address.resting) return;
+  history.replaceState(null, "", hash);
+  address.resting = setTimeout(() => {
+    address.resting = null;
+    if (address.wanted !== hash) remember(address.wanted);
+  }, 400);
 }
 
 function mark() {
@@ -247,7 +265,7 @@ function download() {
     const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob)});
     link.download = `${info.name}-${seed}${to === null ? "" : `-${to}-${at}`}.png`;
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);  // it may still be read
     $("status").textContent = `Saved as ${link.download}`;
   });
 }
