@@ -1,4 +1,5 @@
 """What the commands share: flags by absl, mistakes as one line on standard error and exit status 2."""
+import os
 import sys
 
 from absl import app, flags
@@ -30,6 +31,9 @@ def run(main, program):
         except UserError as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
+        except BrokenPipeError:  # who reads the output has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141  # 128 + SIGPIPE, as shells have it
         except OSError as error:  # a full disk, say
             print(f"{program}: {error}", file=sys.stderr)
             return 1

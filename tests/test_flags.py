@@ -50,6 +50,14 @@ def test_list(ask):
         assert len(lines[name].split()) > 3, name
 
 
+def test_a_reader_that_has_seen_enough(command, no_tensorflow, tmp_path):
+    """As `train.py --list | head -1` does."""
+    process = command("train.py", "--list", cwd=tmp_path, wait=False, environment=no_tensorflow)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
+    process.stderr.close()
+
+
 @pytest.mark.parametrize("flags, words", [
     ([], ["--model", *models.names()]),
     (["--model=dcgna"], ["'dcgna'", "did you mean 'dcgan'", "mlp"]),
