@@ -21,7 +21,7 @@ def saved_model(path, given, threads=1):
     more = {"generated": signatures["generate"](**arguments)[output].numpy(),
             "latents": signatures["latents"](**arguments)["noise"].numpy()}
     if "png" in signatures:
-        pngs = signatures["png"](**arguments)["png"]
+        pngs = signatures["png"](**arguments)["png_bytes"]
         more["decoded"] = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
     return lambda noise: signatures["serving_default"](noise=tf.constant(noise))[output].numpy(), None, more
 

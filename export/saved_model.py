@@ -3,7 +3,7 @@
     signatures = tf.saved_model.load("runs/NAME/export/saved_model").signatures
     images = signatures["serving_default"](noise=tf.random.normal([8, 100]))["images"]         # float32 in [-1, 1]
     images = signatures["generate"](count=tf.constant(8), seed=tf.constant(0))["images"]       # uint8
-    files = signatures["png"](count=tf.constant(8), seed=tf.constant(0))["png"]                # string, a PNG file each
+    files = signatures["png"](count=tf.constant(8), seed=tf.constant(0))["png_bytes"]          # string, a PNG file each
     noise = signatures["latents"](count=tf.constant(8), seed=tf.constant(0))["noise"]          # what those are made of
 
 assets.extra/generator.json, where TensorFlow Serving lets a model keep files of its own, says what model it is.
@@ -92,7 +92,9 @@ def _signatures(generator, output, latents):
         return {output: _to_uint8(samples) if output == "images" else samples}
 
     def png(count, seed):
-        return {"png": tf.map_fn(tf.io.encode_png, generate(count, seed)[output], fn_output_signature=tf.string)}
+        images = generate(count, seed)[output]
+        # by the end of this name TensorFlow Serving knows to send base64
+        return {"png_bytes": tf.map_fn(tf.io.encode_png, images, fn_output_signature=tf.string)}
 
     numbers = [tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")]
     found = {"serving_default": (serve, [tf.TensorSpec([None, generator.input_shape[-1]], tf.float32, name="noise")])}

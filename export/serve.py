@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -28,14 +29,17 @@ flags.DEFINE_float("batch_wait_ms", 0, "how long a request waits for others to r
 flags.DEFINE_integer("max_queue", 512, "rows that wait; a request beyond gets 429", lower_bound=1)
 flags.DEFINE_integer("max_body", 1 << 20, "bytes of a request's body; beyond: 413", lower_bound=1)
 flags.DEFINE_integer("max_images", 64, "samples in a grid or an animation", lower_bound=1, upper_bound=256)
-flags.DEFINE_float("body_seconds", 10, "how long a client may take to send a request", lower_bound=0.1)
+flags.DEFINE_float("client_timeout", 10, "seconds a client may take to send a request or to take an answer",
+                   lower_bound=0.1)
 flags.DEFINE_list("allowed_hosts", [], "names that clients may call it by, beside localhost and --host; *: any")
 flags.DEFINE_float("poll_seconds", 2, "how often a newer model is looked for", lower_bound=0.01)
 flags.DEFINE_float("drain_seconds", 10, "how long requests may still take once it is told to stop", lower_bound=0)
 
 LOG = logging.getLogger("export.serve")
 PACKAGES = "fastapi", "orjson", "prometheus_client", "uvicorn"
-_CONNECTIONS = 1024  # open at once
+_CONNECTIONS = 1024  # open at once, where the system allows the files
+_BURST = 32  # connections that are accepted at one go
+_SPARE = 64 + 4 * _BURST  # files: the process's own, and of connections that are not yet counted or being closed
 _LAST_CALL = 0.3  # seconds for which connections without a request are kept when it is told to stop
 
 
@@ -44,7 +48,7 @@ class UsageError(Exception):
 
 
 def main(arguments):
-    """Serves until SIGTERM or SIGINT. Returns the exit status.
+    """Serves until SIGTERM or SIGINT, and ends the process.
 
     Raises:
         UsageError: a flag or PATH is wrong.
@@ -66,15 +70,14 @@ def main(arguments):
     listener = listen(FLAGS.host, FLAGS.port)
     _set_up_logs()
     import_tensorflow()
-    service = Service(
-        versions, name, Limits(FLAGS.max_batch, FLAGS.max_queue, FLAGS.max_body, FLAGS.max_images, FLAGS.body_seconds),
-        FLAGS.batch_wait_ms / 1000, hosts(FLAGS.host, FLAGS.allowed_hosts), FLAGS.poll_seconds)
+    limits = Limits(FLAGS.max_batch, FLAGS.max_queue, FLAGS.max_body, FLAGS.max_images, FLAGS.client_timeout)
+    service = Service(versions, name, limits, FLAGS.batch_wait_ms / 1000, hosts(FLAGS.host, FLAGS.allowed_hosts),
+                      FLAGS.poll_seconds)
     run(service, listener)
-    return 2 if service.failed else 0
 
 
 def model_name(versions, path):
-    """--name, else the name in generator.json, else that of the folder."""
+    """--name, else what the newest version with a generator.json says, else the folder's."""
     from export.serving.model import read_contract
     try:
         found = versions.found()
@@ -83,7 +86,8 @@ def model_name(versions, path):
     if not found:
         raise UsageError(f"{path}: no saved_model.pb there, nor in saved_model/ or folders named by numbers; "
                          "python -m export runs/NAME writes one")
-    name = FLAGS.name or read_contract(found[0][1])[0].get("name") or Path(path).resolve().name
+    told = filter(None, (read_contract(folder)[0].get("name") for _, folder in found))
+    name = FLAGS.name or next(told, Path(path).resolve().name)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(name)):
         raise UsageError(f"--name={name}: stands in paths, so it takes letters, digits and _ . - alone")
     return name
@@ -107,13 +111,17 @@ def listen(host, port):
 
 
 def run(service, listener):
-    """Serves at a bound socket until a signal or, without a model, at once."""
+    """Serves at a bound socket until a signal, or until there turns out to be no model; then ends the process."""
     import uvicorn
 
     from export.serving.app import create
 
     class Server(uvicorn.Server):
         """uvicorn's, that answers those first who have a connection already, and says that it closes."""
+
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            listener.listen(_CONNECTIONS)  # asyncio lets only as many wait as it accepts at one go
 
         async def shutdown(self, sockets=None):
             service.draining = True
@@ -123,25 +131,50 @@ def run(service, listener):
             while self.server_state.connections and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
+            if self.server_state.tasks:  # cancelled, which they are yet to answer
+                await asyncio.wait(self.server_state.tasks, timeout=_LAST_CALL)
 
     def give_up():
         server.should_exit = True
 
+    async def serve():
+        await server.serve([listener])
+        # nobody waits any more for the pictures that threads still make, but Python would
+        sys.stdout.flush()
+        os._exit(2 if service.failed else 0)
+
+    connections = _connections()
     server = Server(uvicorn.Config(
-        create(service, give_up), http=_protocol(), ws="none", lifespan="on", log_config=None, log_level="error",
-        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=5, timeout_graceful_shutdown=FLAGS.drain_seconds))
+        create(service, give_up), http=_protocol(connections), ws="none", lifespan="on", log_config=None,
+        log_level="error", access_log=False, server_header=False, proxy_headers=False, limit_concurrency=connections,
+        backlog=_BURST, timeout_keep_alive=5, timeout_graceful_shutdown=FLAGS.drain_seconds,
+        h11_max_incomplete_event_size=16 << 10))
     host, port = listener.getsockname()[:2]
     LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
     # uvicorn raises the signal again when it is done, which would end the process by it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    asyncio.run(server.serve([listener]))
+    asyncio.run(serve())
 
 
-def _protocol():
-    """uvicorn's HTTP/1.1, less patient: connections that neither ask nor take their answer are closed."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol  # bounds the head of a request, to 16 KiB
+def _connections():
+    """How many may be open at once, with as many files as the process may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _CONNECTIONS + _SPARE
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return _CONNECTIONS
+    files = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return max(1, files - _SPARE)
+
+
+def _protocol(connections):
+    """uvicorn's HTTP/1.1, less patient: connections that neither ask nor take their answer are closed.
+
+    A request on one of more than `connections` is answered 503, by uvicorn; still more are closed at once: without a
+    file for the next, the server would take none at all.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # bounds the head of a request as it comes in
 
     class Protocol(H11Protocol):
         watch = None
@@ -149,6 +182,8 @@ def _protocol():
         def connection_made(self, transport):
             super().connection_made(transport)
             self._watch()
+            if len(self.connections) > connections + _BURST:
+                transport.abort()
 
         def on_response_complete(self):
             super().on_response_complete()
@@ -161,7 +196,7 @@ def _protocol():
         def _watch(self, unsent=0):
             if self.watch:
                 self.watch.cancel()
-            self.watch = self.loop.call_later(FLAGS.body_seconds, self._look, unsent)
+            self.watch = self.loop.call_later(FLAGS.client_timeout, self._look, unsent)
 
         def _look(self, before):
             unsent = self.transport.get_write_buffer_size()

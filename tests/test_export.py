@@ -130,7 +130,7 @@ def test_generate_and_png(exported, gan, seed):
     images = signatures["generate"](**numbers)["images"].numpy()
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, pictures.to_uint8(gan.generate(4, seed)))
-    pngs = signatures["png"](**numbers)["png"].numpy()
+    pngs = signatures["png"](**numbers)["png_bytes"].numpy()
     np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
     assert signatures["generate"](count=tf.constant(0), seed=tf.constant(0))["images"].shape == (0, 8, 8, 3)
     np.testing.assert_array_equal(signatures["latents"](**numbers)["noise"], gan.latents(4, seed))

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -63,12 +64,13 @@ def made(directory, model="dcgan", shape=(8, 8, 3), step=3, gain=60.0, **setting
 class Server:
     """python -m export.serve in a process of its own, on a free port."""
 
-    def __init__(self, folder, path, *arguments):
+    def __init__(self, folder, path, *arguments, files=None):
         self.log, self.access = folder / "errors", folder / "access"
         with self.log.open("w") as errors, self.access.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
-                stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
         self.until(lambda: "serving version" in self.log.read_text())
         self.port = int(re.search(r"http://.*:(\d+)", self.log.read_text()).group(1))
 
@@ -121,8 +123,8 @@ def model(made_once):
 
 
 @contextlib.contextmanager
-def serving(folder, path, *arguments):
-    server = Server(folder, path, *arguments)
+def serving(folder, path, *arguments, files=None):
+    server = Server(folder, path, *arguments, files=files)
     try:
         yield server
     finally:
@@ -138,10 +140,10 @@ def server(made_once, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def narrow(made_once, tmp_path_factory):
-    """A server with little room, in which a request waits half a second for others."""
+    """A server with little room and few files, in which a request waits 0.7 s for others."""
     with serving(tmp_path_factory.mktemp("narrow"), made_once[0] / "saved_model", "--name=few", "--max_batch=4",
                  "--max_queue=4", "--max_images=4", "--batch_wait_ms=700", "--max_body=2000",
-                 "--body_seconds=1") as found:
+                 "--client_timeout=1", files=300) as found:
         yield found
 
 
@@ -157,7 +159,7 @@ def test_predict(server, gan):
     assert wanted.std() > 0.1
     rows = noise.tolist()
     for body in ({"instances": rows}, {"instances": [{"noise": row} for row in rows]},
-                 {"instances": rows, "signature_name": "serving_default"}):
+                 {"instances": rows, "signature_name": "serving_default"}, {"instances": rows, "signature_name": ""}):
         status, found = server.predict(body)
         assert status == 200 and list(found) == ["predictions"], found
         np.testing.assert_allclose(found["predictions"], wanted, atol=1e-5)
@@ -281,6 +283,8 @@ def test_methods(server):
         assert server.ask(path, method=method)[0] == 405
     status, headers, body = server.ask("/image.png?seed=2", method="HEAD")
     assert (status, body) == (200, b"") and int(headers["content-length"]) > 50
+    server.until(lambda: '"method": "HEAD"' in server.access.read_text())
+    assert re.search(r'"HEAD".*"bytes": 0,', server.access.read_text())
 
 
 # === Pictures ===
@@ -408,7 +412,53 @@ def test_batcher():
     assert wider.result(10)["y"].shape == alone.result(10)["y"].shape == (1, 3)
     with pytest.raises(ValueError, match="negative"):
         wrong.result(10)
-    assert calls == [1, 3, 2, 1, 1, 1] and batcher.rows == 0
+    # the last of the second call fails it, so both of its requests run again
+    assert calls == [1, 3, 2, 2, 1, 1, 1] and batcher.rows == 0
+
+
+def test_batcher_joins_from_anywhere_and_waits_once():
+    calls = []
+
+    def call(inputs):
+        calls.append(inputs["x"].shape)
+        return inputs
+
+    batcher = Batcher(max_batch=4, max_queue=64, wait=0.5)
+    start = time.monotonic()
+    futures = [batcher.submit(call, {"x": np.full([1, width], i)}, 1) for i, width in enumerate((2, 3, 2, 5, 3, 2))]
+    for i, future in enumerate(futures):
+        assert future.result(10)["x"][0, 0] == i
+    assert calls == [(3, 2), (2, 3), (1, 5)]
+    assert 0.4 < time.monotonic() - start < 0.9  # not half a second for each call
+    start = time.monotonic()
+    batcher.submit(call, {"count": np.int32(2), "x": np.zeros(1)}, 2, joins=False).result(10)
+    batcher.submit(call, {"x": np.zeros([4, 2])}, 4).result(10)
+    assert time.monotonic() - start < 0.3
+
+
+def test_bad_values_beside_good_ones(tmp_path):
+    """A model that refuses a value refuses it for the one who asked, and one that gives NaN says so."""
+    import tensorflow as tf
+    module = tf.Module()
+
+    def call(x):
+        tf.debugging.assert_less(x, 9.0)
+        return {"y": tf.math.log(x)}
+
+    module.call = tf.function(call, input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    tf.saved_model.save(module, str(tmp_path / "odd"), signatures={"serving_default": module.call})
+    with serving(tmp_path, tmp_path / "odd", "--batch_wait_ms=300") as server, ThreadPoolExecutor(12) as pool:
+        asked = [10.0 if i == 5 else i + 1.0 for i in range(8)]
+        found = list(pool.map(lambda x: server.predict({"instances": [[x]]}, "/v1/models/odd:predict"), asked))
+        assert server.number("serve_batch_rows_count") < 8 + 3
+        for x, (status, answer) in zip(asked, found):
+            if x == 10:
+                assert status == 400 and "the model refuses them" in answer["error"]
+            else:
+                assert status == 200 and answer["predictions"][0][0] == pytest.approx(np.log(x), abs=1e-6)
+        for x in (-1.0, 0.0):
+            status, answer = server.predict({"inputs": [[1.0], [x]]}, "/v1/models/odd:predict")
+            assert status == 400 and answer["error"] == "y: the model gives no finite values for these inputs"
 
 
 def test_full_queue(narrow):
@@ -483,6 +533,20 @@ def test_reader_that_does_not_read(narrow):
             for _ in range(50):
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 time.sleep(0.02)
+
+
+def test_more_connections_than_files(narrow):
+    """Connections beyond those that its files allow are answered 503 or closed; the others are served as before."""
+    before = len(narrow.log.read_text().splitlines())
+    with contextlib.ExitStack() as stack:
+        for _ in range(110):
+            stack.enter_context(connected(narrow))
+        assert narrow.ask("/healthz")[0] == 503
+        for _ in range(400):
+            stack.enter_context(connected(narrow))
+    time.sleep(0.5)  # it is to see that they have gone
+    assert narrow.ask("/healthz")[2] == b"ok"
+    assert len(narrow.log.read_text().splitlines()) < before + 5
 
 
 # === Numbers and logs ===
@@ -636,6 +700,19 @@ def test_replaced_folder(made_once, tmp_path):
     assert versions.refresh() is True and versions.current.version == 4 and versions.current.digest != first.digest
 
 
+def test_versions_that_are_not_there_yet(made_once, tmp_path, caplog):
+    """Half of a copy, which loads, does not take the pictures away; a number beyond TensorFlow Serving's is none."""
+    source = made_once[0] / "saved_model"
+    shutil.copytree(source, tmp_path / "1")
+    shutil.copytree(source, tmp_path / str(2**63))
+    versions = Versions(tmp_path)
+    assert versions.refresh() is True and versions.current.version == 1 and versions.current.kind == "images"
+    shutil.copytree(source, tmp_path / "2", ignore=shutil.ignore_patterns("assets.extra"))
+    assert versions.refresh() is False and versions.refresh() is None and versions.current.version == 1
+    shutil.copytree(source / "assets.extra", tmp_path / "2" / "assets.extra")
+    assert versions.refresh() is True and versions.current.version == 2
+
+
 def test_stop_under_load(watched):
     server, _ = watched
     with Load(server, "/grid.png?rows=8&cols=8", count=8) as load:
@@ -646,6 +723,32 @@ def test_stop_under_load(watched):
             thread.join(20)
     assert load.failures == [] and {status for status, _ in load.answers} == {200}
     assert not any(thread.is_alive() for thread in load.threads)
+
+
+def test_more_pictures_than_it_can_make(tmp_path):
+    """Large animations are refused beyond a bound, hold up nothing else, and do not keep the process from its end."""
+    made(tmp_path / "saved_model", shape=(32, 32, 3))
+    predict, film = json.dumps({"instances": [ROW]}), "/interpolate.gif?steps=64&scale=16&from={}"
+    with serving(tmp_path, tmp_path / "saved_model", "--name=tiny", "--drain_seconds=1") as server, \
+            ThreadPoolExecutor(100) as pool:
+        with connected(server) as gone:
+            gone.sendall(b"GET /interpolate.gif?steps=64&scale=16 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        server.until(lambda: '"status": 499' in server.access.read_text())
+        films = [pool.submit(server.ask, film.format(i)) for i in range(40)]
+        server.until(lambda: sum(future.done() for future in films) >= 3)
+        status, headers, body = next(future for future in films if future.done()).result()
+        assert status == 429 and headers["retry-after"] == "1" and "pixels" in json.loads(body)["error"]
+        for _ in range(5):
+            start = time.monotonic()
+            assert server.ask("/healthz")[0] == server.ask(PREDICT, predict)[0] == server.ask("/image.png")[0] == 200
+            assert time.monotonic() - start < 2
+        assert not all(future.done() for future in films)
+        start = time.monotonic()
+        assert server.stop() == 0 and time.monotonic() - start < 4
+        answers = [future.result() for future in films]
+    assert {status for status, _, _ in answers} - {200} == {429, 503}
+    assert all(b"being stopped" in body for status, _, body in answers if status == 503)
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_stop_finishes_what_is_asked(narrow):
@@ -664,6 +767,10 @@ def test_stop_finishes_what_is_asked(narrow):
 
 # === Other kinds of samples ===
 
+def inputs_of(query, model):
+    return query.inputs(model, [model.latents(*seed) for seed in query.seeds()])
+
+
 @pytest.mark.parametrize("name, shape, settings, kind", [
     ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8", noise="uniform"), "points"),
     ("sine", (10,), {}, "signals"),
@@ -677,7 +784,7 @@ def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
     for query in (ImageQuery(seed=3), ImageQuery(seed=4, scale=2), ImageQuery(seed=3, directions="2"),
                   GridQuery(rows=2, cols=2), AnimationQuery(steps=3)):
         query.check(model, 64)
-        inputs = query.inputs(model)
+        inputs = inputs_of(query, model)
         samples = model.default(inputs)[model.contract["output"]["name"]]
         np.testing.assert_allclose(samples, gan(inputs["noise"]), atol=1e-5)
         contents.append(query.file(samples, model))
@@ -687,7 +794,7 @@ def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
             assert picture.size == (360 * query.scale,) * 2
         assert query.file(samples, model) == contents[-1]
     assert len(set(contents)) == 5
-    inside = np.abs(ImageQuery(directions="10").noise(model)).max() <= 1
+    inside = np.abs(inputs_of(ImageQuery(directions="10"), model)["noise"]).max() <= 1
     assert inside == (gan.config.noise == "uniform")
 
 
@@ -707,6 +814,18 @@ def test_large_pictures_are_refused(model):
     for query in (ImageQuery(scale=16), GridQuery(rows=8, cols=16), AnimationQuery(steps=64, scale=2)):
         with pytest.raises(Refusal, match="seed=|rows=|steps="):
             query.check(wide, 64)
+
+
+@pytest.mark.parametrize("kind, shape", [("points", [None, 2]), ("images", [None, 5, 4, 3])])
+def test_pixels_are_those_of_the_file(kind, shape):
+    model = types.SimpleNamespace(contract={"output": {"shape": shape}}, kind=kind,
+                                  seen=np.random.default_rng(0).normal(size=(20, 2)))
+    for query in (ImageQuery(scale=2), GridQuery(rows=2, cols=3), AnimationQuery(steps=4)):
+        samples = np.random.default_rng(1).uniform(-1, 1, [query.count(), *shape[1:]]).astype(np.float32)
+        file = Image.open(io.BytesIO(query.file(samples, model)))
+        assert query.pixels(model) == file.width * file.height * getattr(file, "n_frames", 1)
+    # a plot has all samples in one picture
+    GridQuery(rows=16, cols=16, scale=16).check(model, 256)
 
 
 def test_pictures_of_two_and_four_channels():
@@ -776,10 +895,11 @@ print(found())
 serve.import_tensorflow()  # which imports Keras itself, where that is installed
 versions = model.Versions({str(made_once[0])!r})
 assert versions.refresh()
-service = service.Service(versions, "tiny", limits.Limits())
+service = service.Service(versions, "tiny", limits.Limits(8, 8, 8, 8, 1), 0, ["localhost"], 1)
 app.create(service, None)
 query = pictures.GridQuery()
-query.file(service.drawn().default(query.inputs(service.drawn()))["images"], service.drawn())
+drawn = service.drawn()
+query.file(drawn.default(query.inputs(drawn, [drawn.latents(*seed) for seed in query.seeds()]))["images"], drawn)
 print("kgan" in found())
 """, cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
     assert done.stdout == "[]\nFalse\n" and done.stderr == "", done.stderr

@@ -5,7 +5,6 @@ let info;
 
 export async function load() {
   info = await (await answer("generator.json")).json();
-  info.name ??= info.served_as;
   return info;
 }
 

@@ -7,6 +7,6 @@ drawing   samples to pictures; new kinds of samples go there
 model     a SavedModel in memory, and the newest of those on disk
 noise     ways through the space of noise
 batching  requests that come at the same time run as one call
-service   the model that is served, the queue before it, and what is counted
+service   the model that is served, the queue before it, the threads for pictures, and what is counted
 limits    bounds, and what is said when one is exceeded
 """

@@ -43,8 +43,8 @@ _ERROR = {"content": {"application/json": {"schema": {
     "type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}}}}
 _ERRORS = {status: {"description": text, **_ERROR} for status, text in {
     400: "a value is wrong, and the error names it", 404: "not there", 408: "the body took too long",
-    413: "more than --max_batch rows or --max_body bytes", 429: "more than --max_queue rows wait",
-    503: "no model is loaded"}.items()}
+    413: "more than --max_batch rows or --max_body bytes", 429: "more than --max_queue rows wait, or too many pictures",
+    503: "no model is loaded, or the server is being stopped"}.items()}
 
 
 def _errors(*statuses):
@@ -86,12 +86,17 @@ class Gate:
                 started, status = True, message["status"]
                 closing = [(b"connection", b"close")] if self.service.draining or status == 408 else []
                 message = {**message, "headers": [*message["headers"], *HEADERS, *closing]}
-            else:
+            elif scope["method"] != "HEAD":  # of which no body is sent
                 size += len(message.get("body", b""))
             await send(message)
 
         try:
             await (self._refusal(inner) or self.app)(inner, receive, answer)
+        except asyncio.CancelledError:  # the time to finish in is over; uvicorn would have a traceback and plain text
+            if not self.service.draining:
+                raise
+            if not started:
+                await _error(503, "the server is being stopped", {"Retry-After": "1"})(inner, receive, answer)
         except Exception:
             LOG.exception("%s %s", scope["method"], shown(scope["path"]))
             if not started:
@@ -189,9 +194,11 @@ def _add_pictures(app, service):
             etag = _etag(model.digest, service.programs, path, query.model_dump_json())
             if _unchanged(request, etag):
                 return Response(status_code=304, headers=_revalidated(etag))
-            inputs = await asyncio.to_thread(query.inputs, model)
-            samples = await service.samples(model, inputs)
-            content = await asyncio.to_thread(query.file, samples, model)
+            pixels = query.pixels(model)
+            with service.studio.room(pixels):
+                latents = await service.latents(model, query.seeds())
+                samples = await service.samples(model, query.inputs(model, latents))
+                content = await service.studio.make(pixels, request, query.file, samples, model)
             return Response(content, 200, _revalidated(etag), kind.media_type)
 
     add("/image.png", ImageQuery)
@@ -202,12 +209,11 @@ def _add_pictures(app, service):
     async def generator():
         """What the generator is, for programs that draw with it."""
         model = service.drawn()
-        contract = {name: model.contract.get(name) for name in ("name", "model", "dataset", "step", "output", "noise")}
+        contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "output", "noise")}
         return Response(orjson.dumps({
-            **contract, "kind": model.kind, "directions": len(model.directions), "version": model.version,
-            "served_as": service.name, "limits": {
-                "max_images": service.limits.max_images, "max_side": limits.MAX_SIDE, "max_scale": limits.MAX_SCALE,
-                "max_seed": limits.MAX_SEED, "direction": limits.DIRECTION}}),
+            "name": service.name, "version": model.version, **contract, "kind": model.kind,
+            "directions": len(model.directions),
+            "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE}}),
             media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
@@ -277,9 +283,9 @@ async def _body(request, limits):
     if length.isdecimal() and int(length) > limits.max_body:
         raise too_long
     try:
-        return await asyncio.wait_for(read(), limits.body_seconds)
+        return await asyncio.wait_for(read(), limits.client_timeout)
     except asyncio.TimeoutError:
-        raise Refusal(408, f"body: not complete after {limits.body_seconds:g} s") from None
+        raise Refusal(408, f"body: not complete after {limits.client_timeout:g} s (--client_timeout)") from None
     except ClientDisconnect:
         raise Refusal(400, "body: it ended early") from None
 

@@ -2,10 +2,11 @@
 import collections
 import concurrent.futures
 import threading
+import time
 
 import numpy as np
 
-Item = collections.namedtuple("Item", "key call inputs rows future")
+Item = collections.namedtuple("Item", "key call inputs rows future due")
 
 
 class Full(Exception):
@@ -13,12 +14,12 @@ class Full(Exception):
 
 
 class Batcher:
-    """One thread that calls models, so that they get all cores and memory is that of one batch.
+    """One thread that makes every call of the models that are served: they get all cores, and memory is that of one.
 
     Args:
         max_batch: rows of a call.
         max_queue: rows that may wait, at least max_batch.
-        wait: seconds that a first request waits for others; 0: it waits only while another call runs.
+        wait: seconds after it came that a request is kept for others to join; 0: only while another call runs.
         observe: called with the rows of each call.
     """
 
@@ -34,7 +35,7 @@ class Batcher:
         Args:
             call: function from a dict of arrays to a dict of arrays.
             inputs: dict of arrays; where `joins`, all [rows, ...].
-            rows: how much of the queue it takes up, at most max_batch.
+            rows: how much of the queue it takes up; where `joins`, at most max_batch.
             joins: whether it may run as one with other requests of the same `call`, rows below rows.
 
         Returns:
@@ -44,7 +45,8 @@ class Batcher:
             Full: the queue has no room for these rows.
         """
         shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items())) if joins else object()
-        item = Item((call, shapes), call, inputs, rows, concurrent.futures.Future())
+        due = time.monotonic() + (self.wait if joins else 0)
+        item = Item((call, shapes), call, inputs, rows, concurrent.futures.Future(), due)
         with self._changed:
             if self.rows + rows > self.max_queue:
                 raise Full(f"{self.rows} rows wait already, {rows} more exceed {self.max_queue}")
@@ -60,16 +62,19 @@ class Batcher:
                 self._run(batch)
 
     def _take(self):
-        """The items at the head of the queue that can run as one call: at least one."""
+        """The head of the queue and what can run with it as one call, wherever it waits; the rest keeps its order."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue)
-            if self.wait:
-                self._changed.wait_for(lambda: self.rows >= self.max_batch, self.wait)
-            batch = [self._queue.popleft()]
-            rows = batch[0].rows
-            while self._queue and self._queue[0].key == batch[0].key and rows + self._queue[0].rows <= self.max_batch:
-                batch.append(self._queue.popleft())
-                rows += batch[-1].rows
+            head = self._queue[0]
+            self._changed.wait_for(
+                lambda: sum(item.rows for item in self._queue if item.key == head.key) >= self.max_batch,
+                head.due - time.monotonic())
+            batch, rest, rows = [], collections.deque(), 0
+            for item in self._queue:
+                joins = item is head or item.key == head.key and rows + item.rows <= self.max_batch
+                (batch if joins else rest).append(item)
+                rows += item.rows if joins else 0
+            self._queue = rest
             self.rows -= rows
             return batch
 
@@ -77,15 +82,18 @@ class Batcher:
         try:
             self.observe(sum(item.rows for item in batch))
             if len(batch) == 1:
-                batch[0].future.set_result(batch[0].call(batch[0].inputs))
-                return
-            outputs = batch[0].call({name: np.concatenate([item.inputs[name] for item in batch])
-                                     for name in batch[0].inputs})
-            start = 0
-            for item in batch:
-                item.future.set_result({name: array[start:start + item.rows] for name, array in outputs.items()})
-                start += item.rows
-        except Exception as error:  # it is the requests' answer; the thread goes on
-            for item in batch:
-                if not item.future.done():
-                    item.future.set_exception(error)
+                results = [batch[0].call(batch[0].inputs)]
+            else:
+                outputs = batch[0].call({name: np.concatenate([item.inputs[name] for item in batch])
+                                         for name in batch[0].inputs})
+                ends = np.cumsum([item.rows for item in batch])
+                results = [{name: array[end - item.rows:end] for name, array in outputs.items()}
+                           for item, end in zip(batch, ends)]
+        except Exception as error:  # it is the request's answer; the thread goes on
+            if len(batch) == 1:
+                return batch[0].future.set_exception(error)
+            for item in batch:  # what one of them did must not be the answer to the others
+                self._run([item])
+        else:
+            for item, result in zip(batch, results):
+                item.future.set_result(result)

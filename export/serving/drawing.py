@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 _SIDE, _MARGIN, _FINER = 360, 12, 3  # of a plot in pixels; it is drawn larger by _FINER and reduced, for smooth lines
+_GAP = 2  # pixels between the images of a sheet
 _COLOURS = "#1f77b4 #d95f02 #2a9d5c #c0392b #7b5ea7 #8c6d31".split()
 
 
@@ -21,6 +22,14 @@ def draw(samples, kind, seen=None, columns=1):
         PIL.Image. That of a single sample of images has exactly its pixels.
     """
     return DRAWERS[kind](np.asarray(samples, np.float32), seen, columns)
+
+
+def size(shape, kind, count=1, columns=1):
+    """(height, width) of what `draw` makes of samples of shape [None, ...]."""
+    if kind != "images":
+        return _SIDE, _SIDE
+    columns = min(columns, count)
+    return tuple(many * (side + _GAP) - _GAP for many, side in zip((-(-count // columns), columns), shape[1:3]))
 
 
 def enlarged(picture, factor):
@@ -48,14 +57,13 @@ def gif(pictures, seconds):
 
 # === Kinds of samples ===
 
-def _images(images, _, columns, gap=2):
+def _images(images, _, columns):
     pixels = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)  # rounded as the signature `png` does
     count, height, width, channels = pixels.shape
     columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
+    sheet = np.full((*size((None, height, width), "images", count, columns), channels), 255, np.uint8)
     for i, image in enumerate(pixels):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        top, left = i // columns * (height + _GAP), i % columns * (width + _GAP)
         sheet[top:top + height, left:left + width] = image
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)  # L, LA, RGB or RGBA
 

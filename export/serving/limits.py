@@ -5,17 +5,18 @@ MAX_SEED = 2**31 - 1
 MAX_SCALE = 16
 MAX_SIDE = 16  # rows and columns of a grid
 MAX_PIXELS = 1 << 26  # of a picture; of an animation: of all its frames
+MAX_WAITING = 2 * MAX_PIXELS  # of the pictures that are being made or wait for it
 DIRECTION = 10.0  # how far noise goes along a principal direction, in units of its spread
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What the command's flags of the same names say."""
-    max_batch: int = 64
-    max_queue: int = 512
-    max_body: int = 1 << 20
-    max_images: int = 64
-    body_seconds: float = 10.0
+    max_batch: int
+    max_queue: int
+    max_body: int
+    max_images: int
+    client_timeout: float
 
 
 class Refusal(Exception):

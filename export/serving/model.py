@@ -11,6 +11,7 @@ LOG = logging.getLogger("export.serve")
 
 CONTRACT = "assets.extra/generator.json"  # where export.saved_model says what the generator is
 FILE = "saved_model.pb"
+_LARGEST = 2**63 - 1  # version, as in TensorFlow Serving
 _SEEN = 256  # samples by which the axes of a plot are chosen
 
 
@@ -142,7 +143,10 @@ def _metadata(folder):
 def _digest(folder):
     found = hashlib.sha256()
     for path in _files(folder):
-        found.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        found.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):  # variables may be larger than what memory is left
+                found.update(block)
     return found.hexdigest()
 
 
@@ -166,7 +170,7 @@ class Versions:
 
     def __init__(self, path, max_batch=1):
         self.path, self.max_batch = Path(path), max_batch
-        self.current, self._stamp, self._failed = None, None, set()
+        self.current, self._stamp, self._failed = None, None, {}
 
     def found(self):
         """List of (number or None, folder), the newest first; [] where there is no SavedModel now."""
@@ -175,7 +179,7 @@ class Versions:
                 return [(None, folder)]
         folders = self.path.iterdir() if self.path.is_dir() else []
         numbered = [(int(folder.name), folder) for folder in folders if folder.name.isdecimal()]
-        return sorted((pair for pair in numbered if (pair[1] / FILE).is_file()), reverse=True)
+        return sorted((pair for pair in numbered if pair[0] <= _LARGEST and (pair[1] / FILE).is_file()), reverse=True)
 
     def refresh(self):
         """Serves the newest that can be, if that is another one than before. Old requests keep the model they have.
@@ -186,8 +190,10 @@ class Versions:
         Returns:
             True if `current` is another one now, False if a newer one failed, None if there is nothing new.
         """
-        result = None
-        for number, folder in self.found():
+        result, found = None, self.found()
+        folders = {folder for _, folder in found}
+        self._failed = {folder: stamp for folder, stamp in self._failed.items() if folder in folders}
+        for number, folder in found:
             try:
                 stamp = folder, *((path, path.stat().st_ino, path.stat().st_size, path.stat().st_mtime_ns)
                                   for path in _files(folder))
@@ -195,15 +201,13 @@ class Versions:
                 continue
             if stamp == self._stamp:
                 break
-            if stamp in self._failed:
+            if stamp == self._failed.get(folder):
                 continue
             try:
                 model = Model(folder, number, self.max_batch)
-                if self.current and model.default.words() != self.current.default.words():
-                    raise ModelError(f"{folder}: not served: it has {model.default.words()}, "
-                                     f"clients know {self.current.default.words()}; restart to serve it")
+                self._compare(folder, model)
             except ModelError as error:
-                self._failed.add(stamp)
+                self._failed[folder] = stamp
                 LOG.error("%s", error)
                 result = False
                 continue
@@ -211,3 +215,14 @@ class Versions:
             LOG.info("serving version %d of %s", model.version, folder)
             return True
         return result
+
+    def _compare(self, folder, model):
+        """Raises ModelError where clients of `current` would not get from `model` what they know."""
+        if self.current is None:
+            return
+        new, old = model.default.words(), self.current.default.words()
+        if new != old:
+            raise ModelError(f"{folder}: not served: it has {new}, clients know {old}; restart to serve it")
+        if self.current.kind not in (None, model.kind):
+            raise ModelError(f"{folder}: not served: {model.why or f'its samples are {model.kind}'}, "
+                             f"clients know pictures of {self.current.kind}; complete it, or restart to serve it")

@@ -1,7 +1,8 @@
 """What the query of a picture says, the noise that it means, and the file that is made of the samples.
 
 A new condition (a label, truncation) is a field of `Query` and an input beside noise in `Query.inputs`; a new kind of
-sample is a function in `drawing`.
+sample is a function in `drawing`. Each query says of which `seeds` it needs latents, as pairs (count, seed), and makes
+its noise of them: the model is called elsewhere.
 """
 from typing import Annotated, ClassVar
 
@@ -21,17 +22,26 @@ class Query(BaseModel):
 
     scale: int = Field(1, ge=1, le=MAX_SCALE, description="each pixel becomes scale × scale of them")
 
-    def inputs(self, model):
-        """Arrays [n, …] for the signature serving_default: one row a sample."""
-        return {"noise": self.noise(model)}
+    def inputs(self, model, latents):
+        """Arrays [n, …] for the signature serving_default: one row a sample.
+
+        Args:
+            model: Model.
+            latents: float32 array [count, D] for each of `seeds`.
+        """
+        return {"noise": self.noise(model, latents)}
+
+    def pixels(self, model, count=1, columns=1):
+        """How many the file has, in all its pictures."""
+        height, width = drawing.size(model.contract["output"]["shape"], model.kind, count, columns)
+        return height * width * self.scale ** 2
 
     def check(self, model, max_images):
         """Raises Refusal where the picture would be too large."""
         count = self.count()
         if count > max_images:
             raise Refusal(400, f"{self.asked()}: {count} samples; at most {max_images} (--max_images)")
-        height, width = model.contract["output"]["shape"][1:3] if model.kind == "images" else (360, 360)
-        if count * height * width * self.scale ** 2 > MAX_PIXELS:
+        if self.pixels(model) > MAX_PIXELS:
             raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
 
 
@@ -63,14 +73,17 @@ class ImageQuery(Query):
     def asked(self):
         return f"seed={self.seed}"
 
-    def noise(self, model):
+    def seeds(self):
+        return [(1, seed) for seed in (self.seed, self.to) if seed is not None]
+
+    def noise(self, model, latents):
         uniform = model.contract["noise"]["kind"] == "uniform"
         steps = [float(part) for part in self.directions.split(",")] if self.directions else []
         if len(steps) > len(model.directions):
             raise Refusal(400, f"directions: {len(steps)} numbers; this model has {len(model.directions)} directions")
-        noise = model.latents(1, self.seed)
-        if self.to is not None:
-            noise = between(noise[0], model.latents(1, self.to)[0], [self.at], uniform)
+        noise, *to = latents
+        if to:
+            noise = between(noise[0], to[0][0], [self.at], uniform)
         return along(noise, model.directions, steps, uniform) if steps else noise
 
     def file(self, samples, model):
@@ -91,8 +104,14 @@ class GridQuery(Query):
     def asked(self):
         return f"rows={self.rows}, cols={self.cols}"
 
-    def noise(self, model):
-        return model.latents(self.count(), self.seed)
+    def pixels(self, model):
+        return super().pixels(model, self.count(), self.cols)
+
+    def seeds(self):
+        return [(self.count(), self.seed)]
+
+    def noise(self, model, latents):
+        return latents[0]
 
     def file(self, samples, model):
         return drawing.png(drawing.enlarged(drawing.draw(samples, model.kind, model.seen, self.cols), self.scale))
@@ -112,10 +131,15 @@ class AnimationQuery(Query):
     def asked(self):
         return f"steps={self.steps}"
 
-    def noise(self, model):
-        uniform = model.contract["noise"]["kind"] == "uniform"
-        ends = model.latents(1, self.start)[0], model.latents(1, self.to)[0]
-        return between(*ends, np.linspace(0, 1, self.steps), uniform)
+    def pixels(self, model):
+        return (2 * self.steps - 2) * super().pixels(model)  # there and back
+
+    def seeds(self):
+        return [(1, self.start), (1, self.to)]
+
+    def noise(self, model, latents):
+        (start,), (to,) = latents
+        return between(start, to, np.linspace(0, 1, self.steps), model.contract["noise"]["kind"] == "uniform")
 
     def file(self, samples, model):
         pictures = [drawing.draw(sample[None], model.kind, model.seen) for sample in samples]

@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST form: JSON to arrays and back, strictly.
 
-Strict where TensorFlow Serving is not: no NaN, no infinity, no unknown key. Strings are {"b64": …} in every answer,
-where TensorFlow Serving does so only for outputs whose names end with _bytes.
+Strict where TensorFlow Serving is not: no NaN and no infinity, either way, and no unknown key. Strings are {"b64": …}
+in every answer, where TensorFlow Serving does so only for outputs whose names end with _bytes.
 """
 import base64
 import binascii
@@ -40,7 +40,7 @@ def read(body, model, max_batch):
     if ("instances" in asked) == ("inputs" in asked):
         raise Refusal(400, "instances, inputs: one of them is needed, and not both")
     name = asked.get("signature_name", "serving_default")
-    signature = model.signatures.get(name) if isinstance(name, str) else None
+    signature = model.signatures.get(name or "serving_default") if isinstance(name, str) else None
     if signature is None:
         raise Refusal(400, f"signature_name: no signature {shown(name)}; there are "
                       + ", ".join(sorted(model.signatures)))
@@ -58,8 +58,11 @@ def answer(outputs, key, rows):
         rows: how many.
 
     Raises:
-        Refusal: 400, rows were asked for of outputs that have others.
+        Refusal: 400, rows were asked for of outputs that have others, or an output has NaN or infinity.
     """
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():  # JSON has no word for them
+            raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
     values = {name: _jsonable(array) for name, array in outputs.items()}
     if key == "predictions" and any(np.ndim(array) == 0 or len(array) != rows for array in outputs.values()):
         raise Refusal(400, f"instances: the outputs are not {rows} rows; ask with inputs")

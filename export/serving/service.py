@@ -1,15 +1,21 @@
-"""What the paths share: the model that is served, the queue before it, and what is counted."""
+"""What the paths share: the model that is served, the queue before it, threads for pictures, and what is counted."""
 import asyncio
+import contextlib
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import numpy as np
 import prometheus_client
 
 from export.serving.batching import Batcher, Full
-from export.serving.limits import Refusal
+from export.serving.limits import MAX_WAITING, Refusal
 
 LOG = logging.getLogger("export.serve")
+
+_SMALL = 1 << 20  # pixels of a picture that does not wait behind larger ones
+_PAINTERS = max(1, (os.cpu_count() or 1) // 2)  # threads that make small pictures, and as many for large ones
 
 
 class Service:
@@ -26,12 +32,14 @@ class Service:
         poll: seconds between looks for a newer model.
     """
 
-    def __init__(self, versions, name, limits, wait=0.0, allowed_hosts=("localhost",), poll=2.0):
+    def __init__(self, versions, name, limits, wait, allowed_hosts, poll):
         self.versions, self.name, self.limits = versions, name, limits
         self.allowed_hosts, self.poll = set(allowed_hosts), poll
         self.draining = self.failed = False
         self.metrics = Metrics(self)
         self.batcher = Batcher(limits.max_batch, limits.max_queue, wait, self.metrics.batch.observe)
+        self.studio = Studio()
+        self._loader = ThreadPoolExecutor(1, "loader")  # of its own: a look for newer models waits for nothing else
         self.programs = " ".join(version(name) for name in ("tensorflow", "pillow"))  # pictures depend on them
 
     async def watch(self, give_up):
@@ -39,7 +47,7 @@ class Service:
         told = ""
         while True:
             try:
-                result = await asyncio.to_thread(self.versions.refresh)
+                result = await asyncio.get_running_loop().run_in_executor(self._loader, self.versions.refresh)
             except OSError as error:  # a folder that cannot be read now
                 result = None
                 if str(error) != told:
@@ -78,6 +86,13 @@ class Service:
         except tf.errors.InvalidArgumentError as error:  # values that the model itself refuses
             raise Refusal(400, f"inputs: the model refuses them: {error.message[:300]}") from None
 
+    async def latents(self, model, seeds):
+        """The noise of seeds: for each pair (count, seed) a float32 array [count, D]."""
+        found = await asyncio.gather(*(
+            self.call(model.signatures["latents"], {"count": np.int32(count), "seed": np.int32(seed)}, count)
+            for count, seed in seeds))
+        return [outputs["noise"] for outputs in found]
+
     async def samples(self, model, inputs):
         """What the signature serving_default makes of arrays [n, …], in calls of at most max_batch rows."""
         count = len(next(iter(inputs.values())))
@@ -86,6 +101,38 @@ class Service:
         found = await asyncio.gather(*(self.call(model.default, part, min(size, count - i * size))
                                        for i, part in enumerate(parts)))
         return np.concatenate([outputs[model.contract["output"]["name"]] for outputs in found])
+
+
+class Studio:
+    """Threads that make pictures and nothing else, and a bound on what they have to do.
+
+    pixels: of the pictures that there is room for now.
+    """
+
+    def __init__(self):
+        self.pixels = 0
+        self._small, self._large = ((asyncio.Semaphore(_PAINTERS), ThreadPoolExecutor(_PAINTERS, name))
+                                    for name in ("small", "large"))
+
+    @contextlib.contextmanager
+    def room(self, pixels):
+        """Keeps room for a picture while it is made. Raises Refusal: 429 if others take it up."""
+        if self.pixels + pixels > MAX_WAITING:
+            raise Refusal(429, f"{self.pixels} pixels of pictures wait already, {pixels} more exceed {MAX_WAITING}",
+                          {"Retry-After": "1"})
+        self.pixels += pixels
+        try:
+            yield
+        finally:
+            self.pixels -= pixels
+
+    async def make(self, pixels, request, function, *arguments):
+        """What a function gives, in turn. Raises Refusal: 499 if the client has gone before."""
+        turn, pool = self._small if pixels <= _SMALL else self._large
+        async with turn:
+            if await request.is_disconnected():
+                raise Refusal(499, "the client has gone")
+            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
 class Metrics:
