@@ -11,6 +11,7 @@ import collections
 import importlib
 import importlib.util
 
+CONTRACT = "assets.extra/generator.json"  # in a SavedModel, where TensorFlow Serving lets a model keep files of its own
 PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of TFLite
 
 # packages: what is imported beside TensorFlow; artefacts: path below export/ -> precision, by which check.BOUNDS judges;

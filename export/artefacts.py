@@ -124,8 +124,8 @@ def contract(gan, run, step, checkpoint):
     settings = Run(run).settings()
     uniform, images = gan.config.noise == "uniform", gan.key == "image"
     return {
-        "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"], "step": step, "checkpoint": checkpoint,
-        "averaged": True, "licence": LICENCES.get(settings["dataset"]),
+        "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"],
+        "step": step, "checkpoint": checkpoint, "averaged": True, "licence": LICENCES.get(settings["dataset"]),
         "input": {"name": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
                   "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)",
                   "range": [-1, 1] if uniform else None},

@@ -37,10 +37,9 @@ def reference(gan, path):
 
     with tf.device("CPU"):  # a GPU convolves in TF32
         noise = gan.latents(ROWS, SEED)
-        samples, generated = np.asarray(gan(noise)), gan.generate(COUNT, SEED)
+        samples, latents, generated = np.asarray(gan(noise)), gan.latents(COUNT, SEED), gan.generate(COUNT, SEED)
     np.savez(path, noise=noise, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
-             latents=gan.latents(COUNT, SEED),
-             generated=to_uint8(generated) if gan.key == "image" else generated)
+             latents=latents, generated=to_uint8(generated) if gan.key == "image" else generated)
     return path
 
 

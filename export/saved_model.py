@@ -17,9 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from export import CONTRACT
 from export.check import CheckError
 
-CONTRACT = "assets.extra/generator.json"
 TOLERANCE = 1e-5  # largest difference from the Keras model that passes, times the largest value where that is above 1
 
 

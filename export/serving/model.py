@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from export import CONTRACT
+
 LOG = logging.getLogger("export.serve")
 
-CONTRACT = "assets.extra/generator.json"  # where export.saved_model says what the generator is
 FILE = "saved_model.pb"
 _LARGEST = 2**63 - 1  # version, as in TensorFlow Serving
 _SEEN = 256  # samples by which the axes of a plot are chosen
