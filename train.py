@@ -45,6 +45,7 @@ def train(settings, directory):
     run = Run(directory)
     source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
         "image_size", "channels", "crop", "data_dir", "manual_dir")})
+    source = source.by(settings["config"]["condition"], settings["config"]["bins"])
     kgan.flags.complete(settings, source)
     if not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
@@ -55,7 +56,8 @@ def train(settings, directory):
     keras.utils.set_random_seed(settings["seed"])
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     with strategy.scope():
-        gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"])
+        gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"],
+                                settings.get("classes", ()))
         config = gan.config
         # a call of several steps must not run past a log row, a picture or a checkpoint
         together = math.gcd(config.steps_per_execution, config.steps, config.log_every, config.sample_every,
@@ -88,6 +90,7 @@ def train(settings, directory):
                         evaluate.columns if evaluate else ())
     interrupt = callbacks.Interrupt(checkpoints)
     shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
+    real = source.some_of_each(config.condition, 8) if config.condition else source.some(shown)
     if start < config.steps:
         gan.fit(
             batches(start=start),
@@ -99,8 +102,7 @@ def train(settings, directory):
                 watch,
                 *([evaluate] if evaluate else []),
                 log,
-                callbacks.Samples(run.samples, config.sample_every, config.steps, source.some(shown), shown,
-                                  settings["seed"]),
+                callbacks.Samples(run.samples, config.sample_every, config.steps, real, shown, settings["seed"]),
                 interrupt,
                 callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples"),
             ])

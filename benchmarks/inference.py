@@ -39,6 +39,7 @@ def prepare(folder, size, channels, batches):
     import export.onnx
     import export.saved_model
     import export.tflite
+    from export import artefacts
     from kgan import models
 
     keras.utils.set_random_seed(0)
@@ -46,7 +47,7 @@ def prepare(folder, size, channels, batches):
     for seed in range(50):  # batch statistics: with the initial ones the images are all but grey, and any two agree
         gan.generator(gan.latents(64, seed), training=True)
     gan.ema_generator.set_weights(gan.generator.get_weights())
-    told = {"output": {"name": "images"}}
+    told = artefacts.interface(gan)
     export.saved_model.write(gan.ema_generator, told, folder / "saved_model", gan.latents)
     export.onnx.write(gan.ema_generator, told, folder / "onnx")
     for batch in batches:
@@ -94,7 +95,7 @@ def torch_generator(path):
 
 
 def torch_call(path, frozen, noise, threads):
-    """Function of noise that gives images [n, H, W, C]."""
+    """Function of a dict with `noise` that gives images [n, H, W, C]."""
     import torch
 
     torch.set_num_threads(threads)
@@ -103,9 +104,9 @@ def torch_call(path, frozen, noise, threads):
         network = torch.jit.trace(network, torch.from_numpy(noise))
         network = torch.jit.optimize_for_inference(torch.jit.freeze(network))
 
-    def call(noise):
+    def call(inputs):
         with torch.inference_mode():
-            return network(torch.from_numpy(noise)).permute(0, 2, 3, 1).numpy()
+            return network(torch.from_numpy(inputs["noise"])).permute(0, 2, 3, 1).numpy()
     return call
 
 
@@ -113,24 +114,24 @@ def work(runtime, folder, batch, threads):
     """Times one runtime in this process; prints a JSON line."""
     with np.load(folder / f"noise-{batch}.npz") as file:
         given = dict(file)
-    noise = given["noise"]
+    inputs = {"noise": given["noise"]}
     if runtime.startswith("torch"):
-        call = torch_call(folder / "weights.npz", runtime == "torch_frozen", noise, threads)
+        call = torch_call(folder / "weights.npz", runtime == "torch_frozen", given["noise"], threads)
     else:
         kind = next(kind for kind in RUNTIMES if runtime.startswith(kind))
         path = folder / {"saved_model": "saved_model", "onnx": "onnx/generator.onnx",
                          "tflite": f"tflite-{batch}/generator_{runtime.removeprefix('tflite_')}.tflite"}[kind]
         call, _, _ = RUNTIMES[kind](str(path), given, threads)
-    difference = float(np.abs(call(noise) - given["samples"]).max())
+    difference = float(np.abs(call(inputs) - given["samples"]).max())
     if runtime not in ("tflite_float16", "tflite_dynamic", "tflite_int8") and not difference < 1e-4:
         raise SystemExit(f"{runtime} differs from Keras by {difference}")
     times = []
     for _ in range(3):
-        call(noise)
+        call(inputs)
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end or len(times) < LEAST:
         start = time.perf_counter()
-        call(noise)
+        call(inputs)
         times.append(1e3 * (time.perf_counter() - start))
     print(json.dumps({"ms": statistics.median(times), "difference": difference}))
 

@@ -34,13 +34,13 @@ BUILD = """
 import sys
 import keras
 import export.saved_model
+from export import artefacts
 from kgan import models
 keras.utils.set_random_seed(0)
 gan = models.build("dcgan", {shape}, {{}})
 export.saved_model.write(gan.ema_generator, {{
-    "name": "dcgan", "model": "dcgan", "dataset": "none", "step": 1, "directions": [],
-    "output": {{"name": "images", "shape": [None, *{shape}]}},
-    "noise": {{"kind": gan.config.noise, "dim": gan.config.noise_dim}}}}, {folder!r}, gan.latents)
+    "name": "dcgan", "model": "dcgan", "dataset": "none", "step": 1, "directions": [], **artefacts.interface(gan)}},
+    {folder!r}, gan.latents)
 """
 
 

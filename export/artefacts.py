@@ -122,21 +122,32 @@ def contract(gan, run, step, checkpoint):
     `directions`: unit vectors of noise [K, D], the principal directions of the latent space, the widest first.
     """
     settings = Run(run).settings()
-    uniform, images = gan.config.noise == "uniform", gan.key == "image"
     return {
         "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"],
         "step": step, "checkpoint": checkpoint, "averaged": True, "licence": LICENCES.get(settings["dataset"]),
-        "input": {"name": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
-                  "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)",
-                  "range": [-1, 1] if uniform else None},
-        "output": {"name": f"{gan.key}s", "shape": [None, *gan.generator.output_shape[1:]], "dtype": "float32",
-                   "range": [-1, 1] if images else None},
-        "noise": {"kind": gan.config.noise, "dim": gan.config.noise_dim},
+        **interface(gan),
         "directions": [[round(float(value), 6) for value in row] for row in principal_directions(gan)],
         "parameters": gan.ema_generator.count_params(),
         "quality": _quality(Path(run) / "metrics.json"), "protocol": check.PROTOCOL,
         "versions": {"kgan": kgan.__version__, **dict(_versions())}, "seed": settings["seed"],
         "config": settings["config"]}
+
+
+def interface(gan):
+    """What goes in and what comes out: as much of the contract as the formats and the server need, without `directions`.
+
+    `label`: None, or the input beside noise that a conditional generator takes, with the names of its `classes`.
+    `truncation`: whether the noise is normal, so that kgan.gan.truncate may be applied to it.
+    """
+    uniform, images = gan.config.noise == "uniform", gan.key == "image"
+    return {
+        "input": {"name": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
+                  "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)",
+                  "range": [-1, 1] if uniform else None},
+        "label": {"name": "label", "shape": [None], "dtype": "int32", "classes": list(gan.classes)} if gan.classes else None,
+        "output": {"name": f"{gan.key}s", "shape": [None, *gan.generator.output_shape[1:]], "dtype": "float32",
+                   "range": [-1, 1] if images else None},
+        "noise": {"kind": gan.config.noise, "dim": gan.config.noise_dim}, "truncation": not uniform}
 
 
 def _quality(path):

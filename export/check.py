@@ -15,14 +15,15 @@ from kgan import command
 from kgan.command import UserError
 
 ROWS, SEED, COUNT = 8, 12, 3  # of noise; of both; of images through the signatures `generate` and `png`
+CLASSES = 64  # of a conditional generator each class has a row, if there are no more than this
 # precision -> (least PSNR in dB, largest absolute difference, times the largest value where that is above 1); None: any.
 # float16: one level of 255. A generator that was trained long has a worst value off by .007 at a PSNR of 76 dB.
 BOUNDS = {"float32": (None, 1e-5), "float16": (None, 2 / 255), "dynamic": (30, None), "int8": (25, None)}
 # rounding may turn a difference of the last bit into one of a level; more than this share is no rounding
 _LEVELS = 0.01
-PROTOCOL = (f"{ROWS} rows of noise of seed {SEED}, against Keras on a CPU, in the artefact's runtime in a process of "
-            "its own; PSNR: peak 2 for images, else the range of Keras's values; latency: median, one thread, one row "
-            "or the fixed batch")
+PROTOCOL = (f"{ROWS} rows of noise of seed {SEED}, or one for each class up to {CLASSES}, the classes in turn, against "
+            "Keras on a CPU, in the artefact's runtime in a process of its own; PSNR: peak 2 for images, else the range of "
+            "Keras's values; latency: median, one thread, one row or the fixed batch")
 
 
 class CheckError(UserError, RuntimeError):
@@ -36,9 +37,11 @@ def reference(gan, path):
     from kgan.pictures import to_uint8
 
     with tf.device("CPU"):  # a GPU convolves in TF32
-        noise = gan.latents(ROWS, SEED)
-        samples, latents, generated = np.asarray(gan(noise)), gan.latents(COUNT, SEED), gan.generate(COUNT, SEED)
-    np.savez(path, noise=noise, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
+        rows = max(ROWS, min(len(gan.classes), CLASSES))
+        noise, label = gan.latents(rows, SEED), gan.labels(rows)
+        samples, latents, generated = gan.make(noise, label), gan.latents(COUNT, SEED), gan.generate(COUNT, SEED)
+    inputs = {"noise": noise} if label is None else {"noise": noise, "label": label}
+    np.savez(path, **inputs, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
              latents=latents, generated=to_uint8(generated) if gan.key == "image" else generated)
     return path
 

@@ -3,6 +3,8 @@
     session = onnxruntime.InferenceSession("runs/NAME/export/onnx/generator.onnx")
     images, = session.run(["images"], {"noise": np.random.normal(size=[8, 100]).astype("float32")})
     session.get_modelmeta().custom_metadata_map["generator.json"]                              # what it is
+
+A conditional generator takes `label` too, int32 [n]: numbers of classes from 0 on, whose names are in the metadata.
 """
 import json
 import logging
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from export.inputs import make, specs
 from kgan.command import UserError
 
 _OPSET = 17
@@ -19,7 +22,7 @@ def write(generator, contract, directory, latents=None):
     """Writes generator.onnx into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim].
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
         contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
         directory: path.
         latents: not used.
@@ -31,8 +34,8 @@ def write(generator, contract, directory, latents=None):
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
-    spec = [tf.TensorSpec([None, generator.input_shape[-1]], tf.float32, name="noise")]
-    serve = tf.function(lambda noise: {contract["output"]["name"]: generator(noise, training=False)}, input_signature=spec)
+    spec = [specs(generator)]
+    serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)}, input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """An artefact in its own runtime, in a process of its own: python -m export.runtime FORMAT PATH IN.npz OUT.npz
 
-Imports neither Keras nor kgan. IN.npz has `noise` [n, D] float32, `output` (the output's name), `count` and `seed`.
+Imports neither Keras nor kgan. IN.npz has `noise` [n, D] float32, of a conditional generator `label` [n] int32, `output`
+(the output's name), `count` and `seed`.
 OUT.npz gets `samples` [n, …], `milliseconds` (median of CALLS calls after two others, one thread, one row or the file's
 fixed batch) and, of a SavedModel, what its other signatures give: `generated`, `latents`, and of images `decoded`, the
 PNGs.
@@ -11,6 +12,7 @@ import time
 import numpy as np
 
 CALLS = 15
+INPUTS = "noise", "label"  # those of them that IN.npz has
 
 
 def saved_model(path, given, threads=1):
@@ -18,12 +20,15 @@ def saved_model(path, given, threads=1):
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     signatures = tf.saved_model.load(path).signatures
     output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
-    more = {"generated": signatures["generate"](**arguments)[output].numpy(),
-            "latents": signatures["latents"](**arguments)["noise"].numpy()}
+    more = {"latents": signatures["latents"](**arguments)["noise"].numpy()}
+    if "label" in given:
+        arguments["label"] = tf.constant(-1)  # the classes in turn
+    more["generated"] = signatures["generate"](**arguments)[output].numpy()
     if "png" in signatures:
         pngs = signatures["png"](**arguments)["png_bytes"]
         more["decoded"] = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
-    return lambda noise: signatures["serving_default"](noise=tf.constant(noise))[output].numpy(), None, more
+    serve = signatures["serving_default"]
+    return lambda inputs: serve(**{name: tf.constant(rows) for name, rows in inputs.items()})[output].numpy(), None, more
 
 
 def tflite(path, given, threads=1):
@@ -31,7 +36,7 @@ def tflite(path, given, threads=1):
     interpreter = Interpreter(path, num_threads=threads)
     serve = interpreter.get_signature_runner("serving_default")
     batch = int(serve.get_input_details()["noise"]["shape"][0])
-    return lambda noise: serve(noise=noise)[str(given["output"])], batch, {}
+    return lambda inputs: serve(**inputs)[str(given["output"])], batch, {}
 
 
 def onnx(path, given, threads=1):
@@ -39,14 +44,15 @@ def onnx(path, given, threads=1):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda noise: session.run([str(given["output"])], {"noise": noise})[0], None, {}
+    return lambda inputs: session.run([str(given["output"])], inputs)[0], None, {}
 
 
 def web(path, given, threads=1):
     return tflite(f"{path}/generator.tflite", given, threads)  # what the page hands to LiteRT.js
 
 
-# format -> function of (path, IN.npz's arrays, threads): (function of noise, its fixed batch or None, more for OUT.npz)
+# format -> function of (path, IN.npz's arrays, threads): (function of a dict of inputs, its fixed batch or None, more for
+# OUT.npz)
 RUNTIMES = {"saved_model": saved_model, "tflite": tflite, "onnx": onnx, "web": web}
 
 
@@ -54,13 +60,15 @@ def main(kind, path, source, target):
     with np.load(source) as file:
         given = dict(file)
     call, batch, more = RUNTIMES[kind](path, given)
-    noise = given["noise"]
-    if batch:  # the last rows are repeated up to a whole batch
-        parts = [noise[i:i + batch] for i in range(0, len(noise), batch)]
-        samples = np.concatenate([call(np.resize(part, (batch, noise.shape[1])))[:len(part)] for part in parts])
-    else:
-        samples = call(noise)
-    rows, times = np.resize(noise, (batch or 1, noise.shape[1])), []
+    inputs = {name: given[name] for name in INPUTS if name in given}
+
+    def repeated(start, rows):  # the last rows up to a whole batch
+        return {name: np.resize(values[start:start + rows], (rows, *values.shape[1:])) for name, values in inputs.items()}
+
+    count = len(inputs["noise"])
+    samples = call(inputs) if not batch else np.concatenate(
+        [call(repeated(i, batch))[:count - i] for i in range(0, count, batch)])
+    rows, times = repeated(0, batch or 1), []
     for _ in range(CALLS + 2):
         start = time.perf_counter()
         call(rows)

@@ -4,11 +4,14 @@
     serve = Interpreter("runs/NAME/export/tflite/generator_int8.tflite").get_signature_runner("serving_default")
     images = serve(noise=np.random.normal(size=[1, 100]).astype("float32"))["images"]
 
+A conditional generator takes `label` too, int32 [batch]: numbers of classes from 0 on, whose names are in the metadata.
+
 What it is (names, ranges, directions of noise) is in the file itself, where TFLite keeps metadata's files, in a ZIP archive
 after the model: `unzip -p generator_int8.tflite generator.json`.
 
 The batch is fixed because a free one drops out of the fast kernels, and upsampling does not convert. Input and output
-are float32 in each: inside, int8 quantises them by ranges seen on noise of the model's own distribution.
+are float32 in each: inside, int8 quantises them by ranges seen on noise of the model's own distribution, with the classes in
+turn.
 """
 import json
 import re
@@ -17,14 +20,16 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
+from export.inputs import make, specs, with_label
 from kgan.command import UserError
 from kgan.quiet import silence
 
-_CALIBRATION = 128, 1  # rows of noise and their seed: not the seed of check
+_CALIBRATION = 128, 1  # rows of noise, more if there are more classes, and their seed: not the seed of check
 _BUILT_IN = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
@@ -32,11 +37,11 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     """Writes generator_PRECISION.tflite into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim].
-        contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
+        contract: of `artefacts.contract`; the output has its name, `images` or `samples`, and it says which classes there are.
         directory: path.
         latents: function of (count, seed) to noise, for the ranges of int8.
-        batch: rows of noise that a file takes.
+        batch: rows that a file takes.
         precisions: which of the four.
 
     Raises:
@@ -44,17 +49,16 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     """
     directory = Path(directory)
     directory.mkdir(parents=True)
-    size = generator.input_shape[-1]
     module = tf.Module()
     # a SavedModel that lists no variables would be converted with none
     module.variables_of_generator = [variable.value for variable in generator.variables]
-    module.serve = tf.function(lambda noise: {contract["output"]["name"]: generator(noise, training=False)},
-                               input_signature=[tf.TensorSpec([batch, size], tf.float32, name="noise")])
+    module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)},
+                               input_signature=[specs(generator, batch)])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
         for precision in precisions:
-            content = _convert(folder, precision, latents, batch)
+            content = mended(_convert(folder, precision, contract, latents, batch))
             strange = [name for name in operators(content) if name not in _BUILT_IN.values()]
             if strange:
                 raise _refusal(strange)
@@ -75,7 +79,31 @@ def operators(content):
     return sorted(names)
 
 
-def _convert(folder, precision, latents, batch):
+def mended(content):
+    """The bytes of a TFLite file, with what ONE_HOT writes for 1 and 0 on the scale of its output.
+
+    The converter gives each of the two numbers a scale of its own, and the operator copies the bytes: with int8 the 0
+    would be read as 0.5, and a sample be half of every class.
+    """
+    content = bytearray(content)  # of which numpy gives views that can be written
+    model = schema.Model.GetRootAs(content, 0)
+    codes = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in map(model.OperatorCodes, range(
+        model.OperatorCodesLength()))]
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for node in map(graph.Operators, range(graph.OperatorsLength())):
+            if codes[node.OpcodeIndex()] != schema.BuiltinOperator.ONE_HOT:
+                continue
+            output = graph.Tensors(node.Outputs(0))
+            if output.Type() != schema.TensorType.INT8:
+                continue
+            scale, zero = output.Quantization().Scale(0), output.Quantization().ZeroPoint(0)
+            for place, number in ((2, 1), (3, 0)):
+                stored = model.Buffers(graph.Tensors(node.Inputs(place)).Buffer()).DataAsNumpy()
+                stored[:] = np.array([min(127, round(number / scale) + zero)], np.int8).view(np.uint8)
+    return bytes(content)
+
+
+def _convert(folder, precision, contract, latents, batch):
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
@@ -85,8 +113,10 @@ def _convert(folder, precision, latents, batch):
     if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         rows, seed = _CALIBRATION
-        noise = latents(-(-rows // batch) * batch, seed).numpy()
-        converter.representative_dataset = lambda: ({"noise": noise[i:i + batch]} for i in range(0, len(noise), batch))
+        rows = max(rows, len((contract.get("label") or {"classes": ()})["classes"]))
+        seen = with_label(contract, latents(-(-rows // batch) * batch, seed))
+        converter.representative_dataset = lambda: (
+            {name: values[i:i + batch].numpy() for name, values in seen.items()} for i in range(0, rows, batch))
     try:
         with silence():
             return converter.convert()

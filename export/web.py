@@ -30,7 +30,7 @@ PACKAGES = {
 }
 # its loader takes the second where a browser lacks relaxed SIMD; the two others need headers or options
 _RUNTIMES = "litert_wasm_internal", "litert_wasm_compat_internal"
-_TOLD = "name", "model", "dataset", "step", "checkpoint", "input", "output", "noise", "directions"
+_TOLD = "name", "model", "dataset", "step", "checkpoint", "input", "label", "output", "noise", "truncation", "directions"
 _NOTICE = f"""\
 LiteRT.js {VERSION} (npm: @litertjs/core, @litertjs/wasm-utils), by the LiteRT authors, under the Apache License 2.0, which
 is in LICENSE. kgan changed index.js and wasm-utils.js: the one imports the other from here, and neither names a map.
@@ -41,10 +41,10 @@ def write(generator, contract, directory, latents):
     """Writes the page into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim].
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
         contract: of `artefacts.contract`.
         directory: path.
-        latents: not used.
+        latents: as in `tflite.write`.
 
     Raises:
         UserError: as of `fetch`; the generator has an operator that TFLite lacks.

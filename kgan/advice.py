@@ -42,7 +42,7 @@ def alarms(gan):
 
     done = config.loss == "relativistic" and config.penalty == "r1+r2"
     g_advice = [] if done else [f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}"]
-    g_advice += ["--set packing=2"] if config.packing == 1 else []
+    g_advice += ["--set packing=2"] if config.packing == 1 and not gan.classes else []
     g_advice += [] if getattr(config, "minibatch_std", True) else ["--set minibatch_std=true"]
     g_advice.append(f"a generator_learning_rate below {config.generator_learning_rate}")
     g_has_collapsed = Alarm(

@@ -112,7 +112,7 @@ class Evaluate(StepCallback):
         from kgan.metrics.evaluate import BETTER
         self.evaluator, self.by, self.run, self.seed = evaluator, by, run, seed
         self._sign = 1 if BETTER[by] else -1
-        self.columns = list(evaluator.figures(evaluator.examples, every=False))
+        self.columns = list(evaluator.figures(evaluator.examples, evaluator.asked, every=False))
         if by not in self.columns:
             raise ConfigError(f"evaluate_by={by}: is not measured with these features; there are: "
                               f"{', '.join(name for name in self.columns if name in BETTER)}")
@@ -139,7 +139,9 @@ class Evaluate(StepCallback):
     def on_step(self, step, logs):
         if not all(math.isfinite(float(value)) for value in logs.values()):
             return  # Log will say what is wrong, and end training
-        figures = self.evaluator.figures(self.model.generate(self.evaluator.count, self.seed), every=False)
+        asked = self.evaluator.asked
+        samples = self.model.generate(self.evaluator.count, self.seed, label=asked)
+        figures = self.evaluator.figures(samples, asked, every=False)
         # as float32: of that log.csv's digits tell all
         figures = {name: float(np.float32(value)) for name, value in figures.items()}
         if self._take(step, figures) and self.run:
@@ -213,6 +215,7 @@ class Samples(StepCallback):
         every: steps between two pictures.
         last: a step that gets a picture in any case.
         real: float array [n, ...] of real examples; drawn once as real.png, and behind points and signals.
+            Of a conditional GAN 8 of each class, one class after the other.
         count: samples a picture.
         seed: of the noise.
     """
@@ -224,14 +227,23 @@ class Samples(StepCallback):
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         if self.real is not None and not (self.directory / "real.png").exists():
-            write(self.directory / "real.png", pictures.png(pictures.draw(self.real[:self.count])))
+            real = self.real if self.model.classes else self.real[:self.count]
+            write(self.directory / "real.png", pictures.png(pictures.draw(real)))
         if self._first == 0:
             self.on_step(0, logs)
 
     def on_step(self, step, logs):
-        samples = self.model.generate(self.count, self.seed)
+        samples = sheet(self.model, self.count, self.seed)
         behind = None if samples.ndim == 4 else self.real
         write(self.directory / f"step-{step:09d}.png", pictures.png(pictures.draw(samples, behind)))
+
+
+def sheet(gan, count, seed=0):
+    """`count` samples, or of a conditional GAN 8 of each of the first 16 classes, all from the same 8 rows of noise."""
+    if not gan.classes:
+        return gan.generate(count, seed)
+    rows = min(len(gan.classes), 16)
+    return gan.make(np.tile(gan.latents(8, seed), [rows, 1]), np.repeat(np.arange(rows), 8)).numpy().astype(np.float32)
 
 
 class Checkpoints(StepCallback):

@@ -67,6 +67,8 @@ class Config:
 
     # === The job, read by train.py ===
     dataset: str = "glyphs"
+    condition: str = ""  # the field of the data that a conditional model's labels are of
+    bins: int = 6  # where that is a number and not a class: equal parts that it is cut into
     batch_size: int = 64  # examples an update of the discriminator, over all replicas
     steps: int = 10_000  # updates of the generator
     log_every: int = 50
@@ -123,6 +125,7 @@ class Config:
                      "discriminator_steps", "accumulation", "noise_dim", "penalty_every", "packing",
                      "discriminator_outputs"):
             self._check(name, 1)
+        self._check("bins", 2)
         self._check("evaluate_every", 0)
         self._check("evaluate_count", 2)
         if self.evaluate_every % self.log_every:
@@ -189,6 +192,11 @@ class Config:
                                   f"The settings: {', '.join(fields)}")
             values[name] = _read(fields[name], value)
             _check_choice(fields[name], values[name])
+        conditional = fields["condition"].default
+        if bool(values.get("condition", conditional)) != bool(conditional):
+            raise ConfigError(f"condition={values['condition']}: " + (
+                "which field of the data? condition=label, for instance" if conditional else
+                "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))
         if "preset" in fields:
             values = {**cls.presets[values.get("preset", fields["preset"].default)], **values}
         return cls(**values)

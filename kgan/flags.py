@@ -99,8 +99,10 @@ def resolve():
 
 
 def complete(settings, source):
-    """Fills in what only the data can tell: their shape, and how many steps --epochs are."""
+    """Fills in what only the data can tell: their shape, the classes of labels, and how many steps --epochs are."""
     settings["shape"] = list(source.shape)
+    if condition := settings["config"]["condition"]:
+        settings["classes"] = source.classes[condition]
     if source.key == "image":
         settings["image_size"], _, settings["channels"] = source.shape
     config, epochs = settings["config"], settings.pop("epochs")
@@ -114,7 +116,8 @@ def listing():
     lines += [f"  {name:<13} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
     lines += ["", "Data sets (--dataset)"]
     lines += [f"  {name:<13} {line}" for name, line in data.BUILT_IN.items()]
-    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels",
+    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels; labels.csv or",
+              "                names.regex gives attributes: --set condition=NAME",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """GAN: the alternating update. Replicas, precision, noise and the averaged generator are dealt with here and only here.
 
-A family of GANs that goes from noise to samples needs no more than its two networks. A family whose algorithm differs
-overrides `train_step` in its own file and builds it from the same four parts: `noise`, `logits`, `minimize`,
-`update_ema`.
+A family of GANs that goes from noise, or noise and a label, to samples needs no more than its two networks. One whose D
+has more to say than logits adds that to the losses by `auxiliary`. A family whose algorithm differs overrides
+`train_step` in its own file and builds it from the same four parts: `noise`, `judge`, `minimize`, `update_ema`.
 """
 import dataclasses
 import functools
@@ -14,33 +14,47 @@ import numpy as np
 import tensorflow as tf
 
 from kgan import augment, losses, penalties, schedules
-from kgan.config import Config, ConfigError
+from kgan.config import Config, ConfigError, nearest
 
 # streams of random numbers from the same seed that never are the same numbers: noise for training, for validation, for
-# `generate`; and what the losses of D and of G draw: augmentation, places of a penalty
-_TRAINING, _VALIDATION, _GENERATE, _DISCRIMINATOR, _GENERATOR = range(5)
+# `generate`; what the losses of D and of G draw: augmentation, places of a penalty; and noise for an encoder
+TRAINING, VALIDATION, GENERATE, DISCRIMINATOR, GENERATOR, ENCODER = range(6)
 
 
 @keras.saving.register_keras_serializable("kgan")
 class GAN(keras.Model):
     """Two networks trained against each other, as an ordinary Keras model.
 
-    Calling it (and `predict`) turns noise [n, noise_dim] float32 into samples, drawn from the averaged generator.
+    Calling it (and `predict`) turns noise [n, noise_dim] float32 into samples, drawn from the averaged generator; that of
+    a conditional GAN takes a dict of `noise` and `label`, int32 [n] from 0 on.
     `fit` takes batches that are dicts with the real examples under `image` (float32 [n, H, W, C] in [-1, 1]) or
-    `sample` (float32 [n, D]), or the real examples themselves. With `discriminator_steps` k > 1 a batch is dealt out to
+    `sample` (float32 [n, D]), or the real examples themselves. A conditional GAN wants their labels too, int [n], under
+    the name that `config.condition` has, or second in a tuple. With `discriminator_steps` k > 1 a batch is dealt out to
     the k updates of D: it holds k times as many examples as one update sees.
 
     Args:
-        generator: built keras.Model from noise [n, noise_dim] to samples.
-        discriminator: built keras.Model from samples to logits [n, 1], or [n, k] for an MMD objective: no sigmoid at its end.
+        generator: built keras.Model from noise [n, noise_dim] to samples; if it takes a label, from a dict of `noise` and
+            `label`.
+        discriminator: built keras.Model from samples, or from a dict of samples and `label`, to logits [n, 1], or [n, k] for
+            an MMD objective: no sigmoid at its end. One that says more gives a dict with these as `logits`.
         config: Config; only the fields of the base class under "The update" are used here.
         seed: of all noise. Noise is a function of (seed, step, replica, draw), so that nothing about it needs saving.
+        classes: different names of what labels stand for, the first of label 0; none: the GAN is not conditional.
     """
 
-    def __init__(self, generator, discriminator, config=None, seed=0, name="gan"):
+    Config = Config  # of the model, for `from_config`
+
+    def __init__(self, generator, discriminator, config=None, seed=0, classes=(), name="gan"):
         super().__init__(name=name)
-        self.config = config or Config()
+        self.config = config or self.Config()
         self.seed = int(seed)
+        self.classes = tuple(classes)
+        if len(generator.inputs) > 1 and not self.classes:
+            raise ValueError("the generator takes a label: name the classes, as in classes=[\"cat\", \"dog\"]")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes={list(self.classes)[:20]}: each needs a name of its own")
+        if self.classes and self.config.packing > 1:
+            raise ConfigError(f"packing={self.config.packing}: is for GANs without labels, of which each sample has its own")
 
         if self.config.augment or self.config.consistency_weight:
             if len(generator.output_shape) != 4:
@@ -109,8 +123,8 @@ class GAN(keras.Model):
         self.discriminator_optimizer = discriminator_optimizer or self._optimizer(
             config.discriminator_learning_rate, config.steps * config.discriminator_steps)
         if keras.mixed_precision.dtype_policy().name == "mixed_float16":
-            self.generator_optimizer = _loss_scaled(self.generator_optimizer)
-            self.discriminator_optimizer = _loss_scaled(self.discriminator_optimizer)
+            self.generator_optimizer = loss_scaled(self.generator_optimizer)
+            self.discriminator_optimizer = loss_scaled(self.discriminator_optimizer)
         # built now: an unbuilt optimizer cannot be restored, nor built inside a replica
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
@@ -132,29 +146,33 @@ class GAN(keras.Model):
 
     def train_step(self, batch):
         """k updates of D, each on fresh real examples and fresh noise, then one of G on the last of that noise."""
-        for draw, real in enumerate(self._deal(self.real(batch))):
+        for draw, (real, label) in enumerate(zip(self._deal(self.real(batch)), self._deal(self.label(batch)))):
             noise = self.noise(len_of(real), draw)
-            parts = self._parts(real, noise, draw)
+            parts = self._parts(real, label, noise, draw)
             if len(parts) == 1:
                 with tf.GradientTape() as tape:
-                    fake = self.generator(noise, training=True)
-                fakes = lambda _: fake
+                    fake = self.make(noise, label, self.generator, training=True)
+                fakes = lambda *_: fake
             else:  # made anew for each update, part by part: keeping the tapes would keep the memory
-                tape, fakes = None, lambda noise: self.generator(noise, training=True)
-            self.minimize(lambda real, noise, draw: self.discriminator_loss(real, fakes(noise), noise, draw),
+                tape, fakes = None, lambda label, noise: self.make(noise, label, self.generator, training=True)
+            self.minimize(lambda real, label, *rest: self.discriminator_loss(real, fakes(label, rest[0]), label, *rest),
                           self.discriminator, self.discriminator_optimizer, parts)
         # D has changed since: G's loss is taken anew, on the tape that has seen G make `fake`
-        self.minimize(lambda real, noise, draw: self.generator_loss(real, fakes(noise), noise, draw),
+        self.minimize(lambda real, label, *rest: self.generator_loss(real, fakes(label, rest[0]), label, *rest),
                       self.generator, self.generator_optimizer, parts, tape)
         self.update_ema()
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def discriminator_loss(self, real, fake, noise=None, draw=0, training=True):
-        """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from."""
+    def discriminator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
+        """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from.
+
+        `label` is that of both: the i-th of `fake` was asked to be of the i-th real example's class.
+        """
         config, every = self.config, self.config.penalty_every
         penalised = self.penalty is not None and training
         due = self.discriminator_optimizer.iterations % every == 0 if every > 1 else True  # lazily, as StyleGAN2 does
-        loss, slope, real_logits, fake_logits = self._judge(real, fake, draw, penalised, due, training)
+        loss, slope, judged = self._judge(real, fake, label, draw, penalised, due, training)
+        real_logits, fake_logits = judged["real"]["logits"], judged["fake"]["logits"]
         self._means["d_loss"].update_state(loss)
         score = tf.sigmoid if self.objective.probability else tf.identity
         self._means["d_real"].update_state(score(real_logits))
@@ -163,33 +181,44 @@ class GAN(keras.Model):
         self._means["d_accuracy"].update_state(0.5 + 0.5 * order)
         if penalised:
             self._means["penalty"].update_state(slope, sample_weight=tf.cast(due, tf.float32))
-            loss += schedules.at(config.penalty_weight, self.progress) * every * slope
+            loss += self.now(config.penalty_weight) * every * slope
         if config.drift_weight and training:
-            weight = schedules.at(config.drift_weight, self.progress)
+            weight = self.now(config.drift_weight)
             loss += weight * penalties.drift(real_logits, fake_logits)
         if config.consistency_weight and training:
-            random = self.random(len_of(real), _DISCRIMINATOR, draw, "consistency")
+            random = self.random(len_of(real), DISCRIMINATOR, draw, "consistency")
             changed = augment.augment(real, ("flip", "translation"), random.uniform)
-            loss += config.consistency_weight * penalties.consistency(real_logits, self.logits(changed))
+            loss += config.consistency_weight * penalties.consistency(real_logits, self.logits(changed, label))
         if config.latent_consistency_weight and training:
-            near = self.generator(self._near(noise, draw), training=True)
-            loss += config.latent_consistency_weight * penalties.consistency(fake_logits, self.logits(near))
+            near = self.make(self._near(noise, draw), label, self.generator, training=True)
+            loss += config.latent_consistency_weight * penalties.consistency(fake_logits, self.logits(near, label))
         if config.augment_target and training:
             self._adapt(tf.reduce_mean(order if self.objective.relativistic else tf.sign(real_logits)), len_of(real))
-        return loss
+        return loss + self.auxiliary(judged["real"], label) + self.auxiliary(judged["fake"], label, noise)
 
-    def _judge(self, real, fake, draw, penalised, due, training):
-        """The objective, the penalty (0 if not `penalised` or not `due`) and the logits, in one pass through D."""
+    def auxiliary(self, judged, label, noise=None):
+        """What both networks minimise beside the objective, of one set of examples. Here nothing; see acgan and infogan.
+
+        Args:
+            judged: what D says of them, the dict of `judge`.
+            label: what they are, or were asked to be.
+            noise: what they were made from; None: they are real. D minimises the sum of both, G that of its own.
+        """
+        return 0.0
+
+    def _judge(self, real, fake, label, draw, penalised, due, training):
+        """The objective, the penalty (0 if not `penalised` or not `due`) and what D says, in one pass through it."""
         points = {"real": real, "fake": fake}
-        random = self.random(len_of(real), _DISCRIMINATOR, draw, "penalty")
+        random = self.random(len_of(real), DISCRIMINATOR, draw, "penalty")
         if penalised and "between" in self.penalty.points:
             points["between"] = penalties.between(real, fake, random)
         if penalised and "around" in self.penalty.points:
             points["around"] = penalties.around(real, random)
         with tf.GradientTape() as tape:
             tape.watch(points)
-            logits = {name: self.logits(self.view(point, _DISCRIMINATOR, draw, name) if training else point, training)
+            judged = {name: self.judge(self.view(point, DISCRIMINATOR, draw, name) if training else point, label, training)
                       for name, point in points.items()}
+            logits = {name: each["logits"] for name, each in judged.items()}
             sums = {name: tf.reduce_sum(values) for name, values in logits.items()}
 
         def slope():
@@ -204,27 +233,29 @@ class GAN(keras.Model):
             value = slope()
         else:  # the condition holds no more than this: with several replicas no layer may update its state in one
             value = tf.cond(due, slope, lambda: tf.zeros([]))
-        return self.objective.discriminator(logits["real"], logits["fake"]), value, logits["real"], logits["fake"]
+        return self.objective.discriminator(logits["real"], logits["fake"]), value, judged
 
-    def generator_loss(self, real, fake, noise=None, draw=0, training=True):
+    def generator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
         """What G minimises: the objective, and latent diversity."""
-        def logits(examples, name):
-            return self.logits(self.view(examples, _GENERATOR, draw, name) if training else examples, training)
+        def judge(examples, name):
+            return self.judge(self.view(examples, GENERATOR, draw, name) if training else examples, label, training)
 
-        real_logits = logits(real, "real") if self.objective.relativistic else None
-        loss = self.objective.generator(real_logits, logits(fake, "fake"))
+        real_logits = judge(real, "real")["logits"] if self.objective.relativistic else None
+        judged = judge(fake, "fake")
+        loss = self.objective.generator(real_logits, judged["logits"])
         self._means["g_loss"].update_state(loss)
         if self.config.latent_diversity_weight and training:
-            near = self.generator(self._near(noise, draw), training=True)
+            near = self.make(self._near(noise, draw), label, self.generator, training=True)
             loss -= self.config.latent_diversity_weight * tf.reduce_mean((fake - near) ** 2)
-        return loss
+        return loss + self.auxiliary(judged, label, noise)
 
     def test_step(self, batch):
         """The losses on a batch that is not trained on, both networks in inference mode."""
-        real = self.real(batch)
-        fake = self.generator(self.noise(len_of(real), stream=_VALIDATION), training=False)
-        self.discriminator_loss(real, fake, training=False)
-        self.generator_loss(real, fake, training=False)
+        real, label = self.real(batch), self.label(batch)
+        noise = self.noise(len_of(real), stream=VALIDATION)
+        fake = self.make(noise, label, self.generator)
+        self.discriminator_loss(real, fake, label, noise, training=False)
+        self.generator_loss(real, fake, label, noise, training=False)
         return {name: self._means[name].result() for name in ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")}
 
     # === The parts it is built from ===
@@ -238,12 +269,29 @@ class GAN(keras.Model):
             batch = batch[self.key]
         return tf.convert_to_tensor(batch)  # run eagerly, train_on_batch hands on numpy arrays
 
+    def label(self, batch):
+        """The labels in a batch, int32 [n]; None if the GAN is not conditional."""
+        if not self.classes:
+            return None
+        name = self.config.condition or "label"
+        fields, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if isinstance(fields, dict) and name in fields:
+            return tf.cast(fields[name], tf.int32)
+        if rest and rest[0] is not None:  # train_on_batch fills up with None
+            return tf.cast(rest[0], tf.int32)
+        found = f"have only {sorted(fields)}" if isinstance(fields, dict) else f"are of {self.key}s alone"
+        raise ValueError(f"this GAN is conditional on {name!r}, but the batches {found}")
+
+    def now(self, value):
+        """What a Scheduled of the config is at this step."""
+        return schedules.at(value, self.progress)
+
     @property
     def progress(self):
         """The fraction of the run's steps that have been made, float32: where schedules stand."""
         return tf.cast(self.generator_optimizer.iterations, tf.float32) / self.config.steps
 
-    def noise(self, count, draw=0, stream=_TRAINING):
+    def noise(self, count, draw=0, stream=TRAINING):
         """This replica's noise, float32 [count, noise_dim]: a function of (seed, step, replica, draw) alone."""
         draw_rows = functools.partial(draw_noise, self.config.noise)
         return self._rows(draw_rows, count, (self.config.noise_dim,), self._seed(stream, draw))
@@ -272,7 +320,7 @@ class GAN(keras.Model):
 
     def _near(self, noise, draw):
         """Noise close to `noise`: of the same draw it is the same for D's loss and for G's."""
-        random = self.random(len_of(noise), _GENERATOR, draw, "near")
+        random = self.random(len_of(noise), GENERATOR, draw, "near")
         return noise + self.config.latent_noise * random.normal(self.config.noise_dim)
 
     def view(self, examples, stream, draw, name):
@@ -281,20 +329,27 @@ class GAN(keras.Model):
         random = self.random(len_of(examples), stream, draw, name)
         if config.instance_noise:
             noise = random.normal(*examples.shape[1:])
-            examples += schedules.at(config.instance_noise, self.progress) * noise
+            examples += self.now(config.instance_noise) * noise
         if config.augment:
-            probability = self._probability if config.augment_target else schedules.at(
-                config.augment_probability, self.progress)
+            probability = self._probability if config.augment_target else self.now(config.augment_probability)
             examples = augment.augment(examples, config.augmentations, random.uniform, probability)
         return examples
 
-    def logits(self, examples, training=True):
+    def logits(self, examples, label=None, training=True):
         """D's logits of examples, float32 whatever the precision policy; with packing m, one for each m of them."""
+        return self.judge(examples, label, training)["logits"]
+
+    def judge(self, examples, label=None, training=True):
+        """What D says of examples, of these labels if it takes any: a dict of float32, `logits` [n, k] among them."""
         m = self.config.packing
         if m > 1:
             # no transposition: inside the condition of a lazy penalty XLA cannot compile the gradient of one
             examples = tf.concat(tf.unstack(tf.reshape(examples, [-1, m, *examples.shape[1:]]), axis=1), axis=-1)
-        return tf.cast(self.discriminator(examples, training=training), tf.float32)
+        if len(self.discriminator.inputs) > 1:
+            examples = {self.key: tf.convert_to_tensor(examples), "label": tf.cast(label, tf.int32)}
+        judged = self.discriminator(examples, training=training)
+        judged = judged if isinstance(judged, dict) else {"logits": judged}
+        return {name: tf.cast(values, tf.float32) for name, values in judged.items()}
 
     def minimize(self, loss_function, network, optimizer, parts=((),), tape=None):
         """One step of `optimizer` down the mean over the parts of `loss_function(*part)`, with respect to `network` alone.
@@ -350,54 +405,102 @@ class GAN(keras.Model):
         Warm-up: at step t the decay is at most (1 + t) / (10 + t), so that the first, random weights are soon forgotten.
         """
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(schedules.at(self.config.ema_decay, self.progress), (1 + step) / (10 + step))
+        decay = tf.minimum(self.now(self.config.ema_decay), (1 + step) / (10 + step))
         for average, variable in zip(self.ema_generator.weights, self.generator.weights):
             average.assign(variable + decay * (average - variable))
 
     def _deal(self, real):
         """A batch, dealt out like cards to the updates of D: the same examples meet however many replicas share it."""
         steps = self.config.discriminator_steps
-        if steps == 1:
-            return [real]
+        if steps == 1 or real is None:
+            return [real] * steps
         if real.shape[0] is None or real.shape[0] % steps:
             size = real.shape[0] or "an unknown number of"
             raise ValueError(f"a batch of {size} examples cannot be dealt out to discriminator_steps={steps} updates: it "
                              f"must be a multiple of {steps} (tf.data: batch(n, drop_remainder=True))")
         return [real[i::steps] for i in range(steps)]
 
-    def _parts(self, real, noise, draw):
-        """A share of D's, cut for accumulation: [(real, noise, draw)], each part with a `draw` of its own."""
+    def _parts(self, real, label, noise, draw):
+        """A share of D's, cut for accumulation: [(real, label, noise, draw)], each part with a `draw` of its own."""
         parts = self.config.accumulation
         if parts == 1:
-            return [(real, noise, draw)]
+            return [(real, label, noise, draw)]
         if real.shape[0] is None or real.shape[0] % parts:
             raise ValueError(f"{real.shape[0] or 'an unknown number of'} examples cannot be cut into "
                              f"accumulation={parts} parts (tf.data: batch(n, drop_remainder=True))")
-        return [(real[i::parts], noise[i::parts], draw * parts + i) for i in range(parts)]
+        return [(real[i::parts], None if label is None else label[i::parts], noise[i::parts], draw * parts + i)
+                for i in range(parts)]
 
     # === Sampling ===
 
-    def call(self, noise, training=False):
-        return self.ema_generator(noise, training=training)
+    def call(self, inputs, training=False):
+        return self.ema_generator(inputs, training=training)
 
-    def latents(self, count, seed=0):
-        """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same."""
-        return draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, _GENERATE])
+    def make(self, noise, label=None, network=None, training=False):
+        """Samples of noise [n, noise_dim], of classes `label` (as for `labels`) if the GAN is conditional.
 
-    def generate(self, count, seed=0, batch_size=256, network=None):
-        """Samples from the averaged generator; the same (count, seed), the same samples.
+        `network`: one of its generators; None: the averaged one.
+        """
+        network = self.ema_generator if network is None else network
+        noise = tf.convert_to_tensor(noise)
+        inputs = {"noise": noise, "label": self.labels(len_of(noise), label)} if self.classes else noise
+        return network(inputs, training=training)
+
+    def latents(self, count, seed=0, truncation=None):
+        """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same.
+
+        `truncation`: bound of normal noise, see `truncate`; None: there is none.
+        """
+        noise = draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, GENERATE])
+        if truncation is None:
+            return noise
+        if self.config.noise != "normal":
+            raise ValueError(f"truncation={truncation}: is for normal noise, this GAN's is {self.config.noise}")
+        return truncate(noise, truncation)
+
+    def labels(self, count, label=None):
+        """Labels for `count` samples, int32 [count]; None if the GAN is not conditional.
+
+        Args:
+            count: how many.
+            label: a class's number or name, for all of them; or [count] numbers; None: the classes in turn.
+
+        Raises:
+            ValueError: there is no such class, or there are no classes.
+        """
+        if not self.classes:
+            if label is not None:
+                raise ValueError(f"label={label}: this GAN is not conditional")
+            return None
+        if label is None:
+            return tf.range(count, dtype=tf.int32) % len(self.classes)
+        if isinstance(label, str):
+            if label not in self.classes:
+                raise ValueError(f"label={label}: no class has this name{nearest(label, self.classes)}; there are: "
+                                 f"{', '.join(self.classes[:20])}{' …' if len(self.classes) > 20 else ''}")
+            label = self.classes.index(label)
+        if isinstance(label, (int, np.ndarray, np.integer, list, tuple)) and not (
+                0 <= np.min(label, initial=0) <= np.max(label, initial=0) < len(self.classes)):
+            raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}")
+        return tf.broadcast_to(tf.cast(label, tf.int32), [count])
+
+    def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None):
+        """Samples from the averaged generator; the same arguments, the same samples.
 
         Args:
             count: how many.
             seed: int.
             batch_size: how many to make at once.
             network: another generator for the same noise, such as `gan.generator`; None: the averaged one.
+            label: of a conditional GAN, see `labels`.
+            truncation: see `latents`.
 
         Returns:
             float32 numpy array [count, H, W, C] in [-1, 1], or [count, D].
         """
-        noise, network = self.latents(count, seed), network or self
-        parts = [network(noise[i:i + batch_size], training=False) for i in range(0, max(count, 1), batch_size)]
+        noise, label = self.latents(count, seed, truncation), self.labels(count, label)
+        parts = [self.make(noise[i:i + batch_size], None if label is None else label[i:i + batch_size], network)
+                 for i in range(0, max(count, 1), batch_size)]
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
     # === Saving ===
@@ -408,10 +511,10 @@ class GAN(keras.Model):
                 *self.generator_optimizer.variables, *self.discriminator_optimizer.variables]
 
     def get_config(self):
-        fields = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(Config)}
+        fields = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.Config)}
         serialize = keras.saving.serialize_keras_object
         return {"generator": serialize(self.generator), "discriminator": serialize(self.discriminator),
-                "config": fields, "seed": self.seed, "name": self.name}
+                "config": fields, "seed": self.seed, "classes": self.classes, "name": self.name}
 
     def get_compile_config(self):
         return None  # compile takes what no file can hold: a loaded GAN is compiled anew
@@ -419,7 +522,8 @@ class GAN(keras.Model):
     @classmethod
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "discriminator")}
-        return cls(**networks, config=Config(**config["config"]), seed=config["seed"], name=config["name"])
+        return cls(**networks, config=cls.Config(**config["config"]), seed=config["seed"], classes=config["classes"],
+                   name=config["name"])
 
 
 class _Random:
@@ -448,12 +552,30 @@ def draw_noise(kind, shape, seed):
     return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
+def truncate(noise, bound):
+    """Normal noise, moved to its place in the normal distribution that is cut at ± bound: the truncation trick.
+
+    Brock et al. 2018 (BigGAN), section 3.1, draw anew what lies outside. This is the same distribution, by way of its
+    quantiles: a monotone map of each number, so that a sample changes smoothly with the bound.
+
+    Args:
+        noise: float32 [..., D], of N(0, 1).
+        bound: above 0; the smaller, the more usual and the less varied samples are.
+    """
+    if not bound > 0:
+        raise ValueError(f"truncation={bound}: must be above 0")
+    tail = 0.5 * tf.math.erfc(tf.abs(noise) / 2**0.5)  # by tails, for 1 - tail would lose the digits of far ones
+    least = 0.5 * tf.math.erfc(tf.cast(bound, noise.dtype) / 2**0.5)
+    return tf.clip_by_value(-tf.sign(noise) * tf.math.ndtri(least + tail * (1 - 2 * least)), -bound, bound)
+
+
 def len_of(batch):
     """The first dimension, as a number where it is known."""
     return batch.shape[0] if batch.shape[0] is not None else tf.shape(batch)[0]
 
 
-def _loss_scaled(optimizer):
+def loss_scaled(optimizer):
+    """An optimizer that scales losses, as gradients in float16 need it."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)

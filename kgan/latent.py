@@ -7,6 +7,7 @@
     python -m kgan.latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
     python -m kgan.latent runs/NAME project --count=8                  to the first examples of the test split
 
+Of a conditional GAN sample i is of class i, counted round and round, unless --label=NAME names one for all.
 Each writes a picture to runs/NAME/latent/, named after its arguments, and prints the path: the same command again, on a
 run that has gone on, replaces its picture and no other. For every GAN that goes from noise to samples; these are drawn
 from the averaged generator.
@@ -26,10 +27,10 @@ from kgan.run import Run, load, write
 
 # command -> the flags that it reads
 COMMANDS = {
-    "interpolate": ("between", "rows", "columns", "seed"),
-    "sheet": ("count", "seed"),
-    "arithmetic": ("add", "subtract", "seed"),
-    "project": ("count", "steps", "restarts", "seed"),
+    "interpolate": ("between", "rows", "columns", "label", "seed"),
+    "sheet": ("count", "label", "seed"),
+    "arithmetic": ("add", "subtract", "label", "seed"),
+    "project": ("count", "steps", "restarts", "label", "seed"),
 }
 DEFAULT_COUNT = {"sheet": 64, "project": 8}
 
@@ -74,7 +75,7 @@ def lerp(a, b, t):
     return (a + np.asarray(t)[..., None] * (b - a)).astype(np.result_type(a, b, np.float32))
 
 
-def interpolate(gan, a, b, steps):
+def interpolate(gan, a, b, steps, label=None):
     """Samples on the way from one noise to another, both ends among them.
 
     Normal noise goes along the sphere (`slerp`). Uniform noise goes straight: all of a straight line between two points
@@ -84,12 +85,14 @@ def interpolate(gan, a, b, steps):
         gan: GAN.
         a, b: noise [noise_dim].
         steps: how many samples.
+        label: of a conditional GAN: the class of all of them, number or name; None: class 0.
 
     Returns:
         float32 numpy array [steps, ...], as `GAN.generate` gives them.
     """
     between = slerp if gan.config.noise == "normal" else lerp
-    return _samples(gan, between(np.asarray(a, np.float32), np.asarray(b, np.float32), np.linspace(0, 1, steps)))
+    noise = between(np.asarray(a, np.float32), np.asarray(b, np.float32), np.linspace(0, 1, steps))
+    return samples_of(gan, noise, (0 if label is None else label) if gan.classes else None)
 
 
 def arithmetic(add, subtract=()):
@@ -112,7 +115,7 @@ def arithmetic(add, subtract=()):
     return np.sum([sign * np.mean(group, axis=0, dtype=np.float64) for sign, group in groups], 0).astype(np.float32)
 
 
-def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1):
+def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1, label=None, start=None, extra=None):
     """The noise whose samples are nearest to given examples.
 
     By gradient descent on the noise, as in Lipton & Tripathi 2017, "Precise Recovery of Latent Vectors from Generative
@@ -128,6 +131,10 @@ def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1):
         restarts: starts of each example, gan.latents(n * restarts, seed); the best result counts. All are one batch.
         seed: int.
         learning_rate: at the beginning.
+        label: of a conditional GAN: the examples' class, or int [n], as for `GAN.labels`; None: the classes in turn.
+        start: noise [n, noise_dim] that the first start of each example begins at; None: at random, as the others.
+        extra: what is to be small beside the error: function of noise [m, noise_dim], m = n * restarts, the starts of an
+            example one after the other, and of the number of the step, to [m]. None: nothing.
 
     Returns:
         (noise, error): float32 numpy arrays [n, noise_dim] and [n], the mean squared difference of the sample from the
@@ -145,18 +152,24 @@ def project(gan, examples, steps=500, restarts=4, seed=0, learning_rate=0.1):
         raise ValueError(f"examples of shape {list(examples.shape)}: the generator makes {list(shape)}, so [n, "
                          f"{', '.join(map(str, shape))}] is wanted, n at least 1")
     wanted = tf.constant(np.repeat(examples, restarts, axis=0))
-    noise = keras.Variable(gan.latents(len(wanted), seed), dtype="float32", name="noise")
+    label = gan.labels(len(examples), label)
+    label = None if label is None else tf.repeat(label, restarts)
+    first = np.array(gan.latents(len(wanted), seed))
+    if start is not None:
+        first[::restarts] = start
+    noise = keras.Variable(first, dtype="float32", name="noise")
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
     optimizer.build([noise])
 
     def errors():
-        return tf.reduce_mean((tf.cast(gan(noise.value), tf.float32) - wanted) ** 2, axis=range(1, len(shape) + 1))
+        return tf.reduce_mean((tf.cast(gan.make(noise.value, label), tf.float32) - wanted) ** 2, axis=range(1, len(shape) + 1))
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
             # a sum, so that no example's way depends on how many there are
-            loss = tf.reduce_sum(errors())
+            loss = tf.reduce_sum(errors()) + (
+                tf.reduce_sum(extra(noise.value, optimizer.iterations.value)) if extra else 0.0)
             if gan.config.noise == "normal":
                 loss += _PRIOR * tf.reduce_sum((tf.reduce_sum(noise.value**2, axis=1) / dim - 1) ** 2)
         optimizer.apply([tape.gradient(loss, noise.value)], [noise])
@@ -175,7 +188,7 @@ def principal_directions(gan, count=8, samples=2048, seed=0):
     """Directions of noise along which samples change most.
 
     The right singular vectors of the linear map from noise to samples that fits best, by least squares over random
-    noise: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546), which takes principal components of what
+    noise, of each class about a mean of its own: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546), which takes principal components of what
     the generator makes and regresses noise on them. A vector's sign is such that its largest component is positive.
 
     Args:
@@ -188,10 +201,16 @@ def principal_directions(gan, count=8, samples=2048, seed=0):
         float32 numpy array [count, noise_dim], orthonormal rows, the one with most effect first.
     """
     noise = np.asarray(gan.latents(max(samples, 4 * gan.config.noise_dim), seed), np.float64)
-    centred = noise - noise.mean(0)
+    label = gan.labels(len(noise))
+    label = None if label is None else np.asarray(label)
+    groups = [np.arange(len(noise))] if label is None else [np.flatnonzero(label == each) for each in np.unique(label)]
+    centred = noise.copy()
+    for rows in groups:
+        centred[rows] -= noise[rows].mean(0)
     product = 0  # by batches: there may be more samples than memory holds
     for rows in np.array_split(np.arange(len(noise)), -(-len(noise) // 256)):
-        product = product + centred[rows].T @ _samples(gan, noise[rows]).reshape(len(rows), -1)
+        samples = samples_of(gan, noise[rows], None if label is None else label[rows])
+        product = product + centred[rows].T @ samples.reshape(len(rows), -1)
     linear = np.linalg.solve(centred.T @ centred, product)  # [noise_dim, values of a sample]
     # the eigenvectors of what is noise_dim square, where the singular value decomposition would be of all pixels
     _, vectors = np.linalg.eigh(linear @ linear.T)
@@ -200,10 +219,12 @@ def principal_directions(gan, count=8, samples=2048, seed=0):
     return (vectors * np.sign(vectors[np.arange(len(vectors)), largest])[:, None]).astype(np.float32)
 
 
-def _samples(gan, noise, batch_size=256):
-    """float32 numpy array of the samples of noise [n, noise_dim]."""
-    parts = [np.asarray(gan(np.asarray(noise[i:i + batch_size], np.float32))) for i in range(0, len(noise), batch_size)]
-    return np.concatenate(parts).astype(np.float32)
+def samples_of(gan, noise, label=None, batch_size=256):
+    """float32 numpy array of the samples of noise [n, noise_dim]; `label` as for GAN.labels."""
+    noise, label = np.asarray(noise, np.float32), gan.labels(len(noise), label)
+    parts = [gan.make(noise[i:i + batch_size], None if label is None else label[i:i + batch_size])
+             for i in range(0, len(noise), batch_size)]
+    return np.concatenate([np.asarray(part) for part in parts]).astype(np.float32)
 
 
 # === The command ===
@@ -211,6 +232,7 @@ def _samples(gan, noise, batch_size=256):
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
     flags.DEFINE_integer("seed", 0, "of the samples: their numbers are places in its sequence", 0, 2**31 - 1)
+    flags.DEFINE_string("label", None, "of a conditional GAN: the class of all samples, by its name; default: the classes in turn")
     flags.DEFINE_list("between", None, "interpolate: numbers of two samples; default: random pairs")
     flags.DEFINE_integer("rows", 8, "interpolate: pairs, samples 0 and 1, 2 and 3 … of --seed", 1, 1000)
     flags.DEFINE_integer("columns", 10, "interpolate: steps from one sample of a pair to the other", 2, 1000)
@@ -250,12 +272,20 @@ def main(arguments):
         raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
                         (", or for examples of the data set (--count)" if files else ""))
 
-    examples = _read(files, settings) if files else None
+    examples = read_images(files, settings) if files else None
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     path = Path(directory) / "latent" / f"{_name(name, values, files)}.png"
     if name == "project" and not files:
-        examples = _examples(settings, values["count"] or DEFAULT_COUNT[name])
+        examples = held_back(settings, values["count"] or DEFAULT_COUNT[name])
     gan, _ = load(directory)
+    try:
+        gan.labels(1, values["label"])
+    except ValueError as error:
+        raise UserError(f"--{error}") from None
+    if name == "project" and gan.classes and values["label"] is None:
+        if files or not gan.config.condition:
+            raise UserError("--label: of which class are they? As in --label=" + gan.classes[0])
+        values["label"] = held_back(settings, len(examples), gan.config.condition)
     picture, remark = {"interpolate": _ways, "sheet": _sheet, "arithmetic": _sum, "project": _projected}[name](
         gan, values, examples)
     from kgan import pictures
@@ -285,7 +315,7 @@ def _name(name, values, files):
     return joined if len(joined) <= 120 else f"{joined[:100]}-{zlib.crc32(joined.encode()):08x}"
 
 
-def _read(files, settings):
+def read_images(files, settings):
     """Image files, brought to the run's size and channels: float32 [n, H, W, C] in [-1, 1]."""
     from kgan.data import folder
 
@@ -299,20 +329,23 @@ def _read(files, settings):
     return scale(np.stack(images))
 
 
-def _examples(settings, count):
-    """The first examples of the run's test split, or of its training split where there is none: float32 [n, ...]."""
+def held_back(settings, count, field=None):
+    """The first examples of the run's test split, or of its training split where there is none: float32 [n, ...].
+
+    `field`: another field of theirs, as it is.
+    """
     from kgan.metrics.evaluate import sources
 
     train, test = sources(settings)
     source = train if test is None else test
-    return scale(np.asarray(source.arrays[source.key][:count]))
+    return scale(np.asarray(source.arrays[source.key][:count])) if field is None else np.asarray(source.arrays[field][:count])
 
 
 def _ways(gan, values, _):
     from kgan import pictures
     pairs = [values["between"]] if values["between"] else np.arange(2 * values["rows"]).reshape(-1, 2)
-    noise = np.asarray(gan.latents(int(np.max(pairs)) + 1, values["seed"]))
-    samples = np.concatenate([interpolate(gan, noise[a], noise[b], values["columns"]) for a, b in pairs])
+    noise, label = _numbered(gan, int(np.max(pairs)) + 1, values)
+    samples = np.concatenate([interpolate(gan, noise[a], noise[b], values["columns"], label[a]) for a, b in pairs])
     return (pictures.grid(samples, values["columns"]) if samples.ndim == 4 else pictures.draw(samples)), []
 
 
@@ -320,7 +353,7 @@ def _sheet(gan, values, _):
     from PIL import Image, ImageDraw
 
     from kgan import pictures
-    images = gan.generate(values["count"] or DEFAULT_COUNT["sheet"], values["seed"])
+    images = gan.generate(values["count"] or DEFAULT_COUNT["sheet"], values["seed"], label=values["label"])
     side, strip = max(64, images.shape[2]), 12
     height = side * images.shape[1] // images.shape[2]
     sheet = Image.new("RGB", (8 * side, -(-len(images) // 8) * (height + strip)), "white")
@@ -336,20 +369,27 @@ def _sum(gan, values, _):
     """A row a group, its mean last; in the last row what is near the sum, and last the sum."""
     from kgan import pictures
     numbers = [*values["add"], *values["subtract"]]
-    noise = np.asarray(gan.latents(max(map(max, numbers)) + 1, values["seed"]))
+    noise, label = _numbered(gan, max(map(max, numbers)) + 1, values)
+    label = label[numbers[0][0]]  # of the first sample: classes do not add
     add, subtract = ([noise[group] for group in values[flag]] for flag in ("add", "subtract"))
     total = arithmetic(add, subtract)
     columns = max(4, *(len(group) + 1 for group in numbers))
     means = [arithmetic([group]) for group in add + subtract]
     if gan.key != "image":
-        return pictures.draw(_samples(gan, total[None]), _samples(gan, means)), ["grey: the groups' means"]
+        return pictures.draw(samples_of(gan, total[None], label), samples_of(gan, means, label)), ["grey: the groups' means"]
     rows = []
     for group, mean in zip(add + subtract, means):
-        images = _samples(gan, [*group, mean])
+        images = samples_of(gan, [*group, mean], label)
         rows += [images[:-1], np.ones((columns - len(images), *images.shape[1:])), images[-1:]]
     near = np.random.default_rng(values["seed"]).uniform(-_NEARBY, _NEARBY, (columns - 1, len(total)))
-    rows.append(_samples(gan, [*(total + near), total]))
+    rows.append(samples_of(gan, [*(total + near), total], label))
     return pictures.grid(np.concatenate(rows), columns), []
+
+
+def _numbered(gan, count, values):
+    """The noise of the first samples, and their labels (None each if the GAN is not conditional)."""
+    label = gan.labels(count, values["label"])
+    return np.asarray(gan.latents(count, values["seed"])), [None] * count if label is None else label.numpy().tolist()
 
 
 def _projected(gan, values, examples):
@@ -357,8 +397,8 @@ def _projected(gan, values, examples):
     if examples.shape[1:] != gan.generator.output_shape[1:]:  # the data set or its preparation has changed
         raise DataError(f"the data set now has examples of shape {examples.shape[1:]}, the run makes "
                         f"{gan.generator.output_shape[1:]}")
-    noise, error = project(gan, examples, values["steps"], values["restarts"], values["seed"])
-    found = _samples(gan, noise)
+    noise, error = project(gan, examples, values["steps"], values["restarts"], values["seed"], label=values["label"])
+    found = samples_of(gan, noise, values["label"])
     remark = [f"mean squared error {error.mean():.4f}, worst {error.max():.4f}"]
     if gan.key != "image":
         return pictures.draw(found, examples), remark

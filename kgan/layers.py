@@ -4,6 +4,7 @@ All of them go through clone_model and .keras files, mixed_float16, XLA and the 
 """
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 _BUILD_ITERATIONS = 30  # σ is then .5 % short on average, 2.5 % at worst, of 40 random kernels
@@ -60,7 +61,7 @@ class _Spectral:
     Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", equation 8 and algorithm 1: σ is
     the largest singular value of the kernel as a matrix [inputs, outputs] (of a convolution [k·k·in, out]), taken from
     the weight `u` [outputs], the singular vector on the side of the outputs, which each call with training=True
-    improves by one power iteration. Gradients flow through σ, but not into u.
+    improves by one power iteration, unless the layer is frozen. Gradients flow through σ, but not into u.
 
     keras.layers.SpectralNormalization is another algorithm: it assigns the normalised kernel to the variable that the
     optimizer moves, so each call overwrites the optimizer's work, and the gradient, that of the variable as it then is,
@@ -82,16 +83,7 @@ class _Spectral:
 
     def _start(self, shape, dtype=None):
         # a fixed direction, so that no seed's other numbers change; all but orthogonal ones do
-        u = ops.convert_to_tensor(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-        for _ in range(_BUILD_ITERATIONS):
-            u = self._iterate(u)
-        return u
-
-    def _iterate(self, u):
-        """u [outputs] -> WᵀW u [outputs], of length 1."""
-        matrix = self._matrix()
-        v = _unit(ops.matmul(matrix, u[:, None]))
-        return _unit(ops.reshape(ops.matmul(ops.reshape(v, [1, -1]), matrix), [-1]))
+        return _near_singular(self._matrix(), np.random.default_rng(0).normal(size=shape).astype(np.float32))
 
     def _matrix(self):
         """The kernel as stored, float32 [inputs, outputs]."""
@@ -113,9 +105,9 @@ class _Spectral:
         return ops.cast(stored / ops.where(sigma > 0, sigma, 1.0), self.compute_dtype)
 
     def call(self, inputs, training=False):
-        if training:
+        if training and self.trainable:  # frozen, its kernel does not change
             u = ops.convert_to_tensor(self.u)
-            new = ops.stop_gradient(self._iterate(u))
+            new = ops.stop_gradient(_iterate(self._matrix(), u))
             # WᵀW u = 0: of a kernel of zeros there is no better u
             self.u.assign(ops.where(ops.any(new != 0), new, u))
         return super().call(inputs)
@@ -137,6 +129,97 @@ class SpectralDense(_Spectral, keras.layers.Dense):
 @keras.saving.register_keras_serializable("kgan")
 class SpectralConv2D(_Spectral, keras.layers.Conv2D):
     """keras.layers.Conv2D, likewise. σ is that of the matrix [k·k·in, out], as in the paper, not of the convolution."""
+
+
+@keras.saving.register_keras_serializable("kgan")
+class ConditionalBatchNormalization(keras.layers.Layer):
+    """Batch normalisation whose gain and bias follow from a vector: layer([x, condition]), gain 1 + W_g c, bias W_b c.
+
+    x is [n, C] or [n, H, W, C], condition [n, d], the result as x. Of a one-hot condition each class has a gain and a bias
+    of its own, as in Dumoulin et al. 2017, "A Learned Representation For Artistic Style", and Miyato & Koyama 2018, "cGANs
+    with Projection Discriminator"; of an embedding joined to noise they are BigGAN's. Statistics are the whole batch's,
+    classes mixed.
+
+    Args:
+        momentum, epsilon: as keras.layers.BatchNormalization's; statistics follow within tens of steps.
+        spectral: whether W_g and W_b are divided by their largest singular values.
+        kernel_initializer: of both; None: zeros, so that it begins as plain batch normalisation, or with `spectral`
+            orthogonal (a matrix that leaves 0 would jump to the largest singular value 1).
+        synchronized: whether the replicas of tf.distribute share their statistics.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, spectral=False, kernel_initializer=None, synchronized=False, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
+        self.spectral, self.synchronized = bool(spectral), bool(synchronized)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer or ("orthogonal" if spectral else "zeros"))
+
+    def build(self, input_shape):
+        shape, condition = input_shape
+        self.normalization = keras.layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False, synchronized=self.synchronized,
+            dtype=self.dtype_policy, name="normalization")
+        dense = SpectralDense if self.spectral else keras.layers.Dense
+        self.gain, self.bias = (
+            dense(shape[-1], use_bias=False, kernel_initializer=keras.initializers.get(self.kernel_initializer).clone(),
+                  dtype=self.dtype_policy, name=name) for name in ("gain", "bias"))
+        self.normalization.build(shape)
+        self.gain.build(condition)
+        self.bias.build(condition)
+
+    def call(self, inputs, training=False):
+        x, condition = inputs
+        spread = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
+        gain = ops.reshape(self._of(self.gain, condition, training), spread)
+        bias = ops.reshape(self._of(self.bias, condition, training), spread)
+        return self.normalization(x, training=training) * (1 + gain) + bias
+
+    def _of(self, layer, condition, training):
+        return layer(condition, training=training) if self.spectral else layer(condition)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon, "spectral": self.spectral,
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+                "synchronized": self.synchronized}
+
+
+@keras.saving.register_keras_serializable("kgan")
+class SelfAttention(keras.layers.Layer):
+    """Lets each place of a map look at all others: Zhang et al. 2019, "Self-Attention Generative Adversarial Networks".
+
+    [n, H, W, C] -> the same, x + γ W_o(attention), γ learned from 0 on, so that a new layer does nothing. Queries and keys
+    have C/8 channels, values C/2, all by spectrally normalised 1×1 convolutions without biases. Of keys and values only
+    the largest of each 2×2 square is kept, as in the authors' code and BigGAN's: a quarter of the memory. The paper's
+    equation does not scale the products by the root of their number of channels, nor does this.
+
+    The scores are one number for each pair of a place and a square, H²W²/4 an example.
+    """
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        self.query, self.key, self.value, self.output_projection = (
+            SpectralConv2D(max(1, width), 1, use_bias=False, kernel_initializer="orthogonal", dtype=self.dtype_policy, name=name)
+            for name, width in (("query", channels // 8), ("key", channels // 8), ("value", channels // 2),
+                                ("output_projection", channels)))
+        for layer in (self.query, self.key, self.value):
+            layer.build(input_shape)
+        self.output_projection.build((*input_shape[:-1], max(1, channels // 2)))
+        self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
+
+    def call(self, inputs, training=False):
+        query = _flat(self.query(inputs, training=training))
+        key = _flat(_largest_of_squares(self.key(inputs, training=training)))
+        value = _flat(_largest_of_squares(self.value(inputs, training=training)))
+        scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 2, 1))), "float32")
+        seen = ops.matmul(ops.cast(ops.softmax(scores), value.dtype), value)
+        seen = ops.reshape(seen, (-1, *inputs.shape[1:3], value.shape[-1]))
+        return inputs + ops.cast(self.gamma, inputs.dtype) * self.output_projection(seen, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -164,6 +247,31 @@ class ClipAtInference(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "low": self.low, "high": self.high}
+
+
+def _flat(x):
+    """[n, H, W, C] -> [n, H·W, C]."""
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+
+
+def _largest_of_squares(x):
+    """Max pooling [n, H, W, C] -> [n, H//2, W//2, C]. XLA has no second derivative of Keras's own in float16."""
+    height, width = x.shape[1] // 2, x.shape[2] // 2
+    x = x[:, :2 * height, :2 * width]
+    return ops.max(ops.reshape(x, (-1, height, 2, width, 2, x.shape[3])), axis=(2, 4))
+
+
+@tf.function(input_signature=[tf.TensorSpec([None, None]), tf.TensorSpec([None])])  # a graph: eagerly it took most of a build
+def _near_singular(matrix, u):
+    for _ in tf.range(_BUILD_ITERATIONS):
+        u = _iterate(matrix, u)
+    return u
+
+
+def _iterate(matrix, u):
+    """W [inputs, outputs] and u [outputs] -> WᵀW u [outputs], of length 1."""
+    v = _unit(ops.matmul(matrix, u[:, None]))
+    return _unit(ops.reshape(ops.matmul(ops.reshape(v, [1, -1]), matrix), [-1]))
 
 
 def _unit(vector):

@@ -199,7 +199,8 @@ def load(directory, checkpoint="newest"):
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
-    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"])
+    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"],
+                       settings.get("classes", ()))
     gan.compile()
     restore(gan, arrays)
     return gan, step

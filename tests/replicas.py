@@ -22,21 +22,29 @@ RUNS = {
     "spectral, lazily": dict(loss="hinge", penalty="r1", penalty_weight=0.2, penalty_every=2,
                              discriminator_normalization="spectral"),
     "noise and packs": dict(loss="hinge", penalty="zero_centered", penalty_weight=1.0, instance_noise=0.1, packing=2),
+    "labels": dict(model="cgan", shape=(4, 4, 1), preset="dense", loss="hinge", penalty="r1", penalty_weight=0.2,
+                   discriminator_steps=2, accumulation=2),
 }
 
 
 def train(strategy, settings):
+    settings = dict(settings)
+    model, shape = settings.pop("model", "mlp"), settings.pop("shape", (2,))
+    if model == "mlp":
+        settings.update(generator_units="16", discriminator_units="16")
     with strategy.scope():
         keras.utils.set_random_seed(7)
         # SGD: Adam would hide gradients that are off by a factor
-        gan = kgan.models.build("mlp", (2,), dict(
-            generator_units="16", discriminator_units="16", noise_dim=2, optimizer="sgd", jit_compile=False,
+        gan = kgan.models.build(model, shape, dict(
+            noise_dim=2, optimizer="sgd", jit_compile=False,
             generator_learning_rate=0.1, discriminator_learning_rate=0.1, steps=12, **{
-                "loss": "non_saturating", "penalty": "none", **settings}), seed=3)
+                "loss": "non_saturating", "penalty": "none", **settings}), seed=3, classes="abc")
         gan.compile()
     start = [weight.copy() for weight in gan.get_weights()]
-    real = np.random.default_rng(0).normal(1, 1, (6 * 24, 2)).astype(np.float32)
-    data = tf.data.Dataset.from_tensor_slices({"sample": real}).batch(24, drop_remainder=True)
+    random = np.random.default_rng(0)
+    real = random.normal(1, 1, (6 * 24, *shape)).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real))})
+    data = data.batch(24, drop_remainder=True)
     history = gan.fit(data, epochs=2, verbose=0).history
     return start, gan.get_weights(), history, gan.evaluate(data, verbose=0, return_dict=True), gan
 

@@ -255,7 +255,7 @@ def test_each_model_has_the_settings_that_are_advised(name):
     networks = dict.fromkeys(("generator", "discriminator"), SimpleNamespace(layers=[]))
     for key in ("image", "sample"):
         config = config_class.of()
-        text = advised(SimpleNamespace(config=config, penalty=None, key=key, **networks))
+        text = advised(SimpleNamespace(config=config, penalty=None, key=key, classes=(), **networks))
         settings = re.findall(r"--set (\w+)=([^;, ]+)", text)
         watched = key == "image" and not config.weight_clip  # a D that is bounded may win
         assert len(settings) >= 4 and ("augment" in dict(settings)) == watched

@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conditional import CLASSES, tiny
 from PIL import Image
 
 import export
@@ -64,38 +66,38 @@ def gan(exported):
     return gan
 
 
-def made(directory, model="mlp", shape=(2,), **settings):
+def made(directory, model="mlp", shape=(2,), classes=(), **settings):
     """The directory of a run of an untrained model, with a checkpoint of step 7. Returns (directory, gan)."""
     keras.utils.set_random_seed(4)
-    gan = models.build(model, shape, settings)
+    gan = models.build(model, shape, settings, classes=classes)
     gan.compile()
     config = {name: value for name, value in dataclasses.asdict(gan.config).items() if name != "dataset"}
     place = run.Run(directory)
-    place.begin({"kgan": "0", "model": model, "dataset": "ring", "seed": 0, "shape": list(shape), "config": config})
+    place.begin({"kgan": "0", "model": model, "dataset": "ring", "seed": 0, "shape": list(shape), "config": config,
+                 **({"classes": list(classes)} if classes else {})})
     place.save(gan, 7)
     return Path(directory), gan
 
 
-def told(gan):
-    """As much of a contract as a format needs."""
-    return {"output": {"name": f"{gan.key}s"}}
+told = artefacts.interface  # as much of a contract as a format needs
 
 
-def tflite(path, noise):
-    """What a TFLite file makes of noise, a batch after the other."""
+def tflite(path, noise, **label):
+    """What a TFLite file makes of noise and what else it takes, a batch after the other."""
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(str(path))
     serve = interpreter.get_signature_runner("serving_default")
-    batch = serve.get_input_details()["noise"]["shape"][0]
-    parts = [serve(noise=noise[i:i + batch]) for i in range(0, len(noise), batch)]
+    batch, inputs = serve.get_input_details()["noise"]["shape"][0], {"noise": noise, **label}
+    parts = [serve(**{name: rows[i:i + batch] for name, rows in inputs.items()}) for i in range(0, len(noise), batch)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def onnx(path, noise):
-    """What an ONNX file makes of noise."""
+def onnx(path, noise, **label):
+    """What an ONNX file makes of noise and what else it takes."""
     import onnxruntime
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, {"noise": noise})))
+    outputs = session.run(None, {"noise": noise, **label})
+    return dict(zip([output.name for output in session.get_outputs()], outputs))
 
 
 def contents(folder):
@@ -184,6 +186,7 @@ def test_record(exported, gan):
     assert (record["model"], record["step"], record["averaged"]) == ("dcgan", 200, True)
     assert record["input"] == {"name": "noise", "shape": [None, 8], "dtype": "float32", "distribution": "normal(0, 1)",
                                "range": None}
+    assert record["label"] is None and record["truncation"] is True
     assert record["output"] == {"name": "images", "shape": [None, 8, 8, 3], "dtype": "float32", "range": [-1, 1]}
     assert record["config"]["filters"] == 4 and record["quality"] is None
     assert {"kgan", "tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime"} <= set(record["versions"])
@@ -297,7 +300,7 @@ def test_mlp_in_all_formats(tmp_path):
     record = artefacts.write(directory, FORMATS, batch=3)
     assert [entry["path"] for entry in record["artefacts"]] == PATHS and record["step"] == 7
     assert record["input"]["distribution"] == "uniform(-1, 1)" and record["output"]["range"] is None
-    assert record["licence"] == "numbers drawn by kgan: none is needed"
+    assert record["licence"] == "numbers drawn by kgan: none is needed" and record["truncation"] is False
     assert "np.random.uniform(-1, 1, size=[3, 2])" in (directory / "export" / "README.md").read_text()
     samples = gan.generate(6, seed=2)
     assert np.abs(samples).max() > 2
@@ -315,10 +318,12 @@ def test_mlp_in_all_formats(tmp_path):
     ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
     ("sine", (10,), {}),
     ("mlp", (28, 28, 1), dict(generator_units="16")),
+    ("infogan", (8, 8, 1), dict(filters=4)),
+    ("biggan", (16, 16, 3), dict(filters=2)),
 ])
 def test_other_models(model, shape, settings, tmp_path):
     keras.utils.set_random_seed(2)
-    gan = models.build(model, shape, settings)
+    gan = models.build(model, shape, settings, classes=CLASSES)
     precisions = ["float32", "int8"]
     export.tflite.write(gan.ema_generator, told(gan), tmp_path / "tflite", gan.latents, precisions=precisions)
     export.onnx.write(gan.ema_generator, told(gan), tmp_path / "onnx", gan.latents)
@@ -334,6 +339,133 @@ def test_other_operators_are_refused_by_name(tmp_path):
     for module in (export.tflite, export.onnx):
         with pytest.raises(UserError, match="Erfinv.*leave"):
             module.write(network, {"output": {"name": "samples"}}, tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
+
+
+# === Conditional generators ===
+
+@pytest.fixture(scope="module", params=["joined", "gains"])
+def conditional(request, tmp_path_factory):
+    """(GAN, folder of its artefacts), TFLite with batches of two. Not to be changed."""
+    gan, folder = tiny(request.param), tmp_path_factory.mktemp(request.param)
+    for name in FORMATS:
+        options = {"batch": 2} if name == "tflite" else {}
+        getattr(export, name).write(gan.ema_generator, told(gan), folder / name, gan.latents, **options)
+    return gan, folder
+
+
+def test_conditional_equals_keras(conditional, tmp_path):
+    """In every format, each class, in batches that mix them; and not with the labels of others."""
+    gan, folder = conditional
+    wanted = check.reference(gan, tmp_path / "right.npz")
+    with np.load(wanted) as file:
+        arrays = dict(file)
+    assert arrays["label"].dtype == np.int32 and arrays["label"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    np.savez(tmp_path / "others.npz", **{**arrays, "label": arrays["label"][::-1]})
+    for name in FORMATS:
+        for path, precision in export.FORMATS[name].artefacts.items():
+            check.check(folder / path, name, precision, wanted)
+            if precision == "float32":
+                with pytest.raises(check.CheckError, match="differs from Keras"):
+                    check.check(folder / path, name, precision, tmp_path / "others.npz")
+    noise = gan.latents(6, 3).numpy()
+    for i in range(len(CLASSES)):
+        label = np.full(6, i, np.int32)
+        images = np.asarray(gan.make(noise, i))
+        np.testing.assert_allclose(onnx(folder / PATHS[-1], noise, label=label)["images"], images, atol=1e-5)
+        np.testing.assert_allclose(tflite(folder / TFLITE[0], noise, label=label)["images"], images, atol=1e-5)
+        # in int8 too a class is more than what rounding takes away
+        found = [np.mean((tflite(folder / TFLITE[3], noise, label=label)["images"] - gan.make(noise, k)) ** 2)
+                 for k in range(len(CLASSES))]
+        assert np.argmin(found) == i and np.sort(found)[1] > 3 * found[i]
+
+
+def test_signatures_with_a_label(conditional):
+    gan, folder = conditional
+    signatures = tf.saved_model.load(str(folder / "saved_model")).signatures
+    assert {name: {key: (spec.shape.as_list(), spec.dtype.name) for key, spec in each.structured_input_signature[1].items()}
+            for name, each in signatures.items()} == {
+        "serving_default": {"noise": ([None, 8], "float32"), "label": ([None], "int32")},
+        **dict.fromkeys(("generate", "png"), {name: ([], "int32") for name in ("count", "seed", "label")}),
+        "latents": {name: ([], "int32") for name in ("count", "seed")}}
+    seen = set()
+    for label, name in enumerate([None, *CLASSES], -1):
+        numbers = dict(count=tf.constant(7), seed=tf.constant(5), label=tf.constant(label))
+        images = signatures["generate"](**numbers)["images"].numpy()
+        np.testing.assert_array_equal(images, pictures.to_uint8(gan.generate(7, 5, label=name)))
+        pngs = signatures["png"](**numbers)["png_bytes"].numpy()
+        np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
+        seen.add(images.tobytes())
+    assert len(seen) == 4
+    np.testing.assert_array_equal(signatures["latents"](count=tf.constant(7), seed=tf.constant(5))["noise"], gan.latents(7, 5))
+    for name, wrong in (("generate", -2), ("generate", 3), ("png", 3)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="label: must be from -1 to 2"):
+            signatures[name](count=tf.constant(1), seed=tf.constant(0), label=tf.constant(wrong))
+    for wrong in (-1, 3):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="label: must be from 0 to 2"):
+            signatures["serving_default"](noise=gan.latents(2), label=tf.constant([0, wrong]))
+
+
+def test_conditional_tflite(conditional):
+    """Built-in operators alone, and a ZIP archive that names the classes."""
+    gan, folder = conditional
+    for path in TFLITE:
+        found = export.tflite.operators((folder / path).read_bytes())
+        assert {"GATHER", "ONE_HOT"} & set(found) and set(found) <= set(export.tflite._BUILT_IN.values()), found
+        with zipfile.ZipFile(folder / path) as archive:
+            told = json.loads(archive.read("generator.json"))
+        assert told["label"] == {"name": "label", "shape": [None], "dtype": "int32", "classes": list(CLASSES)}
+
+
+def test_one_hot_in_int8(tmp_path):
+    """What the label is turned into is 1 and 0 there, and not 1 and ½."""
+    noise, label = keras.Input((3,), name="noise"), keras.Input((), dtype="int32", name="label")
+    copy = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
+    generator = keras.Model({"noise": noise, "label": label}, copy(keras.ops.one_hot(label, 3)) + 0.01 * copy(noise))
+    contract = {"output": {"name": "samples"}, "label": {"classes": list("abc")}}
+    latents = tiny(noise_dim=3).latents
+    export.tflite.write(generator, contract, tmp_path / "out", latents, 3, ["int8"])
+    label = np.array([2, 0, 1], np.int32)
+    found = tflite(tmp_path / "out" / Path(TFLITE[3]).name, latents(3).numpy(), label=label)["samples"]
+    np.testing.assert_allclose(found, np.eye(3)[label], atol=0.05)
+
+
+def test_calibration_sees_each_class(tmp_path):
+    """A class that is far from the others is not cut off, and be it the last of more than there are rows else."""
+    gan = tiny("joined", (10,), classes=[str(i) for i in range(150)])
+    table = next(layer for layer in gan.ema_generator.layers if isinstance(layer, keras.layers.Embedding))
+    values, = table.get_weights()
+    values[149] *= 20
+    table.set_weights([values])
+    export.tflite.write(gan.ema_generator, told(gan), tmp_path / "out", gan.latents, 4, ["int8"])
+    noise, label = gan.latents(4).numpy(), np.full(4, 149, np.int32)
+    found, wanted = tflite(tmp_path / "out" / Path(TFLITE[3]).name, noise, label=label)["samples"], gan.make(noise, 149)
+    assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def test_run_of_a_conditional_model(tmp_path, monkeypatch):
+    """From a run's checkpoint; and what the model card says to load it with does."""
+    directory, gan = made(tmp_path / "run", "cgan", (8, 8, 3), CLASSES, filters=4, noise_dim=8)
+    record = artefacts.write(directory, FORMATS, batch=2)
+    assert [entry["path"] for entry in record["artefacts"]] == PATHS
+    assert record["label"]["classes"] == list(CLASSES) and record["input"]["shape"] == [None, 8]
+    told = json.loads((directory / "export" / "saved_model" / export.CONTRACT).read_text())
+    assert told["label"] == record["label"] and np.shape(told["directions"]) == (8, 8)
+    card = (directory / "export" / "README.md").read_text()
+    assert "Turns noise and a class into images" in card and f"from 0 on: {', '.join(CLASSES)}" in card
+    monkeypatch.chdir(directory / "export")
+    blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(blocks) == len(FORMATS)
+    for block, rows in zip(blocks, (8, 2, 8)):
+        names = {}
+        exec(block, names)
+        assert names["images"].shape == (rows, 8, 8, 3)
+    assert check.main(["", str(directory)]) == 0
+
+
+def test_card_of_many_classes():
+    names = [f"class {i}" for i in range(1000)]
+    assert artefacts.card._classes(names).endswith("class 18, class 19 … class 999; `export.json` names all 1000")
+    assert artefacts.card._classes(names[:2]) == "class 0, class 1"
 
 
 # === SavedModel ===
@@ -370,8 +502,8 @@ def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
 def test_check_sees_a_difference(tmp_path):
     one, other = (models.build("mlp", (2,), MIXTURE) for _ in range(2))
     export.saved_model.write(one.ema_generator, told(one), tmp_path / "out")
-    assert export.saved_model.check(tmp_path / "out", one.ema_generator, "samples") <= 1e-5
-    assert export.saved_model.check(tmp_path / "out", other.ema_generator, "samples") > 1e-3
+    assert export.saved_model.check(tmp_path / "out", one.ema_generator, told(one)) <= 1e-5
+    assert export.saved_model.check(tmp_path / "out", other.ema_generator, told(one)) > 1e-3
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -151,8 +151,8 @@ def test_accumulation_is_the_same_update(settings, jit):
 
 def test_parts_draw_random_numbers_of_their_own():
     gan = linear(accumulation=3)
-    parts = [np.asarray(gan.random(4, 3, draw, "real").uniform(2)) for _, _, draw in gan._parts(
-        tf.zeros([12, 2]), tf.zeros([12, 3]), 1)]
+    parts = [np.asarray(gan.random(4, 3, draw, "real").uniform(2)) for _, _, _, draw in gan._parts(
+        tf.zeros([12, 2]), None, tf.zeros([12, 3]), 1)]
     assert len({part.tobytes() for part in parts}) == 3
 
 
@@ -237,15 +237,17 @@ def test_any_network_with_objective_and_penalty(model):
     small = dict(filters=4, widths="8", group_width=4, generator_units="8", discriminator_units="8", noise_dim=4)
     names = {field.name for field in dataclasses.fields(outline.Config)}
     settings = {name: value for name, value in small.items() if name in names}
+    labelled = bool(outline.Config().condition) or "categories" in names
     if "discriminator_normalization" in names:
         settings["discriminator_normalization"] = "none"
     gan = kgan.models.build(model, shape, dict(
-        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=2, instance_noise="linear:0.1:0",
-        **settings))
+        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=2 - labelled,
+        instance_noise="linear:0.1:0", **settings), classes="abc")
     gan.compile(run_eagerly=True)
     real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
     before = weights(gan.discriminator)
-    logs = gan.train_on_batch({gan.key: real}, return_dict=True)
+    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3}
+    logs = gan.train_on_batch(fields, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()) and logs["penalty"] > 0
     assert any(np.abs(new - old).max() > 0 for new, old in zip(weights(gan.discriminator), before, strict=True))
 
@@ -406,7 +408,7 @@ def test_two_devices_are_one(command, tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     assert found["noise"] == 0 and found["halves_differ"]
-    assert len(found["runs"]) == 6
+    assert len(found["runs"]) == 7
     for name, differences in found["runs"].items():
         assert differences["moved"] > 1e-2, name  # they did learn something
         assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)

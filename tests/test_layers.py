@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kgan.layers import ClipAtInference, MinibatchStdDev, SpectralConv2D, SpectralDense
+from kgan.layers import (ClipAtInference, ConditionalBatchNormalization, MinibatchStdDev, SelfAttention, SpectralConv2D,
+                         SpectralDense)
 
 
 def normal(*shape, seed=0):
@@ -265,6 +266,157 @@ def test_a_training_step_anywhere_is_the_plain_one(policy, jit):
         return model.get_weights()
 
     tolerance = 1e-5 if policy == "float32" else 2e-2
+    found = run(policy, lambda step: tf.function(step, jit_compile=jit))
+    for ours, plain in zip(found, run("float32", lambda step: step), strict=True):
+        assert np.isfinite(ours).all()
+        np.testing.assert_allclose(ours, plain, atol=tolerance * max(1, np.abs(plain).max()))
+
+
+# === ConditionalBatchNormalization ===
+
+def conditional(shape=(4, 4, 6), **options):
+    x, condition = keras.Input(shape), keras.Input((3,))
+    layer = ConditionalBatchNormalization(**{"kernel_initializer": keras.initializers.GlorotNormal(seed=4), **options})
+    return keras.Model([x, condition], layer([x, condition])), layer
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 4, 6)])
+@pytest.mark.parametrize("spectral", [False, True])
+def test_conditional_normalisation_by_hand(shape, spectral):
+    model, layer = conditional(shape, spectral=spectral)
+    x, condition = 3 + 2 * normal(8, *shape), normal(8, 3, seed=1)
+    gain, bias = (normal(3, 6, seed=seed) for seed in (2, 3))
+    if spectral:
+        layer.gain._kernel.assign(gain)
+        layer.bias._kernel.assign(bias)
+        for _ in range(60):
+            model([x, condition], training=True)
+        gain, bias = gain / largest(gain), bias / largest(bias)
+    else:
+        layer.gain.kernel.assign(gain)
+        layer.bias.kernel.assign(bias)
+    places = tuple(range(len(shape)))
+    mean, variance = x.mean(places), x.var(places)
+    spread = [8, *[1] * (len(shape) - 1), 6]
+    expected = (x - mean) / np.sqrt(variance + 1e-5) * (1 + condition @ gain).reshape(spread) + (condition @ bias).reshape(spread)
+    layer.normalization.moving_mean.assign(np.zeros(6))
+    layer.normalization.moving_variance.assign(np.ones(6))
+    np.testing.assert_allclose(model([x, condition], training=True), expected, atol=2e-3 if spectral else 1e-4)
+    # .9 of what they were, .1 of the batch's; and these are used outside training
+    np.testing.assert_allclose(layer.normalization.moving_mean, 0.1 * mean, rtol=1e-4)
+    np.testing.assert_allclose(layer.normalization.moving_variance, 0.9 + 0.1 * variance, rtol=1e-4)
+    expected = (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * variance + 1e-5) * (1 + condition @ gain).reshape(spread)
+    expected += (condition @ bias).reshape(spread)
+    np.testing.assert_allclose(model([x, condition]), expected, atol=5e-3 if spectral else 1e-4)
+
+
+def test_conditional_normalisation_begins_plain():
+    layer, plain = ConditionalBatchNormalization(), keras.layers.BatchNormalization(epsilon=1e-5)
+    x = 3 + normal(5, 4, 4, 6)
+    np.testing.assert_allclose(layer([x, np.eye(3)[[0, 1, 2, 0, 1]]], training=True), plain(x, training=True), atol=1e-6)
+    # but not where a kernel of zeros would be divided by 0 at first, and by all there is after a step
+    assert largest(ConditionalBatchNormalization(spectral=True).kernel_initializer((3, 6))) == pytest.approx(1)
+
+
+def test_gain_and_bias_differ():
+    _, layer = conditional(kernel_initializer="orthogonal")
+    assert np.abs(layer.gain.kernel - layer.bias.kernel).max() > 0.1
+
+
+# === SelfAttention ===
+
+def attention(gamma=0.7):
+    image = keras.Input((4, 6, 8))
+    layer = SelfAttention()
+    model = keras.Model(image, layer(image))
+    layer.gamma.assign(gamma)
+    return model, layer
+
+
+def test_attention_by_loops():
+    model, layer = attention()
+    x = normal(2, 4, 6, 8)
+    w = {name: getattr(layer, name).kernel.numpy()[0, 0].astype(np.float64)
+         for name in ("query", "key", "value", "output_projection")}
+    assert [w[name].shape for name in w] == [(8, 1), (8, 1), (8, 4), (4, 8)]
+    expected = np.empty(x.shape)
+    for n in range(2):
+        squares = [(i, j) for i in range(2) for j in range(3)]
+        square = {s: x[n, 2 * s[0]:2 * s[0] + 2, 2 * s[1]:2 * s[1] + 2].reshape(4, 8) for s in squares}
+        keys = np.array([(square[s] @ w["key"]).max(0) for s in squares])
+        values = np.array([(square[s] @ w["value"]).max(0) for s in squares])
+        for i in range(4):
+            for j in range(6):
+                score = np.exp(keys @ (x[n, i, j] @ w["query"]))
+                expected[n, i, j] = x[n, i, j] + 0.7 * (score / score.sum()) @ values @ w["output_projection"]
+    np.testing.assert_allclose(model(x), expected, atol=1e-5)
+
+
+def test_new_attention_does_nothing_but_learns():
+    model, layer = attention(0.0)
+    x = normal(2, 4, 6, 8)
+    with tf.GradientTape() as tape:
+        y = model(x, training=True)
+        loss = tf.reduce_sum(y**2)
+    np.testing.assert_array_equal(y, x)
+    assert abs(float(tape.gradient(loss, layer.gamma.value))) > 0.1
+
+
+@pytest.mark.parametrize("make", [lambda: conditional()[0], lambda: conditional(spectral=True, synchronized=True)[0],
+                                  lambda: attention()[0]])
+def test_saving_cloning_and_tflite(make, tmp_path):
+    model = make()
+    inputs = [normal(5, *x.shape[1:], seed=i) for i, x in enumerate(model.inputs)]
+    for _ in range(3):
+        model(inputs, training=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    cloned = keras.models.clone_model(model)
+    cloned.set_weights(model.get_weights())
+    expected = model(inputs).numpy()
+    for other in (loaded, cloned):
+        np.testing.assert_array_equal(other(inputs), expected)
+        assert other.layers[-1].get_config() == model.layers[-1].get_config() | {"name": other.layers[-1].name}
+    # the interpreter refuses what is no built-in operator
+    module = tf.Module()
+    module.variables_of_model = [variable.value for variable in model.variables]
+    specs = [tf.TensorSpec(value.shape, name=f"input_{i}") for i, value in enumerate(inputs)]
+    module.serve = tf.function(lambda *values: {"y": model(list(values), training=False)}, input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.serve})
+    converted = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model")).convert()
+    serve = tf.lite.Interpreter(model_content=converted).get_signature_runner("serving_default")
+    found = serve(**{spec.name: value for spec, value in zip(specs, inputs)})["y"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("jit", [False, True])
+def test_conditional_steps_anywhere_are_the_plain_ones(policy, jit):
+    def run(policy, wrap):
+        keras.mixed_precision.set_global_policy(policy)
+        try:
+            image, condition = keras.Input((4, 4, 8)), keras.Input((3,))
+            x = ConditionalBatchNormalization(spectral=True, synchronized=True)([image, condition])
+            model = keras.Model([image, condition], SelfAttention()(ConditionalBatchNormalization()([x, condition])))
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+        model.set_weights([0.3 + 0.3 * abs(normal(*weight.shape, seed=i)) for i, weight in enumerate(model.weights)])
+        optimizer = keras.optimizers.SGD(0.01)
+        optimizer.build(model.trainable_variables)
+
+        def step(x, condition):
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    score = tf.reduce_sum(tf.cast(model([x, condition], training=True), tf.float32) ** 2) / 1000
+                loss = tf.reduce_sum(inner.gradient(score, x)**2) + score  # a gradient penalty
+            optimizer.apply(outer.gradient(loss, model.trainable_variables), model.trainable_variables)
+        step = wrap(step)
+        for _ in range(2):
+            step(tf.constant(normal(6, 4, 4, 8)), tf.constant(normal(6, 3)))
+        return model.get_weights()
+
+    tolerance = 1e-4 if policy == "float32" else 3e-2
     found = run(policy, lambda step: tf.function(step, jit_compile=jit))
     for ours, plain in zip(found, run("float32", lambda step: step), strict=True):
         assert np.isfinite(ours).all()

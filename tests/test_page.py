@@ -20,11 +20,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conditional import CLASSES, tiny
 from PIL import Image
 
 import export
 import export.saved_model
-from export import web
+from export import artefacts, web
+from kgan import gan as kgan_gan
 from kgan import latent, models
 from kgan.command import UserError
 from kgan.pictures import to_uint8
@@ -49,11 +51,8 @@ def made(model="dcgan", shape=(8, 8, 3), gain=60.0, **settings):
 
 def told(gan):
     """As much of a contract as a page needs."""
-    dim = gan.config.noise_dim
     return {"name": "tiny", "model": "some", "dataset": "none", "step": 1234, "checkpoint": "newest",
-            "input": {"name": "noise", "shape": [None, dim]},
-            "output": {"name": f"{gan.key}s", "shape": [None, *gan.generator.output_shape[1:]]},
-            "noise": {"kind": gan.config.noise, "dim": dim},
+            **artefacts.interface(gan),
             "directions": latent.principal_directions(gan, samples=256).astype(float).tolist()}
 
 
@@ -215,8 +214,17 @@ def address(exported):
         yield f"{found}web/"  # some way below the root, as most pages are
 
 
-def in_keras(gan, noise):
-    return np.asarray(gan(np.asarray(noise, np.float32).reshape(-1, gan.config.noise_dim)))
+def in_keras(gan, noise, label=None):
+    return np.asarray(gan.make(np.asarray(noise, np.float32).reshape(-1, gan.config.noise_dim), label))
+
+
+@pytest.fixture(scope="module")
+def conditional(packages, tmp_path_factory):
+    """(address, GAN) of a web export with classes."""
+    gan, folder = tiny("gains"), tmp_path_factory.mktemp("conditional")
+    web.write(gan.ema_generator, told(gan), folder / "web", gan.latents)
+    with site(folder) as found:
+        yield f"{found}web/", gan
 
 
 # === What an export leaves ===
@@ -418,7 +426,7 @@ def test_keyboard(browser, address):
         browser.keys("TAB")
         reached.append(browser.focused())
         assert len(reached) < 20 and browser.run("return document.activeElement.matches(':focus-visible')")
-    assert reached == ["download", "copy", "seed", "random", "seed", "0", "more", "to", "random-to"]
+    assert reached == ["download", "copy", "seed", "random", "seed", "truncation", "0", "more", "to", "random-to"]
 
     browser.run("document.querySelector('#grid button').focus()")
     columns = browser.run("const grid = document.getElementById('grid'); "
@@ -443,7 +451,7 @@ def test_every_control_has_a_name(browser, address):
     browser.open(address)
     nodes = browser.cdp("Accessibility.getFullAXTree", {})["nodes"]
     controls = [node for node in nodes if node.get("role", {}).get("value") in
-                ("button", "slider", "spinbutton", "radio", "textbox", "image", "link")]
+                ("button", "slider", "spinbutton", "radio", "textbox", "image", "link", "combobox")]
     assert len(controls) > 40 and all(node["name"]["value"].strip() for node in controls)
     live = browser.run("return [...document.querySelectorAll('[role=status], [role=alert]')].map(node => node.id)")
     assert live == ["message", "status"]
@@ -534,22 +542,166 @@ def test_other_kinds(browser, packages, tmp_path, model, shape, settings, words)
         picture = browser.changed(lambda: browser.run("""const slider = document.querySelector("#sliders input");
             slider.value = 3; slider.dispatchEvent(new Event("input"))"""))
         assert picture.std() > 1
+        assert browser.find("#truncation").is_displayed() == (gan.config.noise == "normal")
+        assert not browser.find("#label").is_displayed()
         if gan.config.noise == "uniform":
             moved = browser.noise(seed=4, directions=[3, 3])
             assert np.abs(moved).max() == 1 and np.abs(browser.noise(seed=4)).max() < 1
         assert browser.errors() == []
 
 
+# === Classes and truncation ===
+
+def test_truncation_is_that_of_kgan(browser, address):
+    browser.open(address)
+    drawn = browser.run("return Array.from({length: 100}, (_, seed) => [...kgan.noise({seed})])")
+    for bound in (0.1, 0.5, 1, 2, 6):
+        found = np.array(browser.run("return Array.from({length: 100}, (_, seed) => "
+                                     "[...kgan.noise({seed, truncation: arguments[0]})])", bound))
+        assert np.abs(found).max() <= bound
+        wanted = kgan_gan.truncate(np.array(drawn), bound)  # in float64
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    # after all else
+    place = dict(seed=3, to=9, at=0.5, directions=[2])
+    np.testing.assert_allclose(browser.noise(**place, truncation=0.5),
+                               kgan_gan.truncate(browser.noise(**place), 0.5), atol=1e-6)
+
+
+def test_classes_equal_keras(browser, conditional):
+    address, gan = conditional
+    browser.open(address)
+    noise = gan.latents(2, seed=1).numpy()
+    for label in range(len(CLASSES)):
+        for row, wanted in zip(noise, in_keras(gan, noise, label)):
+            found = browser.answer(f"[...await kgan.run({row.tolist()}, {label})]")
+            np.testing.assert_allclose(found, wanted.ravel(), atol=1e-4)
+    assert browser.errors() == []
+
+
+def tile(browser, i):
+    return browser.pixels(f".tile:nth-child({i + 1}) canvas")
+
+
+def test_choosing_a_class(browser, conditional):
+    address, gan = conditional
+    browser.open(f"{address}#seed=4")
+    assert "3 classes" in browser.text("facts") and browser.text("status") == f"Seed 4, class {CLASSES[1]}"
+    assert [option.text for option in browser.driver.find_elements("css selector", "#label option")] == [
+        "Each in turn", *CLASSES]
+
+    def grid(classes, truncation=None):
+        wanted = [to_uint8(in_keras(gan, browser.noise(seed=i, truncation=truncation), label))[0] for i, label in
+                  enumerate(classes)]
+        browser.until(lambda: max(np.abs(tile(browser, i)[..., :3].astype(int) - image).max()
+                                  for i, image in enumerate(wanted)) <= 1)
+
+    # in turn each seed has a class of its own, and says so
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4), 1))[0], levels=1)
+    grid([i % 3 for i in range(24)])
+    assert browser.find("#grid button:nth-child(6)").text == f"5\n{CLASSES[2]}"
+    assert browser.find("#grid button:nth-child(6)").get_attribute("aria-label") == f"Seed 5, class {CLASSES[2]}"
+    browser.find("[name=pick][value=to]").click()
+    browser.find("#grid button:nth-child(4)").click()
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3), 1))[0], levels=1)  # a way stays in the class of A
+    np.testing.assert_array_equal(browser.pixels("#b"), browser.pixels())
+    browser.run("const to = document.getElementById('to'); to.value = ''; to.onchange()")
+
+    browser.run("document.getElementById('label').focus()")
+    browser.keys("ARROW_DOWN", "ARROW_DOWN")
+    browser.until(lambda: browser.hash() == {"seed": "4", "label": CLASSES[1]})
+    grid([1] * 24)
+    browser.keys("ARROW_DOWN")
+    browser.until(lambda: browser.hash() == {"seed": "4", "label": CLASSES[2]})
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4), 2))[0], levels=1)
+    grid([2] * 24)
+    assert browser.text("status") == f"Seed 4, class {CLASSES[2]}" and browser.find("#grid button:nth-child(6)").text == "5"
+
+    browser.run("document.getElementById('truncation').focus()")
+    browser.keys("END", *["ARROW_LEFT"] * 15)
+    browser.until(lambda: browser.hash() == {"seed": "4", "label": CLASSES[2], "truncation": "0.6"})
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4, truncation=0.6), 2))[0], levels=1)
+    grid([2] * 24, 0.6)
+    assert browser.text("status") == f"Seed 4, class {CLASSES[2]}, truncated at 0.6"
+    assert browser.find("#truncation").get_attribute("aria-valuetext") == "0.6" == browser.find("#cut output").text
+    browser.find("#copy").click()
+    browser.until(browser.find("#copied").is_displayed)
+    copied = json.loads(browser.find("#copied").get_attribute("value"))
+    assert copied["label"] == [2]
+    np.testing.assert_allclose(copied["noise"], [browser.noise(seed=4, truncation=0.6)], rtol=1e-6)
+    browser.run("document.getElementById('truncation').focus()")
+    browser.keys("END")
+    browser.until(lambda: "truncation" not in browser.hash())
+    assert browser.find("#cut output").text == "off"
+    browser.run("document.getElementById('label').focus()")
+    browser.keys("HOME")
+    browser.until(lambda: browser.hash() == {"seed": "4"})
+    grid([i % 3 for i in range(24)])
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_link_to_a_class(browser, conditional, label):
+    """Whatever a class is called; and what there is not is left out."""
+    address, gan = conditional
+    browser.open(f"{address}#{urllib.parse.urlencode(dict(seed=7, label=label, truncation=0.3))}")
+    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=7, truncation=0.3), CLASSES.index(label)))[0], levels=1)
+    browser.find("#more").click()
+    browser.until(lambda: browser.hash() == {"seed": "7", "label": label, "truncation": "0.3", "first": "24"})
+    link, picture = browser.driver.current_url, browser.pixels()
+    browser.open(link)
+    browser.shows(picture)
+    assert browser.find("#label").get_attribute("value") == str(CLASSES.index(label))
+    browser.open(f"{address}#seed=1&label={urllib.parse.quote(label)}x&truncation=7")
+    browser.until(lambda: browser.hash() == {"seed": "1"})
+
+
+def test_download_of_a_class(browser, conditional, tmp_path):
+    address, _ = conditional
+    browser.open(f"{address}#{urllib.parse.urlencode(dict(seed=3, label=CLASSES[1]))}")
+    browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.find("#download").click()
+    browser.until((tmp_path / "tiny-3-R_B_é_1_.png").exists)
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_controls_of_classes(browser, packages, tmp_path, width):
+    """Reached by the tab key, named, and not too wide for a phone, however long the names are."""
+    gan = tiny(classes=["a class whose name is long, much longer than a phone is wide " * 3, "b"])
+    web.write(gan.ema_generator, told(gan), tmp_path / "web", gan.latents)
+    browser.size(width, 740)
+    with site(tmp_path / "web") as address:
+        browser.open(address)
+        assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+        browser.run("document.getElementById('random').focus()")
+        reached = [browser.keys("TAB") or browser.focused() for _ in range(4)]
+        assert reached[1:] == ["label", "truncation", "0"]
+        nodes = browser.cdp("Accessibility.getFullAXTree", {})["nodes"]
+        named = {(node["role"]["value"], node["name"]["value"]) for node in nodes if "name" in node and "role" in node}
+        assert ("slider", "Truncation") in named and any(
+            role == "combobox" and name.startswith("Class") for role, name in named)
+
+
+def test_points_of_classes(browser, packages, tmp_path):
+    """Behind a point are those of all classes."""
+    gan = tiny("joined", (2,), noise="uniform")
+    web.write(gan.ema_generator, told(gan), tmp_path / "web", gan.latents)
+    with site(tmp_path / "web") as address:
+        browser.open(f"{address}#label=red")
+        assert browser.find("#label").is_displayed() and not browser.find("#truncation").is_displayed()
+        browser.changed(lambda: browser.run("const found = document.getElementById('label'); found.value = '2'; "
+                                            "found.onchange()"))
+        assert browser.errors() == []
+
+
 # === The page of the server ===
 
-@pytest.fixture(scope="module")
-def server(gan, tmp_path_factory):
-    """(address, process) of a server of the same generator."""
+@contextlib.contextmanager
+def served(gan, folder):
+    """(address, process) of a server of a generator."""
     needed = "fastapi", "orjson", "prometheus_client", "uvicorn"
     missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         pytest.skip(f'{", ".join(missing)} not installed: pip install -e ".[serve]"')
-    folder = tmp_path_factory.mktemp("served")
     export.saved_model.write(gan.ema_generator, told(gan), folder / "model", gan.latents)
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-m", "export.serve", folder / "model", "--port=0"], cwd=ROOT,
@@ -563,6 +715,12 @@ def server(gan, tmp_path_factory):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(gan, tmp_path_factory):
+    with served(gan, tmp_path_factory.mktemp("served")) as found:
+        yield found
 
 
 def png(address):
@@ -595,6 +753,35 @@ def test_server_page(browser, server):
 
     browser.size(360, 740)
     assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+
+
+def test_server_page_with_classes(browser, tmp_path):
+    gan = tiny("gains", classes=("it's", *CLASSES))
+    with served(gan, tmp_path) as (address, _):
+        query = dict(seed=3, label="it's", truncation=0.5)
+        browser.open(f"{address}#{urllib.parse.urlencode(query)}")
+        asked = f"{address}image.png?seed=3&label=it%27s&truncation=0.5"
+        browser.shows(png(asked))
+        browser.find("#copy").click()
+        browser.until(browser.find("#copied").is_displayed)
+        assert browser.find("#copied").get_attribute("value") == f"curl -o sample-3.png '{asked}'"
+        wanted = to_uint8(gan.generate(1, 3, label="it's", truncation=0.5))[0]
+        assert np.abs(png(asked).astype(int) - wanted).max() <= 1
+
+        browser.run("const found = document.getElementById('label'); found.value = '2'; found.onchange()")
+        query["label"] = CLASSES[1]
+        browser.shows(png(f"{address}image.png?{urllib.parse.urlencode(query)}"))
+        browser.until(lambda: np.array_equal(tile(browser, 9)[..., :3], png(
+            f"{address}image.png?{urllib.parse.urlencode({**query, 'seed': 9})}")))
+        browser.run("const to = document.getElementById('to'); to.value = '9'; to.onchange()")
+        with urllib.request.urlopen(browser.find("#gif").get_attribute("href"), timeout=30) as answer:
+            animation = Image.open(answer)
+            animation.seek(23)
+        last = to_uint8(gan.generate(1, 9, label=CLASSES[1], truncation=0.5))[0].repeat(16, 0).repeat(16, 1)
+        np.testing.assert_allclose(np.asarray(animation.convert("RGB")), last, atol=8)
+        browser.open(f"{address}#seed=5")  # in turn
+        browser.shows(to_uint8(gan.generate(1, 5, label=1))[0])
+        assert browser.errors() == []
 
 
 def test_errors_of_the_server(browser, server):

@@ -41,8 +41,8 @@ def penalty_of(gan, real=REAL, fake=FAKE):
     return float(next(metric for metric in gan.metrics if metric.name == "penalty").result())
 
 
-def loss_of(gan, real=REAL, fake=FAKE, *noise, **options):
-    return float(gan.discriminator_loss(tf.constant(real), tf.constant(fake), *noise, **options))
+def loss_of(gan, real=REAL, fake=FAKE, **options):
+    return float(gan.discriminator_loss(tf.constant(real), tf.constant(fake), **options))
 
 
 def told(*rows):
@@ -332,9 +332,9 @@ def test_latent_consistency_and_diversity_by_hand(monkeypatch):
     fake = gan.generator(noise)
     moved = 0.2 * normal @ gan.generator.get_weights()[0]
     plain = ((np.asarray(fake) - REAL) @ W).mean()
-    assert loss_of(gan, REAL, fake, noise) == pytest.approx(
+    assert loss_of(gan, REAL, fake, noise=noise) == pytest.approx(
         plain + 2.5 * ((moved @ W) ** 2).mean(), abs=1e-5)
-    assert float(gan.generator_loss(REAL, fake, noise)) == pytest.approx(
+    assert float(gan.generator_loss(REAL, fake, noise=noise)) == pytest.approx(
         -(np.asarray(fake) @ W + 0.7).mean() - 1.5 * (moved**2).mean(), abs=1e-5)
     # the logged loss is the objective alone, and evaluation knows neither
     assert loss_of(gan, REAL, fake, training=False) == pytest.approx(plain, abs=1e-5)

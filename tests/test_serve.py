@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 import types
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from conditional import CLASSES, tiny
 from PIL import Image
 
 pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
@@ -33,8 +35,9 @@ from export.serving import drawing, rest
 from export.serving.batching import Batcher, Full
 from export.serving.limits import Refusal
 from export.serving.model import Model, Versions
-from export.serving.noise import along, between
+from export.serving.noise import along, between, truncate
 from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
+from kgan import gan as kgan_gan
 from kgan import latent, models, run
 from kgan.pictures import to_uint8
 
@@ -59,6 +62,15 @@ def made(directory, model="dcgan", shape=(8, 8, 3), step=3, gain=60.0, **setting
     told = artefacts.contract(gan, place.directory, step, "newest")
     export.saved_model.write(gan.ema_generator, told, directory, gan.latents)
     return gan
+
+
+def written(gan, directory, **changes):
+    """A GAN's SavedModel in `directory`, with a contract that says what a page needs."""
+    told = {"name": "tiny", "model": "some", "dataset": "none", "step": 3, **artefacts.interface(gan),
+            "directions": latent.principal_directions(gan, samples=256).astype(float).tolist()}
+    export.saved_model.write(gan.ema_generator, told, directory, gan.latents)
+    (directory / export.CONTRACT).write_text(json.dumps({**told, **changes}))
+    return directory
 
 
 class Server:
@@ -136,6 +148,15 @@ def serving(folder, path, *arguments, files=None):
 def server(made_once, tmp_path_factory):
     with serving(tmp_path_factory.mktemp("server"), made_once[0], "--poll_seconds=0.2") as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """(server, GAN) of a model with classes, in which a request waits 0.1 s for others."""
+    folder, gan = tmp_path_factory.mktemp("conditional"), tiny("gains")
+    written(gan, folder / "saved_model")
+    with serving(folder, folder, "--batch_wait_ms=100") as found:
+        yield found, gan
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +279,11 @@ def test_bad_bodies(server, body, status, words):
     ("/image.png?sed=1", 400, "sed"), ("/image.png?seed=-1", 400, "seed=-1"), ("/image.png?seed=2147483648", 400, "="),
     ("/image.png?seed=1.5", 400, "seed=1.5"), ("/image.png?seed=", 400, "seed="), ("/image.png?to=1&to=2", 400, "to"),
     (f"/image.png?seed={'9' * 5000}", 400, "seed=9"), ("/image.png?at=2&to=1", 400, "at=2"),
-    ("/image.png?at=nan", 400, "at=nan"), ("/image.png?to=x", 400, "to=x"), ("/image.png?label=3", 400, "label"),
+    ("/image.png?at=nan", 400, "at=nan"), ("/image.png?to=x", 400, "to=x"),
+    ("/image.png?label=3", 400, "label=3: this model has no classes; leave it out"),
+    ("/image.png?truncation=0.05", 400, "truncation=0.05: Input should be greater than or equal to 0.1"),
+    ("/grid.png?truncation=2.1", 400, "truncation=2.1"), ("/image.png?truncation=nan", 400, "truncation=nan"),
+    ("/interpolate.gif?truncation=", 400, "truncation="),
     ("/image.png?directions=1,b", 400, "directions"), ("/image.png?directions=nan", 400, "directions"),
     ("/image.png?directions=11", 400, "directions"), ("/image.png?directions=" + "0," * 8 + "0", 400, "directions: 9"),
     ("/image.png?scale=0", 400, "scale=0"), ("/image.png?scale=17", 400, "scale=17"),
@@ -339,6 +364,7 @@ def test_same_bytes_and_etag(server):
 def test_generator_json_and_page(server):
     found = json.loads(server.ask("/generator.json")[2])
     assert (found["name"], found["model"], found["step"], found["version"]) == ("tiny", "dcgan", 3, 3)
+    assert found["label"] is None and found["truncation"] is True
     assert found["directions"] == 8 and found["noise"] == {"kind": "normal", "dim": 8} and "config" not in found
     assert found["output"]["shape"] == [None, 8, 8, 3] and found["limits"]["max_images"] == 64
     for path, media_type in (("/", "text/html"), ("/page.js", "text/javascript"), ("/generator.js", "text/javascript"),
@@ -347,6 +373,158 @@ def test_generator_json_and_page(server):
         assert status == 200 and headers["content-type"].startswith(media_type) and content
         assert "default-src 'self'" in headers["content-security-policy"]
         assert "access-control-allow-origin" not in headers
+
+
+# === Classes and truncation ===
+
+def quoted(path, **query):
+    return f"{path}?{urllib.parse.urlencode(query)}"
+
+
+def test_pictures_of_a_class(conditional):
+    server, gan = conditional
+    of_class = {name: to_uint8(gan.generate(6, 5, label=name)) for name in CLASSES}
+    assert min(np.abs(a.astype(int) - b).mean() for a, b in zip(of_class.values(), [*of_class.values()][1:])) > 10
+    for name, images in of_class.items():
+        np.testing.assert_array_equal(pixels(server.ask(quoted("/image.png", seed=5, label=name))[2]), images[0])
+        sheet = pixels(server.ask(quoted("/grid.png", seed=5, rows=2, cols=3, label=name))[2])
+        for i, image in enumerate(images):
+            np.testing.assert_array_equal(sheet[i // 3 * 10:][:8, i % 3 * 10:][:, :8], image)
+    # without a name the classes come in turn, and one sample is of the first
+    np.testing.assert_array_equal(pixels(server.ask("/image.png?seed=5")[2]), of_class[CLASSES[0]][0])
+    sheet = pixels(server.ask("/grid.png?seed=5&rows=2&cols=3")[2])
+    for i, image in enumerate(to_uint8(gan.generate(6, 5))):
+        np.testing.assert_array_equal(sheet[i // 3 * 10:][:8, i % 3 * 10:][:, :8], image)
+
+
+def test_way_of_a_class(conditional):
+    """All of a way is of one class."""
+    server, gan = conditional
+    a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
+    for name in (None, CLASSES[2]):
+        query = {"label": name} if name else {}
+        wanted = to_uint8(latent.interpolate(gan, a, b, 5, label=name))
+        film = Image.open(io.BytesIO(server.ask(quoted("/interpolate.gif", **{"from": 1}, to=2, steps=5, **query))[2]))
+        for i, image in enumerate(wanted):
+            film.seek(i)
+            np.testing.assert_allclose(np.asarray(film.convert("RGB")), image, atol=8)
+            found = pixels(server.ask(quoted("/image.png", seed=1, to=2, at=i / 4, **query))[2])
+            assert np.abs(found.astype(int) - image).max() <= 1
+
+
+def test_truncation(conditional):
+    server, gan = conditional
+    for bound in (0.1, 0.55, 2):
+        found = pixels(server.ask(f"/image.png?seed=5&truncation={bound}")[2]).astype(int)
+        assert np.abs(found - to_uint8(gan.generate(1, 5, truncation=bound))[0]).max() <= 1
+    wanted = to_uint8(gan.generate(4, 5, label=1, truncation=0.3)).astype(int)
+    sheet = pixels(server.ask(quoted("/grid.png", seed=5, rows=1, cols=4, label=CLASSES[1], truncation=0.3))[2])
+    assert max(np.abs(sheet[:, 10 * i:10 * i + 8] - image).max() for i, image in enumerate(wanted)) <= 1
+    # after all else, so that nothing is beyond it
+    a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
+    noise = latent.slerp(a, b, 0.5) + 3 * latent.principal_directions(gan, samples=256)[0]
+    noise = kgan_gan.truncate(noise[None].astype(np.float32), 0.5)
+    found = pixels(server.ask("/image.png?seed=1&to=2&at=0.5&directions=3&truncation=0.5")[2]).astype(int)
+    assert np.abs(found - to_uint8(gan.make(noise, 0))[0]).max() <= 1
+
+
+def test_etags_of_classes(conditional):
+    server, _ = conditional
+    queries = [{}, {"truncation": 0.5}, {"truncation": 0.6}, *({"label": name} for name in CLASSES)]
+    etags = [server.ask(quoted("/image.png", seed=1, **query))[1]["etag"] for query in queries]
+    assert len(set(etags)) == len(etags)
+    for query, etag in zip(queries, etags):
+        assert server.ask(quoted("/image.png", seed=1, **query), headers={"If-None-Match": etag})[0] == 304
+    assert server.ask("/image.png?seed=1", headers={"If-None-Match": etags[1]})[0] == 200
+
+
+def test_what_has_classes_says_so(conditional):
+    server, _ = conditional
+    found = json.loads(server.ask("/generator.json")[2])
+    assert found["label"] == {"name": "label", "shape": [None], "dtype": "int32", "classes": list(CLASSES)}
+    assert found["truncation"] is True and "config" not in found
+    described = json.loads(server.ask("/openapi.json")[2])["paths"]
+    for path in ("/image.png", "/grid.png", "/interpolate.gif"):
+        parameters = {each["name"]: each for each in described[path]["get"]["parameters"]}
+        assert parameters["label"]["schema"]["type"] == "string" and not parameters["label"]["required"]
+        assert parameters["truncation"]["schema"] | {"minimum": 0.1, "maximum": 2} == parameters["truncation"]["schema"]
+
+
+@pytest.mark.parametrize("query, words", [
+    (dict(label="reed"), "label=reed: no such class; there are red, R&B é+1 #%, 日本"),
+    (dict(label=""), "label=: no such class"), (dict(label="日" * 500), "日…: no such class"),
+    (dict(label=0), "label=0: no"), (dict(labels="red"), "labels: no such parameter"),
+    ([("label", "red")] * 2, "label: given more than once"),
+])
+def test_bad_classes(conditional, query, words):
+    for path in ("/image.png", "/grid.png", "/interpolate.gif"):
+        status, _, answer = conditional[0].ask(f"{path}?{urllib.parse.urlencode(query)}")
+        assert status == 400 and words in json.loads(answer)["error"], answer
+
+
+def test_bad_classes_of_many():
+    """The nearest, and where all are."""
+    many = types.SimpleNamespace(contract={"output": {"shape": [None, 8, 8, 3]}}, kind="images", truncation=False,
+                                 classes=tuple(f"animal {i}" for i in range(1000)))
+    for label, words in (("Animal 77", "label=Animal 77: none of the 1000 classes; the nearest: animal 77, "),
+                         ("zzz", "label=zzz: none of the 1000 classes; /generator.json has all, at label.classes")):
+        with pytest.raises(Refusal) as error:
+            ImageQuery(label=label).check(many, 64)
+        assert error.value.message.startswith(words) and len(error.value.message) < 200
+    with pytest.raises(Refusal, match="truncation=0.5: only for models whose"):
+        GridQuery(label="animal 5", truncation=0.5).check(many, 64)
+
+
+def test_predict_with_labels(conditional):
+    """In rows and in columns; a wrong label is refused for the one who sent it, and the others are answered."""
+    server, gan = conditional
+    noise, label = gan.latents(4, 9).numpy(), [2, 0, 1, 2]
+    wanted = np.asarray(gan.make(noise, label))
+    rows = [{"noise": row.tolist(), "label": each} for row, each in zip(noise, label)]
+    for body, key in (({"instances": rows}, "predictions"), ({"inputs": {"noise": noise.tolist(), "label": label}}, "outputs")):
+        status, found = server.predict(body)
+        assert status == 200, found
+        np.testing.assert_allclose(found[key], wanted, atol=1e-5)
+    for asked, name in ((-1, None), (1, CLASSES[1])):
+        inputs = {"count": 4, "seed": 9, "label": asked}
+        found = server.predict({"signature_name": "generate", "inputs": inputs})[1]["outputs"]
+        np.testing.assert_array_equal(found, to_uint8(gan.generate(4, 9, label=name)))
+        found = server.predict({"signature_name": "png", "inputs": inputs})[1]["outputs"]
+        np.testing.assert_array_equal([pixels(base64.b64decode(image["b64"])) for image in found],
+                                      to_uint8(gan.generate(4, 9, label=name)))
+    for label, words in (("red", "an integer is needed, not a string"), ([1], "an integer is needed, not a list"),
+                         (1.0, "an integer is needed"), (2**31, "2147483648 is beyond int32"), (3, "must be from 0 to 2")):
+        status, found = server.predict({"instances": [{"noise": ROW, "label": label}]})
+        assert status == 400 and words in found["error"] and "label: " in found["error"], found
+    for body, words in (({"instances": noise.tolist()}, "instances[0]: an object with label, noise is needed, not a list"),
+                        ({"instances": [{"noise": ROW}]}, "instances[0]: label is lacking; there are label, noise"),
+                        ({"inputs": {"noise": [ROW] * 2, "label": [1]}}, "inputs: different numbers of rows: label 1, noise"),
+                        ({"signature_name": "generate", "inputs": {"count": 1, "seed": 0}}, "inputs: label is lacking"),
+                        ({"signature_name": "png", "inputs": {"count": 1, "seed": 0, "label": -2}}, "must be from -1 to 2")):
+        status, found = server.predict(body)
+        assert status == 400 and words in found["error"], found
+
+    labels, before = [0, 1, 2, 7, 2, 1, 0, -1], server.number("serve_batch_rows_count")
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda label: server.predict({"instances": [{"noise": ROW, "label": label}]}), labels))
+    assert server.number("serve_batch_rows_count") - before < 16  # they came together, and then each again
+    for label, (status, found) in zip(labels, answers):
+        assert status == (200 if 0 <= label < 3 else 400), found
+        if status == 200:
+            np.testing.assert_allclose(found["predictions"], gan.make(np.array([ROW], np.float32), label), atol=1e-5)
+
+
+def test_labels_join(conditional):
+    """Rows of different classes make up one call, and each client gets those that it asked for."""
+    server, gan = conditional
+    asked = [(seed, name) for seed in range(6) for name in CLASSES]
+    before = server.number("serve_batch_rows_count"), server.number("serve_batch_rows_sum")
+    with ThreadPoolExecutor(len(asked)) as pool:
+        found = list(pool.map(lambda pair: server.ask(quoted("/image.png", seed=pair[0], label=pair[1]))[2], asked))
+    calls, rows = (server.number(f"serve_batch_rows_{name}") - value for name, value in zip(("count", "sum"), before))
+    assert rows == 2 * len(asked) and calls <= rows - 8  # those for noise do not join
+    for (seed, name), content in zip(asked, found):
+        assert np.abs(pixels(content).astype(int) - to_uint8(gan.generate(1, seed, label=name))[0]).max() <= 1
 
 
 def test_hosts(server):
@@ -568,7 +746,9 @@ def test_health_metrics_and_log(server):
                                                                                  ["serve:", "serving"]]
 
 
-def test_openapi(server):
+@pytest.mark.parametrize("which", ["plain", "conditional"])
+def test_openapi(which, request):
+    server = request.getfixturevalue("server") if which == "plain" else request.getfixturevalue("conditional")[0]
     schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, given, settings
     from schemathesis import checks
@@ -713,6 +893,43 @@ def test_versions_that_are_not_there_yet(made_once, tmp_path, caplog):
     assert versions.refresh() is True and versions.current.version == 2
 
 
+def test_versions_with_other_classes(tmp_path, caplog):
+    """The number of a class is what clients know it by: it may not become another's."""
+    written(tiny(), tmp_path / "1")
+    versions = Versions(tmp_path)
+    assert versions.refresh() is True
+    written(tiny(classes=CLASSES[::-1]), tmp_path / "2")
+    told = json.loads((tmp_path / "1" / export.CONTRACT).read_text())
+    shutil.copytree(tmp_path / "1", tmp_path / "3")
+    (tmp_path / "3" / export.CONTRACT).write_text(json.dumps({**told, "truncation": False}))
+    assert versions.refresh() is False and versions.current.version == 1
+    assert caplog.text.count("other classes, or no truncation any more") == 2
+    shutil.copytree(tmp_path / "1", tmp_path / "4")
+    assert versions.refresh() is True and versions.current.version == 4
+    (tmp_path / "5").mkdir()  # half of a copy, to begin with
+    for part in ("saved_model.pb", "variables"):
+        (shutil.copy if part.endswith("pb") else shutil.copytree)(tmp_path / "1" / part, tmp_path / "5" / part)
+    first = Versions(tmp_path / "5")
+    assert first.refresh() is True and first.current.kind is None
+    shutil.copytree(tmp_path / "1" / "assets.extra", tmp_path / "5" / "assets.extra")
+    assert first.refresh() is True and first.current.classes == CLASSES
+
+
+def test_an_older_export_gains_truncation(made_once, tmp_path):
+    """One from before there was any makes way for one that tells of it."""
+    for name in "12":
+        shutil.copytree(made_once[0] / "saved_model", tmp_path / name)
+    told = json.loads((tmp_path / "1" / export.CONTRACT).read_text())
+    del told["label"], told["truncation"]
+    (tmp_path / "1" / export.CONTRACT).write_text(json.dumps(told))
+    shutil.move(tmp_path / "2", tmp_path / "aside")
+    versions = Versions(tmp_path)
+    assert versions.refresh() is True
+    assert versions.current.kind == "images" and versions.current.classes == () and not versions.current.truncation
+    shutil.move(tmp_path / "aside", tmp_path / "2")
+    assert versions.refresh() is True and versions.current.version == 2 and versions.current.truncation
+
+
 def test_stop_under_load(watched):
     server, _ = watched
     with Load(server, "/grid.png?rows=8&cols=8", count=8) as load:
@@ -798,6 +1015,35 @@ def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
     assert inside == (gan.config.noise == "uniform")
 
 
+@pytest.mark.parametrize("shape, kind", [((2,), "points"), ((10,), "signals")])
+def test_kinds_with_classes(tmp_path, shape, kind):
+    gan = tiny("joined", shape, noise="uniform")
+    model = Model(written(gan, tmp_path / "saved_model"), max_batch=8)
+    assert model.kind == kind and model.classes == CLASSES and not model.truncation and model.seen.shape == (256, *shape)
+    np.testing.assert_allclose(model.seen, gan.generate(256, 0), atol=1e-5)
+    for query, label in ((ImageQuery(seed=3), [0]), (ImageQuery(seed=3, label="日本"), [2]),
+                         (GridQuery(rows=2, cols=2), [0, 1, 2, 0]), (GridQuery(rows=1, cols=2, label="red"), [0, 0]),
+                         (AnimationQuery(steps=3), [0, 0, 0]), (AnimationQuery(steps=2, label="日本"), [2, 2])):
+        query.check(model, 64)
+        inputs = inputs_of(query, model)
+        assert inputs["label"].tolist() == label and inputs["label"].dtype == np.int32
+        samples = model.default(inputs)["samples"]
+        np.testing.assert_allclose(samples, gan.make(inputs["noise"], inputs["label"]), atol=1e-5)
+        assert Image.open(io.BytesIO(query.file(samples, model))).size == (360, 360)
+
+
+def test_truncation_is_that_of_kgan():
+    noise = np.concatenate([np.random.default_rng(0).normal(size=500), [0, 1e-6, -1e-6, 3, -4.5, 6, -6]]).astype(np.float32)
+    before = np.zeros_like(noise)
+    for bound in (0.1, 0.3, 1.0, 2.0, 5.0):
+        found = truncate(noise[None], bound)[0]
+        assert found.dtype == np.float32 and np.abs(found).max() <= bound
+        np.testing.assert_allclose(found, kgan_gan.truncate(noise, bound), atol=2e-6)
+        assert (np.diff(found[np.argsort(noise)]) >= 0).all() and (np.abs(found) >= np.abs(before) - 1e-6).all()
+        before = found
+    np.testing.assert_allclose(truncate(noise[None], 12.0)[0], noise, atol=1e-6)
+
+
 def test_ways_are_those_of_kgan():
     a, b = np.random.default_rng(0).normal(size=(2, 12))
     t = np.linspace(0, 1, 7)
@@ -872,6 +1118,13 @@ def test_a_strange_saved_model(tmp_path):
     (None, "has no assets.extra/generator.json"), ("{", "cannot be read"), ("[]", "cannot be read"),
     ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "odd", "dim": 8}}', "noise.kind"),
     ('{"output": {"name": "images", "shape": [null, 8, 8, 5]}, "noise": {"kind": "normal", "dim": 8}}', "4 channels"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": ["a", "b"]}}', "takes noise, assets.extra/generator.json says label, noise"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": ["a", "a"]}}', "label.classes: names are needed, each of them once"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": "ab"}}', "label.classes"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, "label": 3}', "read"),
 ])
 def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
     folder = shutil.copytree(made_once[0] / "saved_model", tmp_path / "saved_model")

@@ -27,39 +27,69 @@ export async function load() {
 }
 
 export async function image(place) {
-  const values = await run(noise(place));
+  const values = await run(noise(place), number(place));
   return contract.output.shape.length === 4 ? pixels(values) : drawing(values);
 }
 
 export const copied = {
-  what: "noise as JSON",
-  text: async place => JSON.stringify({noise: [Array.from(noise(place))]}),
+  get what() { return contract.label ? "noise and label as JSON" : "noise as JSON"; },
+  text: async place => JSON.stringify({noise: [Array.from(noise(place))], ...contract.label && {label: [number(place)]}}),
 };
 
 export const gif = () => null;
 
-// Float32Array of D numbers to one of the values of a sample. One call after the other: the runtime has one input.
-function run(values) {
+// Float32Array of D numbers, and the number of a class if there are any, to one of the values of a sample. One call after
+// the other: the runtime has one input.
+function run(values, label) {
   const result = last.then(async () => {
-    const input = new Tensor(Float32Array.from(values), [1, contract.noise.dim]);
-    const [output] = await model.run([input]);
-    const found = await output.data();
-    input.delete();
-    output.delete();
+    const inputs = {noise: new Tensor(Float32Array.from(values), [1, contract.noise.dim])};
+    if (contract.label) inputs.label = new Tensor(Int32Array.of(label), [1]);
+    const outputs = await model.run(inputs);
+    const found = await outputs[contract.output.name].data();
+    for (const tensor of Object.values({...inputs, ...outputs})) tensor.delete();
     return found;
   });
   last = result.catch(() => {});
   return result;
 }
 
+function number({label}) {
+  return contract.label?.classes.indexOf(label);
+}
+
 // === Noise ===
 
-function noise({seed, to = null, at = 0, directions = []}) {
+function noise({seed, to = null, at = 0, directions = [], truncation = null}) {
   const start = latent(seed), between = contract.noise.kind === "normal" ? slerp : lerp;
   const found = to === null ? start : between(start, latent(to), at);
   directions.forEach((offset, k) => contract.directions[k].forEach((value, i) => { found[i] += offset * value; }));
   // the generator knows nothing outside the cube
-  return contract.noise.kind === "normal" ? found : found.map(value => Math.min(1, Math.max(-1, value)));
+  if (contract.noise.kind !== "normal") return found.map(value => Math.min(1, Math.max(-1, value)));
+  return truncation === null ? found : found.map(value => truncated(value, truncation));
+}
+
+// kgan.gan.truncate: the place of z in the normal distribution that is cut at ± bound, |z'| = -Φ⁻¹(T + Φ(-|z|) (1 - 2T)).
+function truncated(z, bound) {
+  const least = normal(-bound), wanted = least + normal(-Math.abs(z)) * (1 - 2 * least);
+  let x = 0;
+  // Newton's method: Φ(-x) is convex where x > 0, so that it comes from below and cannot go too far
+  for (let i = 0, step = 1; i < 50 && step > 1e-9; i++) {
+    step = (normal(-x) - wanted) * Math.sqrt(2 * Math.PI) * Math.exp(x * x / 2);
+    x += step;
+  }
+  return Math.sign(z) * Math.min(x, bound);
+}
+
+// Φ, by the series of Marsaglia 2004, "Evaluating the Normal Distribution": to 1e-15.
+function normal(x) {
+  if (Math.abs(x) > 8) return x < 0 ? 0 : 1;
+  let sum = x, term = x, before = 0;
+  for (let i = 3; sum !== before; i += 2) {
+    before = sum;
+    term *= x * x / i;
+    sum += term;
+  }
+  return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
 }
 
 // The noise of a seed. Not that which kgan or the server draws: theirs is TensorFlow's generator.
@@ -119,7 +149,9 @@ function pixels(values) {
 async function survey() {
   const points = contract.output.shape[1] === 2;
   cloud = [];
-  for (let seed = 0; seed < CLOUD[points ? "points" : "signals"]; seed++) cloud.push(await run(latent(seed)));
+  for (let seed = 0; seed < CLOUD[points ? "points" : "signals"]; seed++) {
+    cloud.push(await run(latent(seed), contract.label && seed % contract.label.classes.length));
+  }
   const span = (values, least) => {
     const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
     const room = Math.max(0.55 * (high - low), least);

@@ -1,19 +1,22 @@
 // What is chosen, its picture, and nothing of how it is made. That is generator.js: on the server rest.js, in a web
 // export litert.js. Either has
-//   load() -> {name, model, dataset, step, output: {shape}, noise: {kind, dim}, directions: how many}
-//   image(place) -> what drawImage takes; place: {seed, to: seed or null, at: 0 … 1, directions: [offsets]}
+//   load() -> {name, model, dataset, step, output: {shape}, noise: {kind, dim}, directions: how many, label: {classes} or
+//     null, truncation: whether there is such a thing}
+//   image(place) -> what drawImage takes; place: {seed, to: seed or null, at: 0 … 1, directions: [offsets], label: name of a
+//     class or null if there are none, truncation: bound of the noise or null}
 //   copied: {what, text(place)}: what the copy button is to copy
 //   gif(place) -> address of the way from seed to `to`, or null
 //   about: a sentence for the foot of the page
 // The first three may reject with an Error whose message is for people.
-const LARGEST = 2 ** 31 - 1, TILES = 24, REACH = 3, STEPS = 25;
+const LARGEST = 2 ** 31 - 1, TILES = 24, REACH = 3, STEPS = 25, CUT = [0.1, 2];
 const $ = id => document.getElementById(id);
 
-const place = {seed: 0, to: null, at: 0, directions: []};
+const place = {seed: 0, to: null, at: 0, directions: [], label: null, truncation: null};  // label null: each in turn
 let first = 0;  // seed of the first sample in the grid
 let generator, info;
 let whole = true;  // false: some picture of the grid failed, and is to be tried again
 const address = {wanted: "", resting: null};  // of the page: what is to stand there, and whether it may not be changed yet
+let later = null;  // timer of what is drawn anew once a slider rests
 let playing = null;  // an object of its own for each time, so that a loop knows when it is no longer meant
 
 // === Drawing ===
@@ -54,8 +57,14 @@ async function attempt(work) {
   }
 }
 
+// What the generator is asked for. In turn, each seed has a class of its own, and the way from it stays in that.
+function asked(values) {
+  const {label, truncation} = place, classes = info.label?.classes;
+  return {...values, label: classes ? label ?? classes[values.seed % classes.length] : null, truncation};
+}
+
 const draw = latest(async () => {
-  const wanted = {...place, directions: [...place.directions]};
+  const wanted = asked({...place, directions: [...place.directions]});
   show($("picture"), await generator.image(wanted));
   $("picture").setAttribute("aria-label", words(wanted));
   if (!playing) $("status").textContent = words(wanted);
@@ -63,25 +72,30 @@ const draw = latest(async () => {
 
 const drawEnds = latest(async () => {
   const {seed, to} = place;
-  show($("a"), await generator.image({seed}));
-  if (to !== null) show($("b"), await generator.image({seed: to}));
+  const start = asked({seed});
+  show($("a"), await generator.image(start));
+  if (to !== null) show($("b"), await generator.image({...start, seed: to}));
   $("b").classList.toggle("empty", to === null);
 });
 
 const drawGrid = latest(async () => {
-  const start = first, tiles = [...$("grid").children];
+  const {label, truncation} = place, start = first, tiles = [...$("grid").children];
   tiles.forEach((tile, i) => {
     tile.value = (start + i) % (LARGEST + 1);
-    tile.lastChild.textContent = tile.value;
-    tile.setAttribute("aria-label", `Seed ${tile.value}`);
+    const wanted = asked({seed: Number(tile.value)});
+    const [, number, kind] = tile.children;
+    number.textContent = tile.value;
+    kind.textContent = label === null ? wanted.label : "";
+    tile.title = wanted.label ?? "";
+    tile.setAttribute("aria-label", words(wanted));
   });
   mark();
   whole = true;
   // a few at once: a server answers many, and a browser has one processor for all
   await Promise.all(Array.from({length: 4}, async () => {
-    while (tiles.length && start === first) {
+    while (tiles.length && start === first && label === place.label && truncation === place.truncation) {
       const tile = tiles.shift();
-      show(tile.firstChild, await generator.image({seed: Number(tile.value)}));
+      show(tile.firstChild, await generator.image(asked({seed: Number(tile.value)})));
     }
   })).catch(error => {
     whole = false;
@@ -89,9 +103,11 @@ const drawGrid = latest(async () => {
   });
 });
 
-function words({seed, to, at, directions}) {
-  const moved = directions.some(Boolean) ? ", moved along directions" : "";
-  return (to === null ? `Seed ${seed}` : `${Math.round(100 * at)} % of the way from seed ${seed} to ${to}`) + moved;
+function words({seed, to = null, at, directions = [], label, truncation}) {
+  return [
+    to === null ? `Seed ${seed}` : `${Math.round(100 * at)} % of the way from seed ${seed} to ${to}`,
+    label !== null && `class ${label}`, directions.some(Boolean) && "moved along directions",
+    truncation !== null && `truncated at ${truncation}`].filter(Boolean).join(", ");
 }
 
 // === The state and the address ===
@@ -103,15 +119,17 @@ function change(values) {
 
 // Everything that follows from the state.
 function refresh() {
-  const {seed, to, at, directions} = place;
+  const {seed, to, at, directions, label, truncation} = place;
   const query = new URLSearchParams({seed});
   if (to !== null) {
     query.set("to", to);
     query.set("at", at);
   }
   if (directions.some(Boolean)) query.set("directions", directions);
+  if (label !== null) query.set("label", label);
+  if (truncation !== null) query.set("truncation", truncation);
   if (first) query.set("first", first);
-  remember(`#${decodeURIComponent(query)}`);
+  remember(`#${String(query).replaceAll("%2C", ",")}`);
 
   $("seed").value = seed;
   $("to").value = to ?? "";
@@ -122,7 +140,11 @@ function refresh() {
     slider.value = directions[k];
     slider.nextElementSibling.textContent = directions[k].toFixed(1);
   });
-  const gif = generator.gif(place);
+  $("label").value = label === null ? "" : info.label.classes.indexOf(label);
+  $("truncation").value = truncation ?? $("truncation").max;
+  $("cut").querySelector("output").textContent = truncation?.toFixed(1) ?? "off";
+  $("truncation").setAttribute("aria-valuetext", truncation?.toFixed(1) ?? "off");
+  const gif = generator.gif(asked(place));
   $("gif").hidden = gif === null;
   if (gif !== null) $("gif").href = gif;
   $("copied").hidden = true;
@@ -152,12 +174,14 @@ function mark() {
 
 function restore() {
   const query = new URLSearchParams(location.hash.slice(1));
-  const offsets = (query.get("directions") ?? "").split(",").map(Number);
+  const offsets = (query.get("directions") ?? "").split(",").map(Number), cut = Number(query.get("truncation"));
   first = integer(query.get("first")) ?? 0;
   place.seed = integer(query.get("seed")) ?? 0;
   place.to = integer(query.get("to"));
   place.at = limited(Number(query.get("at")), 0, 1);
   place.directions = Array.from({length: info.directions}, (_, k) => limited(offsets[k], -REACH, REACH));
+  place.label = info.label?.classes.find(name => name === query.get("label")) ?? null;
+  place.truncation = info.truncation && cut >= CUT[0] && cut <= CUT[1] ? cut : null;
   refresh();
   drawEnds();
   drawGrid();
@@ -181,11 +205,12 @@ function build() {
     const tile = Object.assign(document.createElement("button"), {type: "button", className: "tile"});
     tile.tabIndex = i ? -1 : 0;  // one stop for the tab key; arrows go on from there
     const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
-    tile.append(canvas, document.createElement("span"));
+    tile.append(canvas, document.createElement("span"), document.createElement("span"));
     return tile;
   }));
   $("sliders").append(...Array.from({length: info.directions}, (_, k) => {
-    const label = document.createElement("label"), name = document.createElement("span");
+    const label = Object.assign(document.createElement("label"), {className: "slider"});
+    const name = document.createElement("span");
     const slider = Object.assign(document.createElement("input"), {type: "range", min: -REACH, max: REACH, step: 0.1});
     name.textContent = `Direction ${k + 1}`;
     label.append(name, slider, document.createElement("output"));
@@ -193,6 +218,10 @@ function build() {
     return label;
   }));
   $("directions").hidden = !info.directions;
+  const classes = info.label?.classes ?? [];
+  $("label").append(...classes.map((name, i) => new Option(name, i)));
+  $("class").hidden = !classes.length;
+  $("cut").hidden = !info.truncation;
 }
 
 function listen() {
@@ -203,6 +232,20 @@ function listen() {
   $("at").oninput = () => {
     playing = null;
     change({at: Number($("at").value)});
+  };
+  $("label").onchange = () => {
+    change({label: info.label.classes[$("label").value] ?? null});
+    drawEnds();
+    drawGrid();
+  };
+  $("truncation").oninput = () => {
+    const bound = Number($("truncation").value);
+    change({truncation: bound > CUT[1] ? null : bound});
+    clearTimeout(later);
+    later = setTimeout(() => {
+      drawEnds();
+      drawGrid();
+    }, 150);
   };
   $("reset").onclick = () => change({directions: place.directions.fill(0)});
   $("more").onclick = () => turn(TILES);
@@ -260,10 +303,10 @@ async function play() {
 }
 
 function download() {
-  const {seed, to, at} = place;
+  const {seed, to, at, label} = asked(place), kind = label === null ? "" : `-${label.replace(/[^\p{L}\p{N}]+/gu, "_")}`;
   $("picture").toBlob(blob => {
     const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob)});
-    link.download = `${info.name}-${seed}${to === null ? "" : `-${to}-${at}`}.png`;
+    link.download = `${info.name}-${seed}${to === null ? "" : `-${to}-${at}`}${kind}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);  // it may still be read
     $("status").textContent = `Saved as ${link.download}`;
@@ -272,7 +315,7 @@ function download() {
 
 async function copy() {
   const field = $("copied");
-  field.value = await generator.copied.text(place);
+  field.value = await generator.copied.text(asked(place));
   field.hidden = false;
   field.select();
   try {
@@ -292,7 +335,8 @@ attempt(async () => {
   const makes = shape.length === 4 ? `images of ${size}` : shape[1] === 2 ? "points" : `signals of ${size} values`;
   document.title = $("name").textContent = info.name;
   const step = info.step && `step ${info.step.toLocaleString("en")}`, from = `${makes} from ${info.noise.dim} numbers`;
-  $("facts").textContent = [info.model, info.dataset, step, from].filter(Boolean).join(" · ");
+  const kinds = info.label && `${info.label.classes.length} classes`;
+  $("facts").textContent = [info.model, info.dataset, step, from, kinds].filter(Boolean).join(" · ");
   $("copy").textContent = `Copy ${generator.copied.what}`;
   $("about").textContent = generator.about;
   document.querySelector("main").hidden = false;

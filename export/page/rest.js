@@ -19,19 +19,24 @@ export const copied = {
   text: async place => `curl -o sample-${place.seed}.png '${new URL(address(place), document.baseURI)}'`,
 };
 
-export function gif({seed, to}) {
+export function gif({seed, to, label, truncation}) {
   if (to === null) return null;
   const {shape} = info.output, {max_images, max_scale} = info.limits;
   // viewers show a file as small as it is
   const scale = shape.length === 4 ? Math.min(max_scale, Math.max(1, Math.round(256 / shape[2]))) : 1;
-  return `interpolate.gif?from=${seed}&to=${to}&steps=${Math.min(24, max_images)}&scale=${scale}`;
+  return `interpolate.gif?from=${seed}&to=${to}&steps=${Math.min(24, max_images)}&scale=${scale}${beside(label, truncation)}`;
 }
 
-function address({seed, to = null, at = 0, directions = []}) {
+function address({seed, to = null, at = 0, directions = [], label = null, truncation = null}) {
   let found = `image.png?seed=${seed}`;
   if (to !== null) found += `&to=${to}&at=${at}`;
   if (directions.some(Boolean)) found += `&directions=${directions.join(",")}`;
-  return found;
+  return found + beside(label, truncation);
+}
+
+function beside(label, truncation) {
+  const kind = label === null ? "" : `&label=${encodeURIComponent(label)}`;
+  return truncation === null ? kind : `${kind}&truncation=${truncation}`;
 }
 
 async function answer(path) {

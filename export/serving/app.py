@@ -209,9 +209,9 @@ def _add_pictures(app, service):
     async def generator():
         """What the generator is, for programs that draw with it."""
         model = service.drawn()
-        contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "output", "noise")}
+        contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "label", "output", "noise")}
         return Response(orjson.dumps({
-            "name": service.name, "version": model.version, **contract, "kind": model.kind,
+            "name": service.name, "version": model.version, **contract, "kind": model.kind, "truncation": model.truncation,
             "directions": len(model.directions),
             "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE}}),
             media_type="application/json", headers={"Cache-Control": "no-cache"})

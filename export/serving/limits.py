@@ -6,6 +6,7 @@ MAX_SCALE = 16
 MAX_SIDE = 16  # rows and columns of a grid
 MAX_PIXELS = 1 << 26  # of a picture; of an animation: of all its frames
 MAX_WAITING = 2 * MAX_PIXELS  # of the pictures that are being made or wait for it
+TRUNCATION = 0.1, 2.0  # bounds of normal noise
 DIRECTION = 10.0  # how far noise goes along a principal direction, in units of its spread
 
 

@@ -52,6 +52,8 @@ class Model:
     version: int. signatures: dict of name to Signature. metadata: its signatures as TensorFlow Serving tells them.
     contract: dict of generator.json, or {}. digest: hexadecimal, of its files.
     kind: "images", "points" or "signals"; None: no pictures are made of it, and `why` says why.
+    classes: tuple of the names of the classes that `label` stands for; () if the generator takes none.
+    truncation: whether its noise may be truncated.
     seen: float32 array [n, L] of points or signals, samples by which the axes of a plot are chosen; None for images.
 
     Raises:
@@ -69,6 +71,8 @@ class Model:
             self.contract, trouble = read_contract(folder)
             step = self.contract.get("step")
             self.version = (step if isinstance(step, int) and step > 0 else 1) if version is None else version
+            self.classes = tuple((self.contract.get("label") or {"classes": ()})["classes"])
+            self.truncation = bool(self.contract.get("truncation"))
             self.kind, self.why = self._kind(trouble)
             self.seen = self._warm(max_batch)
         except Exception as error:  # TensorFlow raises nearly anything on broken files
@@ -89,11 +93,24 @@ class Model:
         """The noise of a seed, float32 array [count, D]: its first rows are the same for every count."""
         return self.signatures["latents"]({"count": np.int32(count), "seed": np.int32(seed)})["noise"]
 
+    def inputs(self, noise, label=None):
+        """Arrays for the signature serving_default: noise float32 [n, D] and, if there are classes, label int32 [n].
+
+        `label`: name of the class of all rows; None: the classes in turn.
+        """
+        if not self.classes:
+            return {"noise": noise}
+        rows = np.arange(len(noise), dtype=np.int32) % len(self.classes)
+        return {"noise": noise, "label": rows if label is None else np.full_like(rows, self.classes.index(label))}
+
     def _kind(self, trouble):
         """(kind, why there is none)."""
         lacking = {"serving_default", "latents"} - set(self.signatures)
         if trouble or lacking:
             return None, trouble or f"the SavedModel has no signature {' and none '.join(sorted(lacking))}"
+        known = {"noise", "label"} if self.classes else {"noise"}
+        if set(self.default.inputs) != known:
+            return None, f"the SavedModel takes {', '.join(self.default.inputs)}, {CONTRACT} says {', '.join(sorted(known))}"
         *_, last = shape = self.contract["output"]["shape"]
         if len(shape) == 4 and 1 <= last <= 4:
             return "images", ""
@@ -106,10 +123,10 @@ class Model:
         if self.kind:
             output, shape = self.contract["output"]["name"], self.contract["output"]["shape"]
             for count in {1, max_batch, 1 if self.kind == "images" else _SEEN}:
-                samples = self.default({"noise": self.latents(count, 0)})[output]
+                samples = self.default(self.inputs(self.latents(count, 0)))[output]
                 if [None, *samples.shape[1:]] != shape or len(samples) != count:
                     raise ValueError(f"{CONTRACT}: output {shape}, but it gives {samples.shape}")
-            return None if self.kind == "images" else self.default({"noise": self.latents(_SEEN, 0)})[output]
+            return None if self.kind == "images" else self.default(self.inputs(self.latents(_SEEN, 0)))[output]
         if self.default.joins and all(spec.dtype.is_floating for spec in self.default.inputs.values()):
             self.default({name: np.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
                           for name, spec in self.default.inputs.items()})
@@ -124,6 +141,9 @@ def read_contract(folder):
         if not known or len(found["output"]["shape"]) < 2:
             raise ValueError("noise.kind, output.name or output.shape")
         np.reshape(np.asarray(found.get("directions") or [], np.float32), [-1, found["noise"]["dim"]])
+        classes = found["label"]["classes"] if found.get("label") else ()
+        if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes) or isinstance(classes, str):
+            raise ValueError("label.classes: names are needed, each of them once")
         return found, ""
     except FileNotFoundError:
         return {}, f"the SavedModel has no {CONTRACT}; python -m export writes one"
@@ -227,3 +247,6 @@ class Versions:
         if self.current.kind not in (None, model.kind):
             raise ModelError(f"{folder}: not served: {model.why or f'its samples are {model.kind}'}, "
                              f"clients know pictures of {self.current.kind}; complete it, or restart to serve it")
+        if self.current.kind and (self.current.classes != model.classes or self.current.truncation > model.truncation):
+            raise ModelError(f"{folder}: not served: it has other classes, or no truncation any more, and clients know those "
+                             "of before; restart to serve it")

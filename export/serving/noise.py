@@ -1,4 +1,4 @@
-"""Ways through the space of noise, in NumPy alone. kgan.latent has the same for training's side."""
+"""Ways through the space of noise, and truncation. kgan.latent and kgan.gan.truncate are the same for training's side."""
 import numpy as np
 
 
@@ -29,3 +29,14 @@ def along(noise, directions, steps, uniform):
     """Noise [n, D], moved by `steps` [k] along the first k of `directions` [K, D]; uniform noise stays in [-1, 1]."""
     moved = noise + np.asarray(steps, np.float32) @ directions[:len(steps)]
     return (np.clip(moved, -1, 1) if uniform else moved).astype(np.float32)
+
+
+def truncate(noise, bound):
+    """Normal noise [n, D], each number moved to its place in the normal distribution that is cut at ± bound; float32.
+
+    The truncation trick of Brock et al. 2018 (BigGAN), by quantiles instead of drawing anew: with q = Φ(-|z|) and
+    T = Φ(-bound) it is |z'| = -Φ⁻¹(T + q (1 - 2T)), so nothing jumps as the bound changes.
+    """
+    import tensorflow as tf
+    q, least = (0.5 * tf.math.erfc(tf.constant(np.abs(x), tf.float64) / 2**0.5) for x in (noise, bound))
+    return (-np.sign(noise) * tf.math.ndtri(least + q * (1 - 2 * least)).numpy()).clip(-bound, bound).astype(np.float32)

@@ -1,19 +1,21 @@
 """What the query of a picture says, the noise that it means, and the file that is made of the samples.
 
-A new condition (a label, truncation) is a field of `Query` and an input beside noise in `Query.inputs`; a new kind of
-sample is a function in `drawing`. Each query says of which `seeds` it needs latents, as pairs (count, seed), and makes
-its noise of them: the model is called elsewhere.
+A new condition is a field of `Query`, refused in `Query.check` where a model has no such thing, and made an input beside
+noise in `Query.inputs`; a new kind of sample is a function in `drawing`. Each query says of which `seeds` it needs latents,
+as pairs (count, seed), and makes its noise of them: the model is called elsewhere.
 """
+import difflib
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from export.serving import drawing
-from export.serving.limits import DIRECTION, MAX_PIXELS, MAX_SCALE, MAX_SEED, MAX_SIDE, Refusal
-from export.serving.noise import along, between
+from export.serving.limits import DIRECTION, MAX_PIXELS, MAX_SCALE, MAX_SEED, MAX_SIDE, TRUNCATION, Refusal, shown
+from export.serving.noise import along, between, truncate
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+_NAMED = 12  # classes of a model that a refusal names
 
 
 class Query(BaseModel):
@@ -21,6 +23,10 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scale: int = Field(1, ge=1, le=MAX_SCALE, description="each pixel becomes scale × scale of them")
+    label: str = Field(None, description="name of a class, one of label.classes in /generator.json; without it a grid has the "
+                       "classes in turn, and other pictures the first. Not for models without classes")
+    truncation: float = Field(None, ge=TRUNCATION[0], le=TRUNCATION[1], description="bound of the noise: the smaller, the "
+                              "more usual and the less varied samples are. Only where /generator.json has it true")
 
     def inputs(self, model, latents):
         """Arrays [n, …] for the signature serving_default: one row a sample.
@@ -29,7 +35,14 @@ class Query(BaseModel):
             model: Model.
             latents: float32 array [count, D] for each of `seeds`.
         """
-        return {"noise": self.noise(model, latents)}
+        noise = self.noise(model, latents)
+        if self.truncation is not None:
+            noise = truncate(noise, self.truncation)  # last of all, so that nothing is beyond
+        return model.inputs(noise, self.of_class(model))
+
+    def of_class(self, model):
+        """Name of the class of all samples; None: the classes in turn, or there are none."""
+        return self.label
 
     def pixels(self, model, count=1, columns=1):
         """How many the file has, in all its pictures."""
@@ -37,12 +50,28 @@ class Query(BaseModel):
         return height * width * self.scale ** 2
 
     def check(self, model, max_images):
-        """Raises Refusal where the picture would be too large."""
+        """Raises Refusal where the picture would be too large, or the model has not what is asked for."""
         count = self.count()
         if count > max_images:
             raise Refusal(400, f"{self.asked()}: {count} samples; at most {max_images} (--max_images)")
         if self.pixels(model) > MAX_PIXELS:
             raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
+        if self.label is not None and self.label not in model.classes:
+            raise Refusal(400, f"label={shown(self.label)}: {_other_classes(self.label, model.classes)}")
+        if self.truncation is not None and not model.truncation:
+            raise Refusal(400, f"truncation={self.truncation:g}: only for models whose /generator.json says truncation: true, "
+                          "those of normal noise; leave it out")
+
+
+def _other_classes(label, classes):
+    if not classes:
+        return "this model has no classes; leave it out"
+    if len(classes) <= _NAMED:
+        return f"no such class; there are {', '.join(map(shown, classes))}"
+    folded = {name.casefold(): name for name in reversed(classes)}
+    close = [shown(folded[name]) for name in difflib.get_close_matches(label[:200].casefold(), folded)]
+    return (f"none of the {len(classes)} classes; " + (f"the nearest: {', '.join(close)}; " if close else "")
+            + "/generator.json has all, at label.classes")
 
 
 class ImageQuery(Query):
@@ -136,6 +165,9 @@ class AnimationQuery(Query):
 
     def seeds(self):
         return [(1, self.start), (1, self.to)]
+
+    def of_class(self, model):
+        return next(iter(model.classes), None) if self.label is None else self.label  # a way does not change its class
 
     def noise(self, model, latents):
         (start,), (to,) = latents

@@ -1,10 +1,23 @@
-"""Folders of image files: `--dataset=folder:PATH`. Pillow decodes; this file finds, fits, skips and keeps count."""
+r"""Folders of image files: `--dataset=folder:PATH`. Pillow decodes; this file finds, fits, skips and keeps count.
+
+Attributes of the images, such as age, stand in one of two files in the folder itself:
+
+    labels.csv     image,age,gender             the first row names the columns; the first column is the path of an image
+                   faces/1.jpg,34,female        within the folder; commas between cells, UTF-8
+    names.regex    (?P<age>\d+)_(?P<gender>\d)_(?P<race>\d)_
+                   a regular expression of Python, matched with the beginning of each file's name: its named groups are
+                   the columns. This one reads UTKFace's names
+"""
 import collections
 import concurrent.futures
+import csv
 import functools
 import hashlib
+import io
 import json
+import math
 import os
+import re
 import shutil
 from pathlib import PurePosixPath
 
@@ -19,12 +32,17 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 # what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 TOLERATED = 0.1  # part of the files that may be undecodable
+ATTRIBUTES = ("labels.csv", "names.regex")
+MISSING = ("", "nan")  # cells that say nothing, in any case of letters
 
 
 def source(path, image_size=None, channels=None, crop=True):
     """The images below a folder, at any depth, in the order of their relative paths.
 
-    Labels are the first-level sub-folders, if every image lies in one. Transparent pixels become white, EXIF rotation
+    Labels are the first-level sub-folders, if every image lies in one. labels.csv or names.regex gives more fields, a
+    column each: float32 where all cells are numbers, else classes, in the order of their names. A column `label` is in
+    the place of the sub-folders, and classes though its cells be whole numbers. Images without a row, or with an empty
+    cell in it, are left out and counted in the note. Transparent pixels become white, EXIF rotation
     is applied, animations give their first frame. Hidden files and folders are left out. A file that cannot be decoded
     is left out too and named in the note; the notes of the cache (`notes.json`) name them all.
 
@@ -36,10 +54,12 @@ def source(path, image_size=None, channels=None, crop=True):
             image_size, which changes the proportions of images that are not square.
 
     Returns:
-        Source with `image` uint8 [N, image_size, image_size, channels] and perhaps `label` int64 [N].
+        Source with `image` uint8 [N, image_size, image_size, channels], perhaps `label` int64 [N], and a field [N] for
+        each column, float32 or, of classes, int64.
 
     Raises:
-        DataError: no such folder, no images in it, more than a tenth of them undecodable, or no room on the disk.
+        DataError: no such folder, no images in it, more than a tenth of them undecodable, a broken file of attributes,
+            or no room on the disk.
     """
     image_size = image_size or 64
     if channels not in (None, 1, 3):
@@ -50,8 +70,11 @@ def source(path, image_size=None, channels=None, crop=True):
         raise DataError(f"No images in {root}: {_suffixes(root)}. kgan reads {', '.join(SUFFIXES)}.")
     listing = hashlib.sha256(json.dumps([root, files]).encode()).hexdigest()
     key = dict(kind="folder", version=1, files=listing, image_size=image_size, channels=channels, crop=bool(crop))
-    arrays, notes = cached(f"folder-{os.path.basename(root)}", key,
-                           functools.partial(_write, root, [name for name, *_ in files], image_size, channels, crop))
+    attributes = _attributes(root)
+    if attributes:
+        key["attributes"] = [attributes[0], hashlib.sha256(attributes[1]).hexdigest()]
+    write = functools.partial(_write, root, [name for name, *_ in files], attributes, image_size, channels, crop)
+    arrays, notes = cached(f"folder-{os.path.basename(root)}", key, write)
     return Source(f"folder:{path}", arrays, notes["classes"], notes["note"])
 
 
@@ -98,8 +121,159 @@ def _suffixes(root):
     return f"its files have other suffixes, {found}"
 
 
-def _write(root, names, image_size, channels, crop, directory):
-    """Decodes the files into `image.npy` and `label.npy`; see `cached`."""
+# === Attributes ===
+
+def _attributes(root):
+    """The file of attributes in `root`, as (its name, its bytes), or None."""
+    there = [name for name in ATTRIBUTES if os.path.lexists(os.path.join(root, name))]
+    if not there:
+        return None
+    if len(there) > 1:
+        raise DataError(f"{root} holds both {' and '.join(there)}: which of them is to say what the images are? Take the "
+                        "other away.")
+    file = os.path.join(root, *there)
+    try:
+        with open(file, "rb") as opened:
+            return there[0], opened.read()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _described(root, names, attributes):
+    """What the file of attributes says: ({name of an image: [text]}, [name of a column], note)."""
+    file = os.path.join(root, attributes[0])
+    try:
+        text = attributes[1].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = attributes[1].count(b"\n", 0, error.start) + 1
+        raise DataError(f"{file}, line {line}: this is no UTF-8. Save the file as UTF-8.") from None
+    rows, columns = (_rows if attributes[0] == "labels.csv" else _matches)(file, text, names)
+    _check_columns(file, columns)
+
+    known = {*names}
+    strangers = [name for name in rows if name not in known]
+    silent = [name for name in names if name not in rows]
+    gaps = [name for name in names if name in rows and any(cell.strip().lower() in MISSING for cell in rows[name])]
+    empty = {*gaps}
+    rows = {name: [cell.strip() for cell in rows[name]] for name in names if name in rows and name not in empty}
+    note = ""
+    for found, words in ((silent, f"images of which {attributes[0]} says nothing are left out"),
+                         (gaps, f"images with an empty cell in {attributes[0]} are left out"),
+                         (strangers, f"rows of {attributes[0]} are of no image in the folder")):
+        if found:
+            note += f"{len(found)} {words} ({_some(found, 3)}). "
+    if not rows:
+        raise DataError(f"{file} describes none of the {len(names)} images in the folder. {note}" + (
+            "Its first column must be their paths within the folder." if attributes[0] == "labels.csv" else
+            "The expression must match the beginning of their names."))
+    return rows, columns, note
+
+
+def _rows(file, text, names):
+    """labels.csv as ({path: [cell]}, [name of a column])."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows, columns = {}, None
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if columns is None:
+                columns = [cell.strip() for cell in row]
+                if len(columns) < 2:
+                    raise DataError(f"{file}, line {reader.line_num}: one column only. Write the path of the image first, "
+                                    "then its attributes, with commas between.")
+                if columns[0] in {*names}:
+                    raise DataError(f"{file}, line {reader.line_num}: this is a row, of {columns[0]!r}. The first row must "
+                                    "name the columns, as in image,age,gender.")
+                continue
+            if len(row) != len(columns):
+                raise DataError(f"{file}, line {reader.line_num}: {len(row)} cells where the first row has {len(columns)}. "
+                                "Write one for each column, \"in quotes\" where there is a comma in it.")
+            path = row[0].strip().replace("\\", "/").removeprefix("./")
+            if path in rows:
+                raise DataError(f"{file}, line {reader.line_num}: a second row of {path!r}. Leave one of them.")
+            rows[path] = row[1:]
+    except csv.Error as error:
+        raise DataError(f"{file}, line {reader.line_num}: {error}. Cells with quotes in them are written "
+                        "\"like \"\"this\"\"\".") from None
+    if columns is None:
+        raise DataError(f"{file} is empty. Its first row must name the columns, as in image,age,gender.")
+    return rows, columns[1:]
+
+
+def _matches(file, text, names):
+    """names.regex, applied: ({path: [text of a group]}, [name of a group])."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise DataError(f"{file}: {len(lines)} lines; one regular expression is wanted, in one line.")
+    try:
+        pattern = re.compile(lines[0].strip())
+    except re.error as error:
+        raise DataError(f"{file}, line 1: no regular expression: {error}.") from None
+    columns = list(pattern.groupindex)
+    if not columns:
+        raise DataError(f"{file}, line 1: no group has a name. Write (?P<age>\\d+) for a number that is to be called age.")
+    found = {name: pattern.match(name.rpartition("/")[2]) for name in names}
+    return {name: [match[column] or "" for column in columns] for name, match in found.items() if match}, columns
+
+
+def _check_columns(file, columns):
+    for i, column in enumerate(columns):
+        if not re.fullmatch(r"\w[\w.-]*", column) or column in ("image", "sample", "notes", "whole"):
+            raise DataError(f"{file}: a column cannot be called {column!r}. Its name is made of letters, digits and _, and is "
+                            "not image, sample, notes or whole.")
+        if column in columns[:i]:
+            raise DataError(f"{file}: two columns are called {column}. Rename one.")
+
+
+def _fields(root, attributes, columns, rows):
+    """Columns as arrays: ({name: float32 or int64 [n]}, {name: names of classes}), of `rows` [n] of texts."""
+    arrays, classes = {}, {}
+    for column, cells in zip(columns, zip(*rows)):
+        numbers = [_number(cell) for cell in cells]
+        wrong = [cell for cell, number in zip(cells, numbers) if number is None]
+        whole = not wrong and all(number == int(number) for number in numbers)
+        if not wrong and (column != "label" or not whole):
+            if column == "label":
+                raise DataError(f"{os.path.join(root, attributes[0])}: label is for classes, names or whole numbers. Give this "
+                                "column another name.")
+            arrays[column] = np.array(numbers, np.float32)
+            continue
+        if column != "label" and len(wrong) < 0.5 * len(cells):
+            raise DataError(f"{os.path.join(root, attributes[0])}: in the column {column}, {len(wrong)} of {len(cells)} cells "
+                            f"are no numbers ({_some(wrong, 3)}). Leave a cell empty where nothing is known: its image is "
+                            "then left out.")
+        # 9 before 10
+        classes[column] = sorted({*cells}, key=lambda cell: (float(cell), cell) if whole else cell)
+        number = {name: i for i, name in enumerate(classes[column])}
+        arrays[column] = np.array([number[cell] for cell in cells], np.int64)
+    return arrays, classes
+
+
+def _number(text):
+    """The finite number in a text, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _some(names, count):
+    """The first of some names, in words."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(repr(name) for name in names[:count]) + more
+
+
+# === Preparing ===
+
+def _write(root, names, attributes, image_size, channels, crop, directory):
+    """Decodes the files into `image.npy`, and writes their labels and attributes; see `cached`."""
+    note, columns = "", []
+    if attributes:
+        rows, columns, note = _described(root, names, attributes)
+        names = [name for name in names if name in rows]
+        _fields(root, attributes, columns, [*rows.values()])  # mistakes show now, and not after an hour of decoding
     whole = directory / "whole.npy"
     # whether all images are grey shows only in the end: decode to colour until then
     images = allocate(whole, (len(names), image_size, image_size, channels or 3))
@@ -121,7 +295,6 @@ def _write(root, names, image_size, channels, crop, directory):
             progress.update(min(step, len(names) - progress.n))
 
     skipped = dict(sorted(skipped.items()))
-    note = ""
     if skipped:
         listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
         more = f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
@@ -129,7 +302,7 @@ def _write(root, names, image_size, channels, crop, directory):
         if len(skipped) == len(names) or len(skipped) > TOLERATED * len(names):
             raise DataError(f"{count}, more than the {TOLERATED:.0%} that are tolerated ({listing}{more}). "
                             "Repair or remove them.")
-        note = f"{count} and are left out ({listing}{more}). "
+        note += f"{count} and are left out ({listing}{more}). "
 
     good = np.array([index for index, name in enumerate(names) if name not in skipped])
     channels = channels or (1 if greys[good].all() else 3)
@@ -145,7 +318,13 @@ def _write(root, names, image_size, channels, crop, directory):
 
     tops = [PurePosixPath(names[index]).parts[:-1][:1] for index in good]
     classes = {}
-    if all(tops):
+    if columns:
+        arrays, classes = _fields(root, attributes, columns, [rows[names[index]] for index in good])
+        for column, array in arrays.items():
+            np.save(directory / f"{column}.npy", array)
+    if "label" in columns:
+        pass
+    elif all(tops):
         classes["label"] = sorted({top for top, in tops})
         number = {name: index for index, name in enumerate(classes["label"])}
         np.save(directory / "label.npy", np.array([number[top] for top, in tops], np.int64))

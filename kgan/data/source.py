@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 
 from kgan.command import UserError
+from kgan.config import nearest
 
 
 class DataError(UserError, ValueError):
@@ -20,12 +21,14 @@ class Source:
             are no images have `sample`, float32 [N, D], instead; `label` is int64 [N]; other fields are extras.
         classes: dict of field to a list of names, for fields that count classes from 0.
         note: what a person should know about the preparation (files skipped, say); "" if nothing.
+        cuts: dict of field to the bounds [K + 1] of the classes that `by` has made of a number.
     """
 
     name: str
     arrays: dict
     classes: dict = dataclasses.field(default_factory=dict)
     note: str = ""
+    cuts: dict = dataclasses.field(default_factory=dict)
 
     def __len__(self):
         return len(next(iter(self.arrays.values())))
@@ -40,10 +43,80 @@ class Source:
         """Shape of one example of `key`, (H, W, C) or (D,)."""
         return tuple(int(n) for n in self.arrays[self.key].shape[1:])
 
+    def by(self, field, bins, like=None):
+        """This data set with `field` as classes: of a number `bins` of them, equal parts of its distribution.
+
+        A number that has `bins` values or fewer, as 0 and 1, has a class for each. A field that the data lack is measured
+        on the images where kgan.data.measures knows it.
+
+        Args:
+            field: name of one of the arrays [N], or of a measure; "" for a model without labels: nothing is changed.
+            bins: how many classes numbers become.
+            like: Source that `by` gave, whose bounds between classes are taken over; None: its own.
+
+        Raises:
+            DataError: there is no such field, or it is no class and no number that varies.
+        """
+        if not field or field in self.classes:
+            return self
+        values = self.arrays[field] if field in self.arrays else self._measured(field)
+        if values.ndim != 1:
+            raise self._no_such(field)
+        values = np.asarray(values, np.float64)
+        if like:
+            cuts, names = like.cuts[field], like.classes[field]
+        else:
+            cuts, names = _cut(values, bins)
+        if not np.all(np.diff(cuts) > 0) or len(names) < 2:  # or, of nan, neither more nor less
+            raise DataError(f"condition={field}: {self.name} cannot be cut into {bins} equal parts by it, so many of its "
+                            "numbers are the same: lower --set bins")
+        labels = np.searchsorted(cuts[1:-1], values, side="right").astype(np.int64)
+        return dataclasses.replace(self, arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
+                                   cuts={**self.cuts, field: cuts})
+
+    def _measured(self, field):
+        from kgan.data.measures import MEASURES
+
+        if field not in MEASURES or len(self.shape) != 3:
+            raise self._no_such(field)
+        if self.shape[-1] != 1:
+            raise DataError(f"condition={field}: is measured on grey images, {self.name} is in colour: --channels=1")
+        return MEASURES[field](self.arrays["image"])
+
+    def _no_such(self, field):
+        from kgan.data.measures import MEASURES
+
+        known = sorted(name for name, array in self.arrays.items() if array.ndim == 1)
+        measures = sorted({*MEASURES} - {*known}) if len(self.shape) == 3 else []
+        return DataError(f"condition={field}: {self.name} has no such field{nearest(field, known + measures)}; it has "
+                         f"{', '.join(known) or 'none that could be a condition'}"
+                         + (f"; measured on the images can be {', '.join(measures)}" if measures else ""))
+
+    def named(self, field, name):
+        """This data set with the classes of `field` under another name, in place of what had it."""
+        return dataclasses.replace(self, arrays={**self.arrays, name: self.arrays[field]},
+                                   classes={**self.classes, name: self.classes[field]})
+
     def some(self, count, seed=0):
         """At most `count` examples of `key`, drawn at random: float32 [n, ...], images in [-1, 1]."""
         chosen = np.random.default_rng(seed).permutation(len(self))[:count]
         return scale(np.asarray(self.arrays[self.key][chosen]))
+
+    def some_of_each(self, field, count):
+        """The first `count` examples of `key` of each class of `field`, as for `some`; of the first 16 classes."""
+        labels = np.asarray(self.arrays[field])
+        chosen = [np.flatnonzero(labels == label)[:count] for label in range(min(len(self.classes[field]), 16))]
+        return scale(np.asarray(self.arrays[self.key][np.concatenate(chosen)]))
+
+
+def _cut(values, bins):
+    """Bounds [K + 1] and names of the classes that numbers become."""
+    distinct = np.unique(values)
+    if len(distinct) <= bins:
+        middles = (distinct[1:] + distinct[:-1]) / 2
+        return np.concatenate([[-np.inf], middles, [np.inf]]), [f"{value:g}" for value in distinct]
+    cuts = np.quantile(values, np.linspace(0, 1, bins + 1))
+    return cuts, [f"{low:.3g} to {high:.3g}" for low, high in zip(cuts, cuts[1:])]
 
 
 def scale(values):

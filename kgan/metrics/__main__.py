@@ -65,13 +65,14 @@ def measure(target, directory, evaluators):
     if "dataset" not in settings:
         raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
     make, noise, protocol = generator(target, settings)
-    key = json.dumps([settings.get(name) for name in OPTIONS])
+    condition = [settings.get("config", {}).get(name) for name in ("condition", "bins")]
+    key = json.dumps([condition, *(settings.get(name) for name in OPTIONS)])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
-    samples = make(evaluator)
+    samples, asked = make(evaluator)
     if samples.shape[1:] != evaluator.train.shape:
         raise command.UserError(f"{target} has samples of {samples.shape[1:]}, {settings['dataset']} examples of "
                            f"{evaluator.train.shape}: they must be alike")
-    figures, per_class, drawn = evaluator.details(samples)
+    figures, per_class, drawn = evaluator.details(samples, asked)
     if noise and evaluator.network:
         sample, latents, kind = noise
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
@@ -90,8 +91,9 @@ def generator(target, settings):
     """What makes the samples of a target.
 
     Returns:
-        (make, noise, protocol): a function of the Evaluator that returns as many samples as that has examples; two
-        functions, noise to samples and (count, seed) to noise, and the kind of that, or None; a dict of what is to be said.
+        (make, noise, protocol): a function of the Evaluator that returns as many samples as that has examples, and the labels
+        that they were asked to be of, or None; two functions, noise to samples and (count, seed) to noise, and the kind of
+        that, or None; a dict of what is to be said.
     """
     import numpy as np
     import tensorflow as tf
@@ -103,31 +105,57 @@ def generator(target, settings):
         gan, step = load(target, FLAGS.checkpoint)
         network = gan.ema_generator if FLAGS.ema else gan.generator
         protocol = {"step": step, "averaged": FLAGS.ema, "seed": FLAGS.seed}
-        return (lambda evaluator: gan.generate(evaluator.count, FLAGS.seed, network=network),
-                (tf.function(lambda noise: network(noise, training=False)), gan.latents, gan.config.noise), protocol)
+        return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network, label=evaluator.asked),
+                                   evaluator.asked),
+                (tf.function(lambda noise: gan.make(noise, _in_pairs(noise, gan.classes), network)), gan.latents,
+                 gan.config.noise), protocol)
     if (target / "saved_model.pb").exists():
         loaded = tf.saved_model.load(str(target))
         serve = loaded.signatures["serving_default"]
-        (name, spec), = serve.structured_input_signature[1].items()
+        inputs = serve.structured_input_signature[1]
+        if not {"noise"} <= set(inputs) <= {"noise", "label"}:
+            raise command.UserError(f"{target}: its serving_default takes {', '.join(inputs)}, not noise, or noise and label")
+        spec, classes = inputs["noise"], _classes(target) if "label" in inputs else ()
+        if classes:  # what to ask for is a field of the data
+            settings.setdefault("config", {}).setdefault("condition", "label")
 
         def latents(count, seed):
             random = np.random.default_rng(seed)
             shape = (count, spec.shape[-1])
             return (random.normal(size=shape) if FLAGS.noise == "normal" else random.uniform(-1, 1, shape)).astype("f")
 
-        def sample(noise):
+        def sample(noise, label=None):
+            label = _in_pairs(noise, classes) if label is None else tf.constant(label, tf.int32)
+            given = {"noise": tf.constant(noise), **({"label": label} if classes else {})}
             keep = loaded  # its variables live as long as it does
-            return next(iter(keep.signatures["serving_default"](**{name: tf.constant(noise)}).values()))
+            return next(iter(keep.signatures["serving_default"](**given).values()))
 
         def make(evaluator):
-            noise = latents(evaluator.count, FLAGS.seed)
-            return np.concatenate([sample(noise[i:i + 256]) for i in range(0, len(noise), 256)])
+            noise, asked = latents(evaluator.count, FLAGS.seed), evaluator.asked if classes else None
+            return np.concatenate([sample(noise[i:i + 256], None if asked is None else asked[i:i + 256])
+                                   for i in range(0, len(noise), 256)]), asked
         return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
     def images(evaluator):
         height, _, channels = evaluator.train.shape
         found = kgan.data.source(f"folder:{target}", image_size=height, channels=channels)
-        return np.asarray(found.arrays["image"][:evaluator.count])
+        return np.asarray(found.arrays["image"][:evaluator.count]), None
     return images, None, {}
+
+
+def _in_pairs(noise, classes):
+    """Labels for the two ends of steps in the space of noise, one half of it and the other: alike at both."""
+    import tensorflow as tf
+    return tf.tile(tf.range(tf.shape(noise)[0] // 2) % len(classes), [2]) if classes else None
+
+
+def _classes(target):
+    """The names of the classes of a SavedModel that takes labels."""
+    import export
+    try:
+        return json.loads((target / export.CONTRACT).read_text(encoding="utf-8"))["label"]["classes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise command.UserError(f"{target} takes labels, but does not say what they are: {export.CONTRACT} in it should"
+                                ) from None
 
 
 def table(results):

@@ -26,11 +26,12 @@ OPTIONS = ("dataset", "image_size", "channels", "crop", "data_dir", "manual_dir"
 
 
 def sources(settings):
-    """(train, test) of a run's settings; test is None where the data have no such split."""
+    """(train, test) of a run's settings, by its condition; test is None where the data have no such split."""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None and name != "dataset"}
-    train = kgan.data.source(settings["dataset"], **options)
+    condition = [settings.get("config", {}).get(name, default) for name, default in (("condition", ""), ("bins", 6))]
+    train = kgan.data.source(settings["dataset"], **options).by(*condition)
     try:
-        return train, kgan.data.source(settings["dataset"], split="test", **options)
+        return train, kgan.data.source(settings["dataset"], split="test", **options).by(*condition, like=train)
     except DataError:
         return train, None
 
@@ -39,7 +40,8 @@ class Evaluator:
     """Real examples to measure samples against; their features are computed once.
 
     Args:
-        settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir.
+        settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
+            of its `config` the condition.
         network: name of the feature network, see `kgan.metrics.features.get`.
         count: real examples at most; compare with as many samples.
         seed: which of them.
@@ -50,6 +52,12 @@ class Evaluator:
 
     def __init__(self, settings, network="auto", count=10_000, seed=0):
         self.train, test = sources(settings)
+        condition = settings.get("config", {}).get("condition", "")
+        if condition not in ("", "label") and condition not in self.train.cuts:
+            # a class other than the label: that is what the classifier is to learn. Not of a number's parts: few images
+            # show to which of two neighbours they belong
+            self.train, test = (source and source.named(condition, "label") for source in (self.train, test))
+            condition = "label"
         self.network = features.get(network, self.train, test if test and "label" in test.classes else None)
         split, held = ("test", test) if test else ("train", self.train)
         order = np.random.default_rng(seed).permutation(len(held))
@@ -57,6 +65,9 @@ class Evaluator:
         self.count, self.held_back, self._rows = len(rows), bool(test), rows
         self.examples = np.asarray(held.arrays[held.key][rows])
         self.labels = np.asarray(held.arrays["label"][rows]) if "label" in held.classes else None
+        # what samples are asked to be: the classes of the examples, one by one
+        self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
+        self._named = condition == "label"
         self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
         self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
@@ -66,24 +77,27 @@ class Evaluator:
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)
 
-    def figures(self, samples, every=True):
+    def figures(self, samples, asked=None, every=True):
         """What samples measure.
 
         Args:
             samples: float [n, ...] in [-1, 1], or uint8.
+            asked: of a conditional GAN: the labels that they were asked to be of, int [n]; best those of the attribute
+                `asked`, so that classes are as frequent as in the reference. None: it is not conditional.
             every: False leaves out what takes long, sliced Wasserstein distance, where there is a network.
 
         Returns:
             dict of name to float: frechet_distance, kernel_distance, kernel_distance_error, precision, recall, density,
             coverage by the features' network; score, score_error, confident, modes, mode_kl by its probabilities where it
-            has some of the data's own classes; sliced_wasserstein of images.
+            has some of the data's own classes; label_accuracy where samples were asked to be of these: the share that it
+            takes for what it should be; sliced_wasserstein of images.
 
         Raises:
             DataError: too few samples; the message has the number needed.
         """
-        return self._figures(samples, *self._features(samples), every)
+        return self._figures(samples, *self._features(samples), asked, every)
 
-    def _figures(self, samples, found, probabilities, every=True):
+    def _figures(self, samples, found, probabilities, asked, every=True):
         figures = {}
         try:
             if found is not None:
@@ -98,6 +112,8 @@ class Evaluator:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
+            if self._named and asked is not None:
+                figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
         small = self.train.key != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
         if not self.network or every and not small:
             if small:
@@ -126,23 +142,27 @@ class Evaluator:
             order = order[~np.isin(order, self._rows)]
         if len(order) < self.count:
             return None
-        return self.figures(np.asarray(self.train.arrays[self.train.key][np.sort(order[:self.count])]))
+        rows = np.sort(order[:self.count])
+        asked = np.asarray(self.train.arrays["label"][rows]) if self._named else None
+        return self.figures(np.asarray(self.train.arrays[self.train.key][rows]), asked)
 
     # === What takes longer ===
 
-    def details(self, samples):
+    def details(self, samples, asked=None):
         """All figures, those of each class, how near the training examples are, and pictures.
 
         Returns:
             (figures, per_class, pictures): per_class is a dict of class to `share`, `real_share`, `fidelity`, `diversity`,
-            empty where there are no classes; pictures is a dict of name to PIL.Image, empty without a network.
+            `frechet_distance` and, of a conditional GAN, `accuracy`; empty where there are no classes. Samples are counted
+            to the class that they were asked to be, without labels to that which the network takes them for. pictures is a dict of name to PIL.Image, empty without a network.
         """
         found, probabilities = self._features(samples)
-        figures, per_class, drawn = self._figures(samples, found, probabilities), {}, {}
+        figures, per_class, drawn = self._figures(samples, found, probabilities, asked), {}, {}
         if found is None:
             return figures, per_class, drawn
         if probabilities is not None and self.network.classes and self.labels is not None:
-            per_class = self._per_class(found, probabilities.argmax(1))
+            per_class = self._per_class(found, probabilities.argmax(1), asked if self._named else None)
+            figures.update(self._means(per_class))
             drawn["classes"] = pictures.bars(per_class, {"samples": "share", "real": "real_share"}, "share of the class")
             drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
         distance, index = neighbors.nearest(found, self._trained, k=5)
@@ -156,13 +176,34 @@ class Evaluator:
             drawn["neighbors"] = pictures.grid(np.concatenate(rows), columns=6)
         return figures, per_class, drawn
 
-    def _per_class(self, found, labels):
+    def _per_class(self, found, judged, asked):
         names = self.network.classes
-        shares, real = classes.shares(labels, len(names)), classes.shares(self.labels, len(names))
+        shares, real = classes.shares(judged, len(names)), classes.shares(self.labels, len(names))
+        labels = judged if asked is None else asked
         figures = classes.per_class(self.features, self.labels, found, labels)
-        return {name: {"share": float(shares[i]), "real_share": float(real[i]),
-                       **{figure: _known(figures.get(i, {}).get(figure)) for figure in ("fidelity", "diversity")}}
-                for i, name in enumerate(names)}
+        rows = {}
+        for i, name in enumerate(names):
+            rows[name] = {"share": float(shares[i]), "real_share": float(real[i]),
+                          **{figure: _known(figures.get(i, {}).get(figure)) for figure in ("fidelity", "diversity")},
+                          "frechet_distance": _distance(self.features[self.labels == i], found[labels == i])}
+            if asked is not None:
+                rows[name]["accuracy"] = _known(np.mean(judged[labels == i] == i) if (labels == i).any() else np.nan)
+        return rows
+
+    @staticmethod
+    def _means(per_class):
+        """Over the classes: the mean of their Fréchet distances, and the least of their diversities."""
+        distances, diversities = ([row[name] for row in per_class.values()] for name in ("frechet_distance", "diversity"))
+        if None in distances + diversities:
+            return {}
+        return {"frechet_distance_within": float(np.mean(distances)), "diversity_within": min(diversities)}
+
+
+def _distance(real, fake):
+    """The Fréchet distance, or None where there are too few: a covariance of fewer samples than features tells little."""
+    if min(len(real), len(fake)) <= real.shape[1]:
+        return None
+    return float(frechet.frechet_distance(frechet.Moments.of(real), frechet.Moments.of(fake)))
 
 
 def _known(value):

@@ -248,4 +248,5 @@ def _compiled(model, inputs=None):
     def call(images):
         features, probabilities = run(tf.convert_to_tensor(images, tf.float32))
         return np.asarray(features), None if probabilities is None else np.asarray(probabilities)
+    call.differentiable = run  # the same of tensors, for whom wants its gradient
     return call

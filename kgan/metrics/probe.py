@@ -336,7 +336,8 @@ def main(arguments):
     train, test, remark = _splits(settings)
     gan, step = load(arguments[1])
     keras.utils.set_random_seed(settings["seed"] + 1)
-    untrained = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"] + 1)
+    untrained = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"] + 1,
+                             settings.get("classes", ()))
     found = probe(gan, train, test, untrained=untrained)
     print(f"{settings['dataset']}, step {step:,}: accuracy on {len(test[1]):,} examples{remark and ', ' + remark}")
     print(table(found))

@@ -1,7 +1,8 @@
 """The models: one file each, found by its name. `kgan.models.dcgan` is the file dcgan.py; there is no other registry.
 
 A model's file has: a docstring (first line: what it is, for `--list`), a `Config`, and
-`build(shape, config=None, seed=0) -> GAN`. Where its algorithm differs from GAN's, the subclass stands there too.
+`build(shape, config=None, seed=0) -> GAN`; where that takes labels, a fourth argument has the names of their `classes`.
+Where its algorithm differs from GAN's, the subclass stands there too.
 """
 import ast
 import functools
@@ -44,11 +45,15 @@ def outline(name):
     return types.SimpleNamespace(doc=ast.get_docstring(tree), Config=scope["Config"])
 
 
-def build(name, shape, settings=None, seed=0):
-    """The model of that name for data of `shape`, with its Config's fields changed by the dict `settings`."""
+def build(name, shape, settings=None, seed=0, classes=()):
+    """The model of that name for data of `shape`, with its Config's fields changed by the dict `settings`.
+
+    `classes`: names of the classes of the labels, if it takes any.
+    """
     outline(name)  # says which models there are, if this is none
     module = importlib.import_module(f"kgan.models.{name}")
-    return module.build(tuple(shape), module.Config.of(**(settings or {})), seed)
+    config = module.Config.of(**(settings or {}))
+    return module.build(tuple(shape), config, seed, *([classes] if config.condition else []))
 
 
 def __getattr__(name):

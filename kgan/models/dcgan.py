@@ -6,7 +6,8 @@ Networks", arXiv:1511.06434.
     python train.py --model=dcgan                            five minutes on two CPU cores, to mostly readable digits
     python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip --set jit_compile=true
 
-docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why.
+docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why. Conditional models join a
+label to `grow`, from a vector to images, and to `shrink`, from images to features.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -77,38 +78,55 @@ def build(shape=(28, 28, 1), config=None, seed=0):
 
 
 def generator(shape, config):
-    """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1]: project to 4×4, then double the size again and again."""
-    sizes = _sizes(shape[0])
-    widths = _widths(config.filters, len(sizes) - 1)[::-1]
+    """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1]."""
     noise = keras.Input((config.noise_dim,), name="noise")
-    x = layers.Dense(4 * 4 * widths[0], use_bias=False, kernel_initializer=_weights())(noise)
-    x = layers.Reshape((4, 4, widths[0]))(x)
-    x = _activation(config.generator_activation)(_batch_norm()(x))
-    for size, width in zip(sizes[1:-1], widths[1:]):
-        x = _upsample(x, size, width, config, use_bias=False)
-        x = _activation(config.generator_activation)(_batch_norm()(x))
-    # no batch normalisation of the output (section 3)
-    x = _upsample(x, sizes[-1], shape[-1], config, use_bias=True)
-    images = layers.Activation("tanh", dtype="float32", name="images")(x)
-    return keras.Model(noise, images, name="generator")
+    return keras.Model(noise, grow(noise, shape, config), name="generator")
 
 
 def discriminator(shape, config):
-    """images [n, H, W, C] in [-1, 1] -> logits [n, k]: halve the size down to 4×4, then a linear layer."""
-    images = x = keras.Input(config.packed(shape), name="image")
+    """images [n, H, W, C] in [-1, 1] -> logits [n, k]: a linear layer on `shrink`'s features."""
+    images = keras.Input(config.packed(shape), name="image")
+    logits = linear(layers.Flatten()(shrink(images, config)), config.discriminator_outputs, config, "logits")
+    return keras.Model(images, logits, name="discriminator")
+
+
+def grow(x, shape, config, norm=None):
+    """x [n, d] -> images [n, H, W, C] in [-1, 1]: project to 4×4, then double the size again and again.
+
+    `norm`: function from maps to normalised maps; None: batch normalisation.
+    """
+    norm = norm or (lambda x: _batch_norm()(x))
+    sizes = _sizes(shape[0])
+    widths = _widths(config.filters, len(sizes) - 1)[::-1]
+    x = layers.Dense(4 * 4 * widths[0], use_bias=False, kernel_initializer=_weights())(x)
+    x = layers.Reshape((4, 4, widths[0]))(x)
+    x = _activation(config.generator_activation)(norm(x))
+    for size, width in zip(sizes[1:-1], widths[1:]):
+        x = _upsample(x, size, width, config, use_bias=False)
+        x = _activation(config.generator_activation)(norm(x))
+    # no batch normalisation of the output (section 3)
+    x = _upsample(x, sizes[-1], shape[-1], config, use_bias=True)
+    return layers.Activation("tanh", dtype="float32", name="images")(x)
+
+
+def shrink(x, config):
+    """Images [n, H, W, C] -> maps [n, 4, 4, d]: halve the size again and again. H = W, as `check_shape` has it."""
     kind = config.discriminator_normalization
-    convolution, dense = (SpectralConv2D, SpectralDense) if kind == "spectral" else (layers.Conv2D, layers.Dense)
-    for i, width in enumerate(_widths(config.filters, len(_sizes(shape[0])) - 1)):
+    convolution = SpectralConv2D if kind == "spectral" else layers.Conv2D
+    for i, width in enumerate(_widths(config.filters, len(_sizes(x.shape[1])) - 1)):
         # no normalisation of the input (section 3): that layer has a bias instead
         norm = {"batch": _batch_norm, "layer": _layer_norm}.get(kind) if i else None
         x = convolution(width, config.kernel_size, strides=2, padding="same", use_bias=norm is None,
                         kernel_initializer=_weights())(x)
         x = norm()(x) if norm else x
         x = _activation("leaky_relu")(x)
-    x = MinibatchStdDev()(x) if config.minibatch_std else x
-    logits = dense(config.discriminator_outputs, kernel_initializer=_weights(), dtype="float32", name="logits")(
-        layers.Flatten()(x))
-    return keras.Model(images, logits, name="discriminator")
+    return MinibatchStdDev()(x) if config.minibatch_std else x
+
+
+def linear(x, units, config, name, **options):
+    """Features [n, d] -> float32 [n, units]: the end of a discriminator."""
+    dense = SpectralDense if config.discriminator_normalization == "spectral" else layers.Dense
+    return dense(units, kernel_initializer=_weights(), dtype="float32", name=name, **options)(x)
 
 
 def _sizes(size):

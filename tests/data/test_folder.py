@@ -201,6 +201,137 @@ def test_many_files_keep_their_order(root):
     assert folder.source(root, 4).arrays["image"][:, 0, 0, 0].tolist() == list(range(200))
 
 
+# === Attributes ===
+
+def numbered(root, count, names="{:02}.png"):
+    """Images of which the i-th is of grey i."""
+    for index in range(count):
+        fill(root, [names.format(index)], index)
+
+
+def test_columns_become_fields(root):
+    numbered(root, 4)
+    # in another order, with what spreadsheets add: a byte order mark, quotes, spaces, carriage returns, an empty line
+    (root / "labels.csv").write_bytes("\ufeffimage,age, kind ,score\r\n./03.png,31,zebra,1e-3\r\n\r\n"
+                                      "00.png,4,\"ant, red\",-2\r\n"
+                                      "02.png, 20 ,ant,0.5\r\n01.png,10,zebra,7\r\n".encode())
+    found = folder.source(root, 8)
+    assert found.arrays["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert found.arrays["age"].dtype == np.float32 and found.arrays["age"].tolist() == [4, 10, 20, 31]
+    assert found.arrays["score"].tolist() == pytest.approx([-2, 7, 0.5, 1e-3])
+    assert found.arrays["kind"].dtype == np.int64 and found.arrays["kind"].tolist() == [1, 2, 0, 2]
+    assert found.classes == {"kind": ["ant", "ant, red", "zebra"]} and found.note == ""
+
+
+def test_attributes_stay_with_their_images(root, cache):
+    """Without a row, with an empty cell, undecodable: what is left is as it was."""
+    numbered(root, 40)
+    for name in ("05a.png", "20a.png"):
+        (root / name).write_text("a letter")
+    (root / "labels.csv").write_text("file,age,name\n" + "".join(
+        f"{i:02}.png,{100 + i},n{i:02}\n" for i in range(40) if i not in (7, 30, 31))
+        + "05a.png,0,n\n20a.png,0,n\ngone.png,1,n\n30.png,,n\n31.png,NaN,n\n")
+    found = folder.source(root, 8)
+    kept = [i for i in range(40) if i not in (7, 30, 31)]
+    assert found.arrays["image"][:, 0, 0, 0].tolist() == kept
+    assert found.arrays["age"].tolist() == [100 + i for i in kept]
+    assert [found.classes["name"][i] for i in found.arrays["name"]] == [f"n{i:02}" for i in kept]
+    assert "n" not in found.classes["name"]  # only undecodable images were called that
+    assert "1 images of which labels.csv says nothing are left out ('07.png')" in found.note
+    assert "2 images with an empty cell in labels.csv are left out ('30.png', '31.png')" in found.note
+    assert "1 rows of labels.csv are of no image in the folder ('gone.png')" in found.note
+    assert "2 of 39 image files" in found.note and list(notes(cache)["skipped"]) == ["05a.png", "20a.png"]
+
+
+def test_a_column_replaces_the_folders_label(root):
+    fill(root, ["x/1.png", "x/2.png", "y/3.png"])
+    (root / "labels.csv").write_text("path,age\nx/1.png,1\ny\\3.png,3\nx/2.png,2\n")
+    found = folder.source(root, 8)
+    assert found.classes == {"label": ["x", "y"]} and found.arrays["label"].tolist() == [0, 0, 1]
+    assert found.arrays["age"].tolist() == [1, 2, 3]
+    (root / "labels.csv").write_text("path,label\nx/1.png,10\nx/2.png,9\ny/3.png,10\n")
+    found = folder.source(root, 8)
+    assert found.classes == {"label": ["9", "10"]} and found.arrays["label"].tolist() == [1, 0, 1]
+    fill(root, ["4.png"])
+    (root / "labels.csv").write_text("path,label\nx/1.png,one\nx/2.png,9\ny/3.png,10\n4.png,10\n")
+    found = folder.source(root, 8)
+    assert found.classes == {"label": ["10", "9", "one"]} and found.note == ""
+
+
+def test_names_of_utkface(root):
+    numbered(root, 3, "part1/{0}1_{0}_2_201701161745.png")
+    fill(root, ["part1/39_1_20170116174525125.png"])  # which lacks the race: there are such
+    (root / "names.regex").write_text(r"(?P<age>\d+)_(?P<gender>\d)_(?P<race>\d)_" + "\n")
+    found = folder.source(root, 8)
+    assert found.arrays["age"].tolist() == [1, 11, 21] and found.arrays["gender"].tolist() == [0, 1, 2]
+    assert found.arrays["race"].dtype == np.float32 and found.classes == {"label": ["part1"]}
+    assert "1 images of which names.regex says nothing are left out ('part1/39_1_20170116174525125.png')" in found.note
+    by = found.by("gender", 6)
+    assert by.classes["gender"] == ["0", "1", "2"] and by.arrays["gender"].tolist() == [0, 1, 2]
+
+
+def test_attributes_that_change_are_seen(root):
+    numbered(root, 2)
+    plain = folder.source(root, 8)
+    assert list(plain.arrays) == ["image"]
+    (root / "labels.csv").write_text("image,age\n00.png,1\n01.png,2\n")
+    assert folder.source(root, 8).arrays["age"].tolist() == [1, 2]
+    (root / "labels.csv").write_text("image,age\n00.png,3\n01.png,2\n")
+    assert folder.source(root, 8).arrays["age"].tolist() == [3, 2]
+    os.remove(root / "labels.csv")
+    (root / "names.regex").write_text(r"(?P<number>\d+)")
+    assert sorted(folder.source(root, 8).arrays) == ["image", "number"]
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", ["is empty", "image,age"]),
+    ("image;age\n00.png;1\n", ["line 1", "commas"]),
+    ("00.png,1\n", ["line 1", "this is a row", "image,age"]),
+    ("image,age\n00.png,1\n01.png,2,3\n", ["line 3", "3 cells", "has 2"]),
+    ("image,age\n00.png,1\n./00.png,2\n", ["line 3", "second row of '00.png'"]),
+    ('image,name\n00.png,"a\n', ["line 2", "quotes"]),
+    ("image,name\n00.png,\"a\"b\n", ["line 2", "quotes"]),
+    (b"image,name\n00.png,\xe4\n", ["line 2", "UTF-8"]),
+    ("image,age,age\n00.png,1,2\n", ["two columns", "age"]),
+    ("image,image\n00.png,1\n", ["'image'"]),
+    ("image,\n00.png,1\n", ["''"]),
+    ("image,../age\n00.png,1\n", ["'../age'"]),
+    ("image,age\nelse/00.png,1\n", ["none of the 4 images", "'00.png'", "'else/00.png'"]),
+    ("image,age\n00.png,1\n01.png,old\n02.png,3\n", ["column age", "1 of 3", "'old'", "empty"]),
+    ("image,label\n00.png,1.5\n", ["label", "another name"]),
+])
+def test_broken_csv(root, cache, text, words):
+    numbered(root, 4)
+    (root / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError) as caught:
+        folder.source(root, 8)
+    assert all(word in str(caught.value) for word in ["labels.csv", *words]), caught.value
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", ["0 lines"]), ("a\nb", ["2 lines"]), ("(?P<age>", ["line 1", "no regular expression"]),
+    (r"(\d+)", ["no group has a name", "(?P<age>"]), (r"(?P<age>\d+)x", ["none of the 4 images", "beginning"]),
+])
+def test_broken_pattern(root, text, words):
+    numbered(root, 4)
+    (root / "names.regex").write_text(text)
+    with pytest.raises(DataError) as caught:
+        folder.source(root, 8)
+    assert all(word in str(caught.value) for word in ["names.regex", *words]), caught.value
+
+
+def test_two_files_of_attributes(root):
+    numbered(root, 2)
+    (root / "names.regex").write_text(r"(?P<age>\d+)")
+    (root / "labels.csv").mkdir()
+    with pytest.raises(DataError, match="both labels.csv and names.regex"):
+        folder.source(root, 8)
+    os.remove(root / "names.regex")
+    with pytest.raises(DataError, match="labels.csv cannot be read: Is a directory"):
+        folder.source(root, 8)
+
+
 # === Broken files ===
 
 def test_broken_files_are_named_and_left_out(root, cache):

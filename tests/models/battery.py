@@ -16,16 +16,21 @@ import export.saved_model
 from kgan import models
 
 
+CLASSES = "ant", "bee", "cat"
+
+
 class Battery:
     """Attributes:
         model: name of a model.
-        cases: dict of a case's name to its `shape` and the settings in which it differs from the defaults.
+        cases: dict of a case's name to its `shape` and the settings in which it differs from the defaults. A conditional
+            model is built for CLASSES.
         fixed: ends of the paths of weights that training leaves alone.
+        loose: of those that it changes or not, as rounding will have it.
     """
 
     model = None
     cases = {}
-    fixed = ()
+    fixed, loose = (), ()
 
     def pytest_generate_tests(self, metafunc):
         if "case" in metafunc.fixturenames:
@@ -42,14 +47,15 @@ class Battery:
         """The model as built and compiled, untrained."""
         settings = {name: value for name, value in cls.cases[case].items() if name != "shape"}
         keras.utils.set_random_seed(1)
-        gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3)
+        gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3, classes=CLASSES)
         gan.compile()
         return gan
 
     def batch(self, shape, count):
-        """Examples such as the model is trained with."""
+        """Examples such as the model is trained with, and labels, which some of them want."""
         return {("image" if len(shape) == 3 else "sample"):
-                np.random.default_rng(0).uniform(-1, 1, (count, *shape)).astype(np.float32)}
+                np.random.default_rng(0).uniform(-1, 1, (count, *shape)).astype(np.float32),
+                "label": np.arange(count) % len(CLASSES)}
 
     # === Networks ===
 
@@ -60,23 +66,25 @@ class Battery:
 
     def test_range(self, gan, shape):
         loud = 1e3 * np.ones((2, gan.config.noise_dim), np.float32)
-        assert np.isfinite(gan(loud)).all()
+        assert np.isfinite(gan.make(loud)).all()
         if len(shape) == 3:
-            assert np.abs(gan(loud)).max() <= 1
+            assert np.abs(gan.make(loud)).max() <= 1
 
     def test_logits(self, gan, shape):
-        real = next(iter(self.batch(shape, 3).values()))
-        logits = gan.discriminator(real)
-        assert tuple(logits.shape) == (3, 1) and logits.dtype == tf.float32
-        # no sigmoid: the last layer is linear
-        kernel = gan.discriminator.layers[-1].get_weights()[0]
-        assert gan.discriminator.layers[-1].activation is keras.activations.linear and kernel.shape[1] == 1
+        batch = self.batch(shape, 3)
+        judged = gan.judge(gan.real(batch), gan.label(batch), training=False)
+        assert all(values.dtype == tf.float32 for values in judged.values())
+        assert tuple(judged["logits"].shape) == (3, 1)
+        # no sigmoid: the layer that gives them is linear
+        last = gan.discriminator.get_layer("logits")
+        assert getattr(last, "activation", keras.activations.linear) is keras.activations.linear
 
     def test_names(self, gan, shape):
         assert gan.key == ("image" if len(shape) == 3 else "sample")
-        assert [x.name for x in gan.generator.inputs] == ["noise"] and gan.generator.layers[-1].name == gan.key + "s"
-        assert [x.name for x in gan.discriminator.inputs] == [gan.key]
-        assert gan.generator.input_shape == (None, gan.config.noise_dim)
+        shapes = {x.name: tuple(x.shape) for x in gan.generator.inputs}
+        assert shapes == {"noise": (None, gan.config.noise_dim), **({"label": (None,)} if gan.classes else {})}
+        assert gan.generator.layers[-1].name == gan.key + "s"
+        assert [x.name for x in gan.discriminator.inputs] in ([gan.key], [gan.key, "label"] if gan.classes else [])
 
     def test_the_average_starts_at_the_generator(self, gan):
         for average, weight in zip(gan.ema_generator.get_weights(), gan.generator.get_weights(), strict=True):
@@ -92,15 +100,16 @@ class Battery:
     # === Out of the house ===
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
-        assert export.saved_model.write(gan.ema_generator, {"output": {"name": f"{gan.key}s"}}, tmp_path / "out") <= 1e-5
+        contract = {"output": {"name": f"{gan.key}s"}, "label": {"classes": gan.classes} if gan.classes else None}
+        assert export.saved_model.write(gan.ema_generator, contract, tmp_path / "out") <= 1e-5
         serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
         for count in (1, 5):
             noise = gan.latents(count, seed=9)
-            output = serve(noise=noise)
+            output = serve(noise=noise, **({"label": gan.labels(count)} if gan.classes else {}))
             assert list(output) == [gan.key + "s"]
-            np.testing.assert_allclose(output[gan.key + "s"], gan(noise), atol=1e-5)
+            np.testing.assert_allclose(output[gan.key + "s"], gan.make(noise), atol=1e-5)
 
-    # === Training: last, for it changes the model that the others look at ===
+    # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
     def test_training_changes_both_networks(self, gan, shape):
         before = [[weight.copy() for weight in network.get_weights()] for network in (gan.generator, gan.discriminator)]
@@ -115,6 +124,16 @@ class Battery:
         for network, weights in zip((gan.generator, gan.discriminator), before):
             for variable, old in zip(network.weights, weights, strict=True):
                 assert np.isfinite(variable).all(), variable.path
-                if variable.path.endswith("logits/u"):  # the singular vector of a layer with one output: 1, but for rounding
+                # the singular vector of a layer with one output: 1, but for rounding
+                if variable.path.endswith(("logits/u", *self.loose)):
                     continue
                 assert np.array_equal(variable, old) == variable.path.endswith(fixed), variable.path
+
+    def test_labels_change_samples(self, gan):
+        if not gan.classes:
+            with pytest.raises(ValueError, match="label=0: this GAN is not conditional"):
+                gan.generate(2, label=0)
+            return
+        one, other, both = (gan.generate(2, seed=1, label=label) for label in (gan.classes[0], 1, [0, 1]))
+        assert np.abs(one - other).max() > 1e-6
+        np.testing.assert_allclose(both, [one[0], other[1]], atol=1e-6)

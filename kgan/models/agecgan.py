@@ -1,0 +1,109 @@
+"""AgeCGAN: asked for a step of an attribute such as age; an encoder finds real images' noise (Antipov et al. 2017).
+
+Antipov, Baccouche, Dugelay 2017, "Face Aging With Conditional Generative Adversarial Networks", arXiv:1702.01983.
+
+    python train.py --model=agecgan                                           digits by the weight of their strokes
+    python train.py --model=agecgan --set condition=slant
+    python train.py --model=agecgan --dataset=mnist --set condition=thickness   measured on the images
+    python train.py --model=agecgan --dataset=folder:PATH --set condition=age   of labels.csv or names.regex in the folder
+    python -m kgan.edit runs/NAME IMAGE                                       an image at every value of the attribute
+
+A number is cut into `bins` classes of equal counts. The networks are cgan's convolutional ones; the encoder's maps are
+those of its discriminator, without the label.
+"""
+import dataclasses
+from typing import ClassVar, Literal
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from kgan.config import Scheduled
+from kgan.gan import ENCODER, GAN, len_of, loss_scaled
+from kgan.models import cgan, dcgan
+from kgan.models._shapes import check_shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(dcgan.Config):
+    preset: Literal["laptop", "published"] = "laptop"
+    condition: str = "weight"
+    steps: int = 5_000
+    encoder_learning_rate: Scheduled = 1e-3
+    encoder_units: int = 256  # of the encoder's hidden layer
+
+    presets: ClassVar[dict] = {
+        "laptop": {},
+        "published": dict(filters=64, kernel_size=5, generator_learning_rate=2e-4, encoder_learning_rate=2e-4,
+                          ema_decay=0.0),
+    }
+
+
+@keras.saving.register_keras_serializable("kgan")
+class AgeCGAN(GAN):
+    """A conditional GAN with an encoder E from images to noise: E minimises |E(G(z, y)) - z|² on samples (section 2.2).
+
+    The samples are the averaged generator's, as those that a person edits are; G and D know nothing of E.
+
+    Args:
+        encoder: built keras.Model from images to noise [n, noise_dim]. The others: see GAN.
+    """
+
+    Config = Config
+
+    def __init__(self, generator, discriminator, encoder, *args, **kwargs):
+        super().__init__(generator, discriminator, *args, **kwargs)
+        self.encoder = encoder
+        self._means["encoder_loss"] = keras.metrics.Mean("encoder_loss")
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        self.encoder_optimizer = self._optimizer(self.config.encoder_learning_rate, self.config.steps)
+        if keras.mixed_precision.dtype_policy().name == "mixed_float16":
+            self.encoder_optimizer = loss_scaled(self.encoder_optimizer)
+        self.encoder_optimizer.build(self.encoder.trainable_variables)
+
+    def train_step(self, batch):
+        super().train_step(batch)
+        label = self._deal(self.label(batch))[0]
+        noise = self.noise(len_of(label), stream=ENCODER)
+        samples = self.make(noise, label)
+
+        def loss():
+            found = tf.cast(self.encoder(samples, training=True), tf.float32)
+            error = tf.reduce_mean((found - noise) ** 2)
+            self._means["encoder_loss"].update_state(error)
+            return error
+
+        self.minimize(loss, self.encoder, self.encoder_optimizer)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def state(self):
+        return [*super().state(), *self.encoder_optimizer.variables]
+
+    def get_config(self):
+        return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {name: keras.saving.deserialize_keras_object(config[name])
+                    for name in ("generator", "discriminator", "encoder")}
+        return cls(**networks, config=cls.Config(**config["config"]), seed=config["seed"], classes=config["classes"],
+                   name=config["name"])
+
+
+def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):
+    """An AgeCGAN for images. Arguments and errors as for cgan's convolutional networks; `classes` in their order."""
+    config = config or Config()
+    check_shape(shape, "agecgan")
+    return AgeCGAN(cgan.convolutional_generator(shape, config, len(classes)),
+                   cgan.convolutional_discriminator(shape, config, len(classes)), encoder(shape, config), config=config,
+                   seed=seed, classes=classes)
+
+
+def encoder(shape, config):
+    """Images [n, H, W, C] in [-1, 1] -> noise [n, noise_dim]."""
+    images = keras.Input(shape, name="image")
+    x = layers.Flatten()(dcgan.shrink(images, config))
+    x = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(config.encoder_units)(x))
+    return keras.Model(images, layers.Dense(config.noise_dim, dtype="float32", name="noise")(x), name="encoder")

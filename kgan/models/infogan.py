@@ -1,0 +1,137 @@
+"""InfoGAN: finds classes and ways of varying by itself, without labels (Chen et al. 2016).
+
+Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, "InfoGAN: Interpretable Representation Learning by Information
+Maximizing Generative Adversarial Nets", arXiv:1606.03657.
+
+    python train.py --model=infogan --dataset=mnist
+
+What G is asked for are codes that nobody has given a meaning: a class (the label of this GAN) and a few numbers, the
+first `codes` of its noise. Q, a head on D, tells the codes from the sample; D and G are both rewarded where it can, so
+that codes must show. As in the authors' program all noise is U(-1, 1).
+"""
+import dataclasses
+from typing import ClassVar, Literal
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from kgan.config import Config as BaseConfig
+from kgan.config import Scheduled
+from kgan.gan import TRAINING, GAN, len_of
+from kgan.models import cgan
+from kgan.models._shapes import check_shape, doublings
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(BaseConfig):
+    """Networks, rates, batch and noise are the paper's for MNIST (appendix C.1)."""
+
+    preset: Literal["laptop", "published"] = "laptop"
+    batch_size: int = 128
+    steps: int = 1_500
+    noise: Literal["normal", "uniform"] = "uniform"
+    noise_dim: int = 64  # the codes among them
+    categories: int = 10  # of the code that is a class
+    codes: int = 2  # those that are numbers
+    category_weight: Scheduled = 1.0  # λ of the one
+    code_weight: Scheduled = 1.0  # λ of the others
+    generator_learning_rate: Scheduled = 1e-3
+    discriminator_learning_rate: Scheduled = 2e-4
+    filters: int = 32  # of the maps nearest the picture; doubled with each halving
+    units: int = 512  # of the dense layers; Q's has an eighth
+    jit_compile: bool = False  # as dcgan
+
+    presets: ClassVar[dict] = {
+        "laptop": {},
+        "published": dict(filters=64, units=1024, ema_decay=0.0),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check("categories", 2)
+        self._check("filters", 1)
+        self._check("units", 8)
+        self._check("codes", 0, below=self.noise_dim)
+
+
+@keras.saving.register_keras_serializable("kgan")
+class InfoGAN(GAN):
+    """Equation 6 of the paper: both networks minimise -log Q(codes | sample) beside the objective, of fakes alone."""
+
+    Config = Config
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._means["category_accuracy"] = keras.metrics.Mean("category_accuracy")  # which Q can tell
+
+    def label(self, batch):
+        """No labels are in the batch: the class of each sample is drawn, all as likely."""
+        count = len_of(self.real(batch))
+        places = self.random(count, TRAINING, 0, "category").uniform()
+        return tf.minimum(tf.cast(places * len(self.classes), tf.int32), len(self.classes) - 1)
+
+    def auxiliary(self, judged, label, noise=None):
+        if noise is None:
+            return 0.0
+        right = tf.equal(tf.argmax(judged["category"], 1, tf.int32), label)
+        self._means["category_accuracy"].update_state(tf.cast(right, tf.float32))
+        loss = self.now(self.config.category_weight) * tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(label, judged["category"]))
+        if self.config.codes:
+            # Q is normal with deviation 1, as in the authors' program; the constant is left out
+            distance = noise[:, :self.config.codes] - judged["codes"]
+            loss += self.now(self.config.code_weight) * tf.reduce_mean(tf.reduce_sum(0.5 * distance**2, 1))
+        return loss
+
+
+def build(shape=(28, 28, 1), config=None, seed=0):
+    """An InfoGAN for images, H = W = 7·2^k or 4·2^k with k ≥ 1. Its classes are named by their numbers.
+
+    Raises:
+        ConfigError: the shape is none of those.
+    """
+    config = config or Config()
+    check_shape(shape, "infogan")
+    return InfoGAN(generator(shape, config), discriminator(shape, config), config, seed,
+                   [f"code {i}" for i in range(config.categories)])
+
+
+def generator(shape, config):
+    """noise [n, noise_dim] and label [n] -> images: two dense layers, then the size is doubled from 7×7 or 8×8 on."""
+    sizes = _sizes(shape[0])
+    given, one_hot = cgan.inputs(config, config.categories)
+    width = config.filters * 2 ** (len(sizes) - 2)
+    x = _activated(layers.Dense(config.units, use_bias=False)(layers.Concatenate()([given["noise"], one_hot])))
+    x = _activated(layers.Dense(sizes[0] ** 2 * width, use_bias=False)(x))
+    x = layers.Reshape((sizes[0], sizes[0], width))(x)
+    for _ in sizes[1:-1]:
+        width //= 2
+        x = _activated(layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)(x))
+    x = layers.Conv2DTranspose(shape[-1], 4, strides=2, padding="same")(x)
+    return keras.Model(given, layers.Activation("tanh", dtype="float32", name="images")(x), name="generator")
+
+
+def discriminator(shape, config):
+    """Images -> a dict of `logits` [n, k]; `category`, logits [n, categories]; `codes`, means [n, codes]."""
+    images = x = keras.Input(shape, name="image")
+    for i in range(len(_sizes(shape[0])) - 1):
+        x = layers.Conv2D(config.filters * 2**i, 4, strides=2, padding="same", use_bias=not i)(x)
+        x = _activated(x, "leaky_relu") if i else layers.LeakyReLU(negative_slope=0.1)(x)
+    x = _activated(layers.Dense(config.units, use_bias=False)(layers.Flatten()(x)), "leaky_relu")
+    q = _activated(layers.Dense(config.units // 8, use_bias=False)(x), "leaky_relu")
+    outputs = {"logits": layers.Dense(config.discriminator_outputs, dtype="float32", name="logits")(x),
+               "category": layers.Dense(config.categories, dtype="float32", name="category")(q)}
+    if config.codes:
+        outputs["codes"] = layers.Dense(config.codes, dtype="float32", name="codes")(q)
+    return keras.Model(images, outputs, name="discriminator")
+
+
+def _sizes(size):
+    """The sides of the maps from 7 or 8 up to `size`, or from 4 where it is 8."""
+    return doublings(size, ((7,), (8,), (4,))) if size > 8 else [4, 8]
+
+
+def _activated(x, kind="relu"):
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if kind == "relu" else layers.LeakyReLU(negative_slope=0.1)(x)
