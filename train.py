@@ -44,7 +44,7 @@ def train(settings, directory):
 
     run = Run(directory)
     source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
-        "image_size", "channels", "crop", "data_dir", "manual_dir")})
+        "image_size", "channels", "crop", "data_dir", "manual_dir")}, attributes=bool(settings["config"]["condition"]))
     source = source.by(settings["config"]["condition"], settings["config"]["bins"])
     kgan.flags.complete(settings, source)
     if not FLAGS.dry_run:

@@ -6,7 +6,7 @@
     python -m kgan.edit runs/NAME PHOTO.jpg --features=faces.keras     the same person by a network of yours
 
 A row is the image, its reconstruction, and then the generator's picture of each class from the same noise; that of the
-image's own class is framed. For every conditional GAN of images. The noise is found by identity-preserving optimisation
+image's own class is framed. For every GAN of images that is conditional on a field of the data. The noise is found by identity-preserving optimisation
 (`invert`), which starts at the encoder's guess where the model has an encoder (agecgan). Writes a picture to
 runs/NAME/latent/, named after the arguments, and prints the path.
 """
@@ -25,6 +25,7 @@ from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
 FLAGS = "attribute", "count", "features", "steps", "restarts", "seed"
+_ROWS = 256  # samples that are optimised at once
 IDENTITY = 0.1  # what a change of all features is worth, against the mean squared difference of pixels
 
 
@@ -58,8 +59,13 @@ def invert(gan, images, label=None, network=None, steps=300, restarts=None, seed
         return noise.reshape(count, classes, -1)[rows, best], best.astype(np.int32), error[rows, best]
     label = np.asarray(gan.labels(count, label))
     encoder = getattr(gan, "encoder", None)
-    start = None if encoder is None else np.asarray(encoder(images, training=False))
     restarts = restarts or (4 if encoder is None else 1)
+    together = max(1, _ROWS // restarts)
+    if count > together:
+        parts = [invert(gan, images[i:i + together], label[i:i + together], network, steps, restarts, seed)
+                 for i in range(0, count, together)]
+        return tuple(np.concatenate(each) for each in zip(*parts))
+    start = None if encoder is None else np.asarray(encoder(images, training=False))
     extra = None if network is None else _unlike(gan, images, label, network, restarts)
     noise, error = latent.project(gan, images, steps, restarts, seed, label=label, start=start, extra=extra)
     return noise, label, error
@@ -115,7 +121,7 @@ def main(arguments):
         raise UserError("name images, or give --count for examples of the data set" + (", not both" if files else ""))
     settings = Run(directory).settings(required=True)
     if not settings.get("classes"):
-        raise UserError(f"{directory} holds a model that is not conditional: it makes no variants of an image. "
+        raise UserError(f"{directory} holds a model that is not conditional on the data: it makes no variants of an image. "
                         "agecgan and cgan do")
     if len(settings["shape"]) != 3:
         raise UserError(f"{directory} makes points or signals, no images")
@@ -125,10 +131,10 @@ def main(arguments):
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     from kgan import pictures
 
-    condition = settings["config"].get("condition")
+    condition = settings["config"]["condition"]
     if not files:
         images = latent.held_back(settings, values["count"])
-        if label is None and condition:
+        if label is None:
             label = latent.held_back(settings, values["count"], condition)
     gan, _ = load(directory)
     if images.shape[1:] != gan.generator.output_shape[1:]:  # the data set or its preparation has changed
@@ -141,7 +147,7 @@ def main(arguments):
     write(path, pictures.png(_drawn(gan, images, noise, label)))
     print(path)
     for name, of, wrong in zip(files or range(len(images)), label, error):
-        print(f"{name}: {condition or 'class'} {gan.classes[of]}, mean squared error {wrong:.4f}")
+        print(f"{name}: {condition} {gan.classes[of]}, mean squared error {wrong:.4f}")
     return 0
 
 
@@ -154,10 +160,12 @@ def class_of(classes, text):
         UserError: there is no such class.
     """
     if text in classes:
-        return classes.index(text)
+        return list(classes).index(text)
     bounds = [re.fullmatch(r"(\S+) to (\S+)", name) for name in classes]
     try:
         inner = [float(each[2]) for each in bounds[:-1]]
+        if not np.isfinite(float(text)):
+            raise ValueError
         return int(np.searchsorted(inner, float(text), side="right"))
     except (TypeError, ValueError):  # a class without bounds; no number
         raise UserError(f"--attribute={text}: no class has this name{nearest(text, classes)}; there are: "
@@ -174,6 +182,8 @@ def identity(settings, name="auto"):
 
     if name == "none":
         return None
+    if name == "raw":
+        raise UserError("--features=raw: these are the pixels, which count anyway: --features=none")
     try:
         train, test = sources(settings)
     except DataError:

@@ -22,7 +22,7 @@ flags.DEFINE_integer("image_size", None, "side of the square images, in pixels; 
                      lower_bound=4, upper_bound=1024)
 flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the data set's own")
 flags.DEFINE_bool("crop", True, "of images that are not square keep the middle; --nocrop squeezes them instead")
-flags.DEFINE_bool("flip", False, "mirror images left to right at random")
+flags.DEFINE_bool("flip", False, "mirror images left to right at random; not where labels tell left from right")
 flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
@@ -103,6 +103,8 @@ def complete(settings, source):
     settings["shape"] = list(source.shape)
     if condition := settings["config"]["condition"]:
         settings["classes"] = source.classes[condition]
+        if settings["flip"] and condition == "slant":
+            raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     if source.key == "image":
         settings["image_size"], _, settings["channels"] = source.shape
     config, epochs = settings["config"], settings.pop("epochs")

@@ -42,7 +42,8 @@ class GAN(keras.Model):
         classes: different names of what labels stand for, the first of label 0; none: the GAN is not conditional.
     """
 
-    Config = Config  # of the model, for `from_config`
+    Config = Config  # of the model, and the arguments that are networks: for `from_config`
+    networks = "generator", "discriminator"
 
     def __init__(self, generator, discriminator, config=None, seed=0, classes=(), name="gan"):
         super().__init__(name=name)
@@ -275,10 +276,11 @@ class GAN(keras.Model):
             return None
         name = self.config.condition or "label"
         fields, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+        # train_on_batch fills up with None; [n, 1] is how keras.datasets has CIFAR-10's
         if isinstance(fields, dict) and name in fields:
-            return tf.cast(fields[name], tf.int32)
-        if rest and rest[0] is not None:  # train_on_batch fills up with None
-            return tf.cast(rest[0], tf.int32)
+            return tf.reshape(tf.cast(fields[name], tf.int32), [-1])
+        if rest and rest[0] is not None:
+            return tf.reshape(tf.cast(rest[0], tf.int32), [-1])
         found = f"have only {sorted(fields)}" if isinstance(fields, dict) else f"are of {self.key}s alone"
         raise ValueError(f"this GAN is conditional on {name!r}, but the batches {found}")
 
@@ -479,9 +481,11 @@ class GAN(keras.Model):
                 raise ValueError(f"label={label}: no class has this name{nearest(label, self.classes)}; there are: "
                                  f"{', '.join(self.classes[:20])}{' …' if len(self.classes) > 20 else ''}")
             label = self.classes.index(label)
-        if isinstance(label, (int, np.ndarray, np.integer, list, tuple)) and not (
-                0 <= np.min(label, initial=0) <= np.max(label, initial=0) < len(self.classes)):
-            raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}")
+        if not tf.is_tensor(label):  # tensors come from batches, in graphs: whoever made them knows what they are
+            numbers = np.asarray(label)
+            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
+                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
+                raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
     def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None):
@@ -512,17 +516,18 @@ class GAN(keras.Model):
 
     def get_config(self):
         fields = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.Config)}
-        serialize = keras.saving.serialize_keras_object
-        return {"generator": serialize(self.generator), "discriminator": serialize(self.discriminator),
-                "config": fields, "seed": self.seed, "classes": self.classes, "name": self.name}
+        networks = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self.networks}
+        return {**networks, "config": fields, "seed": self.seed, "classes": self.classes, "name": self.name}
 
     def get_compile_config(self):
         return None  # compile takes what no file can hold: a loaded GAN is compiled anew
 
     @classmethod
     def from_config(cls, config):
-        networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "discriminator")}
-        return cls(**networks, config=cls.Config(**config["config"]), seed=config["seed"], classes=config["classes"],
+        networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in cls.networks}
+        # JSON has no tuples
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in config["config"].items()}
+        return cls(**networks, config=cls.Config(**fields), seed=config["seed"], classes=config.get("classes", ()),
                    name=config["name"])
 
 

@@ -170,12 +170,9 @@ class ConditionalBatchNormalization(keras.layers.Layer):
     def call(self, inputs, training=False):
         x, condition = inputs
         spread = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
-        gain = ops.reshape(self._of(self.gain, condition, training), spread)
-        bias = ops.reshape(self._of(self.bias, condition, training), spread)
-        return self.normalization(x, training=training) * (1 + gain) + bias
-
-    def _of(self, layer, condition, training):
-        return layer(condition, training=training) if self.spectral else layer(condition)
+        # Keras hands `training` on to them
+        gain, bias = (ops.reshape(layer(condition), spread) for layer in (self.gain, self.bias))
+        return self.normalization(x) * (1 + gain) + bias
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
@@ -199,24 +196,25 @@ class SelfAttention(keras.layers.Layer):
     """
 
     def build(self, input_shape):
-        channels = input_shape[-1]
-        self.query, self.key, self.value, self.output_projection = (
-            SpectralConv2D(max(1, width), 1, use_bias=False, kernel_initializer="orthogonal", dtype=self.dtype_policy, name=name)
-            for name, width in (("query", channels // 8), ("key", channels // 8), ("value", channels // 2),
-                                ("output_projection", channels)))
-        for layer in (self.query, self.key, self.value):
-            layer.build(input_shape)
-        self.output_projection.build((*input_shape[:-1], max(1, channels // 2)))
+        *places, channels = input_shape
+        narrow, middle = max(1, channels // 8), max(1, channels // 2)
+        self.query, self.key = (self._convolution(name, narrow, input_shape) for name in ("query", "key"))
+        self.value = self._convolution("value", middle, input_shape)
+        self.output_projection = self._convolution("output_projection", channels, (*places, middle))
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
+    def _convolution(self, name, width, input_shape):
+        layer = SpectralConv2D(width, 1, use_bias=False, kernel_initializer="orthogonal", dtype=self.dtype_policy, name=name)
+        layer.build(input_shape)
+        return layer
+
     def call(self, inputs, training=False):
-        query = _flat(self.query(inputs, training=training))
-        key = _flat(_largest_of_squares(self.key(inputs, training=training)))
-        value = _flat(_largest_of_squares(self.value(inputs, training=training)))
+        query = _flat(self.query(inputs))
+        key, value = (_flat(_largest_of_squares(layer(inputs))) for layer in (self.key, self.value))
         scores = ops.cast(ops.matmul(query, ops.transpose(key, (0, 2, 1))), "float32")
         seen = ops.matmul(ops.cast(ops.softmax(scores), value.dtype), value)
         seen = ops.reshape(seen, (-1, *inputs.shape[1:3], value.shape[-1]))
-        return inputs + ops.cast(self.gamma, inputs.dtype) * self.output_projection(seen, training=training)
+        return inputs + ops.cast(self.gamma, inputs.dtype) * self.output_projection(seen)
 
     def compute_output_shape(self, input_shape):
         return input_shape

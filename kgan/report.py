@@ -11,8 +11,8 @@ from kgan.run import write
 
 def flops(network):
     """Floating-point operations of one example's forward pass (a multiply-add is two), as TensorFlow counts them."""
-    spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32)
-    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(spec).graph
+    specs = tf.nest.map_structure(lambda x: tf.TensorSpec((1, *x.shape[1:]), x.dtype), network.input)
+    graph = tf.function(lambda x: network(x, training=False)).get_concrete_function(specs).graph
     profiler = tf.compat.v1.profiler
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
     return profiler.profile(graph, options=options).total_float_ops

@@ -10,6 +10,7 @@
         metrics.json     measures of quality (`python -m kgan.metrics`), with pictures in metrics/
 """
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -254,6 +255,10 @@ def _differences(found, wanted):
         if found.get(name) != wanted.get(name):
             yield f"{name}: {found.get(name)} there, {wanted.get(name)} now"
     there, now = found.get("config", {}), wanted["config"]
+    if found.get("model") == wanted["model"]:
+        from kgan import models  # a setting that is newer than the run: it was trained with what is the default now
+        defaults = dataclasses.asdict(models.outline(wanted["model"]).Config())
+        there = {**{name: value for name, value in json.loads(json.dumps(defaults)).items() if name in now}, **there}
     for name in sorted({*there, *now}):
         longer = name == "steps" and now.get(name, 0) >= there.get(name, 0)  # a run may be made longer
         if there.get(name) != now.get(name) and not longer:

@@ -1,5 +1,7 @@
 """Labels, from the data through GAN, pictures and measures; truncation. What each model makes of them: tests/models."""
+import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,10 +10,11 @@ import tensorflow as tf
 from scipy import stats
 
 import kgan
-from kgan import callbacks, latent
+from kgan import callbacks, latent, report
 from kgan.config import Config, ConfigError
 from kgan.data.source import DataError, Source
 from kgan.gan import GAN, truncate
+from kgan.run import _differences
 
 CLASSES = "ant", "bee", "cat"
 SETTINGS = dict(optimizer="sgd", jit_compile=False, noise_dim=2, condition="kind", loss="wasserstein", generator_learning_rate=0.1,
@@ -56,7 +59,8 @@ def test_which_labels():
 
 @pytest.mark.parametrize("label, message", [
     ("be", r"label=be: no class has this name \(did you mean 'bee'\?\); there are: ant, bee, cat"),
-    (3, "label=3: must be from 0 to 2"), ([0, -1], "must be from 0 to 2")])
+    (3, "label=3: must be from 0 to 2"), ([0, -1], "must be from 0 to 2"), (["ant", "bee"], "must be from 0 to 2, a number"),
+    (1.0, "must be from 0 to 2"), ([[0], [1]], "must be from 0 to 2")])
 def test_labels_that_cannot_be(label, message):
     with pytest.raises(ValueError, match=message):
         linear().generate(2, label=label)
@@ -81,7 +85,7 @@ def test_batches_without_labels(batch, message):
 def test_labels_of_tuples_and_dicts():
     gan = linear()
     assert gan.label((np.zeros((2, 2)), np.array([2, 1]))).numpy().tolist() == [2, 1]
-    assert gan.label({"kind": np.array([2, 1])}).numpy().tolist() == [2, 1]
+    assert gan.label({"kind": np.array([[2], [1]])}).numpy().tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("settings", [dict(), dict(discriminator_steps=2), dict(accumulation=3, batch_size=12)])
@@ -184,12 +188,58 @@ def test_fields_that_are_no_condition(field, message):
 
 
 def test_numbers_that_hardly_vary():
-    source = Source("flat", {"image": np.zeros((9, 4, 4, 1), np.uint8), "width": np.zeros(9)})
+    def cut(values, bins):
+        Source("flat", {"image": np.zeros((len(values), 4, 4, 1), np.uint8), "width": np.array(values)}).by("width", bins)
+
+    most = [*[0.0] * 99, 1, 2, 3, 4, 5]
     with pytest.raises(DataError, match="cannot be cut into 4 equal parts.*lower --set bins"):
-        source.by("width", 4)
+        cut(most, 4)
+    with pytest.raises(DataError, match="cannot be cut into 2 equal parts.*give it as classes"):
+        cut(most, 2)
+    with pytest.raises(DataError, match="in all of flat it is the same"):
+        cut(np.zeros(9), 4)
+    with pytest.raises(DataError, match="not all of its numbers are finite"):
+        cut([1.0, 2.0, np.nan, 4.0, 5.0, 6.0], 4)
+
+
+def test_names_of_bins_tell_them_apart():
+    def names(values, bins):
+        return Source("things", {"image": np.zeros((len(values), 4, 4, 1), np.uint8), "year": np.array(values, np.float32)}).by(
+            "year", bins).classes["year"]
+
+    assert names(np.arange(1990, 2020), 3)[0] == "1990 to 2000" and len(set(names(np.linspace(2000, 2000.9, 40), 5))) == 5
+    assert names([0, 1, 1, 0], 6) == ["0", "1"] and names([16777210, 16777212], 6) == ["16777210", "16777212"]
+
+
+def test_rows_of_rare_classes():
+    source = Source("rare", {"image": np.arange(24, dtype=np.uint8).reshape(24, 1, 1, 1), "label": np.repeat([0, 2], [4, 20])},
+                    {"label": ["a", "b", "c"]})
+    rows = np.rint((source.some_of_each("label", 8).reshape(2, 8) + 1) * 127.5).astype(int)
+    assert rows[0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3] and rows[1].tolist() == list(range(4, 12))
 
 
 # === Settings ===
+
+@pytest.mark.parametrize("model", ["cgan", "acgan", "projection", "infogan", "agecgan"])
+def test_the_summary_counts_operations(model):
+    gan = kgan.models.build(model, (8, 8, 1), dict(filters=2, noise_dim=4), classes=CLASSES)
+    assert report.summary(gan).count("MFLOP an example") == 2
+    assert all(report.flops(network) > 500 for network in (gan.generator, gan.discriminator))
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on():
+    config = dataclasses.asdict(kgan.models.outline("dcgan").Config())
+    old = {name: value for name, value in config.items() if name not in ("condition", "bins")}
+    settings = {"model": "dcgan", "shape": [8, 8, 1]}
+    assert list(_differences({**settings, "config": old}, {**settings, "config": config})) == []
+    changed = {**settings, "config": {**config, "condition": "label"}}
+    assert list(_differences({**settings, "config": old}, changed)) == ["condition:  there, label now"]
+
+
+def test_flips_and_slant(command, tmp_path):
+    done = command("train.py", "--model=cgan", "--set=condition=slant", "--flip", "--dry_run", cwd=tmp_path)
+    assert done.returncode == 2 and "--flip: mirrored images slant the other way" in done.stderr
+
 
 @pytest.mark.parametrize("model, condition, message", [
     ("dcgan", "label", "condition=label: this model takes no labels; cgan"),
@@ -221,7 +271,7 @@ def test_a_sheet_has_a_row_a_class_of_the_same_noise():
     assert sheet.shape == (24, 4, 4, 1)
     for row in range(3):
         np.testing.assert_allclose(sheet[8 * row:8 * row + 8], gan.make(gan.latents(8, 2), row), atol=1e-6)
-    assert callbacks.sheet(image_gan(["c"] * 4), 64).shape == (32, 4, 4, 1)
+    assert callbacks.sheet(image_gan("abcd"), 64).shape == (32, 4, 4, 1)
 
 
 def test_interpolation_stays_within_a_class():
@@ -283,21 +333,26 @@ def test_truth_of_labels_is_measured(monkeypatch):
 
 # === A run ===
 
-def test_a_conditional_run_from_data_to_export(command, tmp_path):
-    """A condition that is not the label, resumed; the run's pictures, its measures, its commands."""
-    flags = ["--model=cgan", "--set=condition=slant", "--set=bins=3", "--set=filters=2", "--set=noise_dim=4", "--batch_size=20",
-             "--set=log_every=2", "--set=checkpoint_every=2", "--run_dir=run"]
+def test_a_conditional_run_from_data_to_export(command, images, tmp_path):
+    """A condition that is a number of labels.csv, resumed; the run's pictures and commands."""
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    (folder / "labels.csv").write_text("file,width\n" + "".join(
+        f"{path.name},{i / 7}\n" for i, path in enumerate(sorted(images.iterdir()))))
+    flags = ["--model=cgan", f"--dataset=folder:{folder}", "--image_size=8", "--set=condition=width", "--set=bins=3",
+             "--set=filters=2", "--set=noise_dim=4", "--batch_size=20", "--set=log_every=2", "--set=checkpoint_every=2",
+             "--run_dir=run"]
     done = command("train.py", *flags, "--steps=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     done = command("train.py", *flags, "--steps=4", cwd=tmp_path)
     assert done.returncode == 0 and "resumed    at step 2" in done.stdout, done.stderr
     settings = json.loads((tmp_path / "run/config.json").read_text())
-    assert len(settings["classes"]) == 3 and settings["config"]["condition"] == "slant"
+    assert len(settings["classes"]) == 3 and settings["config"]["condition"] == "width"
     from PIL import Image
     with Image.open(tmp_path / "run/samples/real.png") as picture:
-        assert picture.height / picture.width == pytest.approx(3 / 8, abs=0.02)  # a row a class
+        assert picture.height / picture.width == pytest.approx(3 / 8, abs=0.03)  # a row a class
     served = tf.saved_model.load(str(tmp_path / "run/export/saved_model")).signatures["generate"]
-    assert served(count=tf.constant(4), seed=tf.constant(0), label=tf.constant(2))["images"].shape == (4, 28, 28, 1)
+    assert served(count=tf.constant(4), seed=tf.constant(0), label=tf.constant(2))["images"].shape == (4, 8, 8, 3)
     name = settings["classes"][1]
     done = command("-m", "kgan.latent", "run", "sheet", f"--label={name}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -305,7 +360,7 @@ def test_a_conditional_run_from_data_to_export(command, tmp_path):
     assert done.returncode == 2 and "--label=upright: no class has this name" in done.stderr
 
 
-def test_a_condition_that_the_data_lack(command, tmp_path):
-    done = command("train.py", "--model=cgan", "--set=condition=colour", cwd=tmp_path)
-    assert done.returncode == 2 and "condition=colour: glyphs has no such field" in done.stderr
+def test_a_condition_that_the_data_lack(command, images, tmp_path):
+    done = command("train.py", "--model=cgan", f"--dataset=folder:{images}", "--image_size=8", cwd=tmp_path)
+    assert done.returncode == 2 and "condition=label: folder:" in done.stderr and "has no such field" in done.stderr
     assert not (tmp_path / "runs").exists()

@@ -298,15 +298,15 @@ def test_conditional_normalisation_by_hand(shape, spectral):
     places = tuple(range(len(shape)))
     mean, variance = x.mean(places), x.var(places)
     spread = [8, *[1] * (len(shape) - 1), 6]
-    expected = (x - mean) / np.sqrt(variance + 1e-5) * (1 + condition @ gain).reshape(spread) + (condition @ bias).reshape(spread)
+    gain, bias = (1 + condition @ gain).reshape(spread), (condition @ bias).reshape(spread)
+    expected = (x - mean) / np.sqrt(variance + 1e-5) * gain + bias
     layer.normalization.moving_mean.assign(np.zeros(6))
     layer.normalization.moving_variance.assign(np.ones(6))
     np.testing.assert_allclose(model([x, condition], training=True), expected, atol=2e-3 if spectral else 1e-4)
     # .9 of what they were, .1 of the batch's; and these are used outside training
     np.testing.assert_allclose(layer.normalization.moving_mean, 0.1 * mean, rtol=1e-4)
     np.testing.assert_allclose(layer.normalization.moving_variance, 0.9 + 0.1 * variance, rtol=1e-4)
-    expected = (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * variance + 1e-5) * (1 + condition @ gain).reshape(spread)
-    expected += (condition @ bias).reshape(spread)
+    expected = (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * variance + 1e-5) * gain + bias
     np.testing.assert_allclose(model([x, condition]), expected, atol=5e-3 if spectral else 1e-4)
 
 
@@ -367,21 +367,22 @@ def test_new_attention_does_nothing_but_learns():
 def test_saving_cloning_and_tflite(make, tmp_path):
     model = make()
     inputs = [normal(5, *x.shape[1:], seed=i) for i, x in enumerate(model.inputs)]
+    of = lambda values: values if len(values) > 1 else values[0]
     for _ in range(3):
-        model(inputs, training=True)
+        model(of(inputs), training=True)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     cloned = keras.models.clone_model(model)
     cloned.set_weights(model.get_weights())
-    expected = model(inputs).numpy()
+    expected = model(of(inputs)).numpy()
     for other in (loaded, cloned):
-        np.testing.assert_array_equal(other(inputs), expected)
+        np.testing.assert_array_equal(other(of(inputs)), expected)
         assert other.layers[-1].get_config() == model.layers[-1].get_config() | {"name": other.layers[-1].name}
     # the interpreter refuses what is no built-in operator
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
     specs = [tf.TensorSpec(value.shape, name=f"input_{i}") for i, value in enumerate(inputs)]
-    module.serve = tf.function(lambda *values: {"y": model(list(values), training=False)}, input_signature=specs)
+    module.serve = tf.function(lambda *values: {"y": model(of(values), training=False)}, input_signature=specs)
     tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.serve})
     converted = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model")).convert()
     serve = tf.lite.Interpreter(model_content=converted).get_signature_runner("serving_default")

@@ -58,7 +58,7 @@ def test_differences_are_refused_and_shown(begun):
         begun.check(settings(seed=7, config={"batch_size": 16, "loss": "hinge"}))
     message = str(error.value)
     assert str(begun.directory) in message and "--overwrite" in message
-    for line in ("seed: 0 there, 7 now", "batch_size: 8 there, 16 now", "loss: None there, hinge now"):
+    for line in ("seed: 0 there, 7 now", "batch_size: 8 there, 16 now", "loss: non_saturating there, hinge now"):
         assert line in message
     assert "steps" not in message and begun.settings() == settings()
     begun.check(settings(seed=7), overwrite=True)

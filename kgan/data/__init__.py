@@ -34,7 +34,7 @@ LICENCES = {
 
 
 def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip=False, split="train", data_dir=None,
-         manual_dir=None, seed=0, start=0, repeat=False):
+         manual_dir=None, attributes=False, seed=0, start=0, repeat=False):
     """A data set as a tf.data pipeline of shuffled dict batches.
 
     Args:
@@ -47,6 +47,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         split: "train", or another that the data set has.
         data_dir: where tensorflow-datasets keeps its prepared data sets.
         manual_dir: a folder with a data set's original files, to prepare it without a network.
+        attributes: of a folder: whether its labels.csv or names.regex gives fields. Images that it does not describe are
+            left out then.
         seed: of the order and the flips.
         start: batches to leave out: those that a run has seen already.
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
@@ -61,17 +63,18 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         DataError: the data set cannot be had; the message says what to do.
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
-                   manual_dir=manual_dir)
+                   manual_dir=manual_dir, attributes=attributes)
     return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
 
 
-def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None):
+def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None,
+           attributes=False):
     """The data set as a Source: prepared, not yet shuffled or batched. Arguments as for `load`."""
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
-        return folder.source(name.removeprefix("folder:"), image_size, channels, crop)
+        return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes)
     if name == "glyphs":
         from kgan.data import glyphs
         return glyphs.source(image_size or 28, channels or 1, split)

@@ -36,7 +36,7 @@ ATTRIBUTES = ("labels.csv", "names.regex")
 MISSING = ("", "nan")  # cells that say nothing, in any case of letters
 
 
-def source(path, image_size=None, channels=None, crop=True):
+def source(path, image_size=None, channels=None, crop=True, attributes=True):
     """The images below a folder, at any depth, in the order of their relative paths.
 
     Labels are the first-level sub-folders, if every image lies in one. labels.csv or names.regex gives more fields, a
@@ -70,7 +70,7 @@ def source(path, image_size=None, channels=None, crop=True):
         raise DataError(f"No images in {root}: {_suffixes(root)}. kgan reads {', '.join(SUFFIXES)}.")
     listing = hashlib.sha256(json.dumps([root, files]).encode()).hexdigest()
     key = dict(kind="folder", version=1, files=listing, image_size=image_size, channels=channels, crop=bool(crop))
-    attributes = _attributes(root)
+    attributes = _attributes(root) if attributes else None
     if attributes:
         key["attributes"] = [attributes[0], hashlib.sha256(attributes[1]).hexdigest()]
     write = functools.partial(_write, root, [name for name, *_ in files], attributes, image_size, channels, crop)

@@ -6,7 +6,7 @@ For grey images of one bright object on a black ground, such as digits. `Source.
 """
 import numpy as np
 
-_BATCH = 2048  # images at once: the temporaries stay small
+_PIXELS = 2**21  # at once: the temporaries stay small
 
 
 def stroke_thickness(images):
@@ -43,10 +43,11 @@ def _measured(images, measure):
     if images.ndim == 4 and images.shape[-1] != 1 or images.ndim not in (3, 4):
         raise ValueError(f"images of shape {list(images.shape)}: grey ones are measured, [n, H, W, 1]")
     found = np.zeros(len(images), np.float32)
-    for start in range(0, len(images), _BATCH):
-        part = np.asarray(images[start:start + _BATCH]).reshape(-1, *images.shape[1:3])
+    batch = max(1, _PIXELS // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), batch):
+        part = np.asarray(images[start:start + batch]).reshape(-1, *images.shape[1:3])
         white = part.astype(np.float32) / 255 if part.dtype == np.uint8 else (part.astype(np.float32) + 1) / 2
-        found[start:start + _BATCH] = measure(white)
+        found[start:start + batch] = measure(white)
     return found
 
 

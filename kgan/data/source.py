@@ -67,9 +67,12 @@ class Source:
             cuts, names = like.cuts[field], like.classes[field]
         else:
             cuts, names = _cut(values, bins)
-        if not np.all(np.diff(cuts) > 0) or len(names) < 2:  # or, of nan, neither more nor less
+        if len(names) < 2 or not np.isfinite(values).all():
+            raise DataError(f"condition={field}: " + ("not all of its numbers are finite" if len(names) > 1 else
+                                                      f"in all of {self.name} it is the same"))
+        if not np.all(np.diff(cuts) > 0):
             raise DataError(f"condition={field}: {self.name} cannot be cut into {bins} equal parts by it, so many of its "
-                            "numbers are the same: lower --set bins")
+                            f"numbers are the same: {'lower --set bins' if bins > 2 else 'give it as classes of your own'}")
         labels = np.searchsorted(cuts[1:-1], values, side="right").astype(np.int64)
         return dataclasses.replace(self, arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
                                    cuts={**self.cuts, field: cuts})
@@ -103,9 +106,13 @@ class Source:
         return scale(np.asarray(self.arrays[self.key][chosen]))
 
     def some_of_each(self, field, count):
-        """The first `count` examples of `key` of each class of `field`, as for `some`; of the first 16 classes."""
+        """The first `count` examples of `key` of each class of `field`, as for `some`; of the first 16 classes.
+
+        Those of a class that has fewer come again and again; a class that has none is left out.
+        """
         labels = np.asarray(self.arrays[field])
-        chosen = [np.flatnonzero(labels == label)[:count] for label in range(min(len(self.classes[field]), 16))]
+        found = [np.flatnonzero(labels == label)[:count] for label in range(min(len(self.classes[field]), 16))]
+        chosen = [np.resize(rows, count) for rows in found if len(rows)]
         return scale(np.asarray(self.arrays[self.key][np.concatenate(chosen)]))
 
 
@@ -114,9 +121,19 @@ def _cut(values, bins):
     distinct = np.unique(values)
     if len(distinct) <= bins:
         middles = (distinct[1:] + distinct[:-1]) / 2
-        return np.concatenate([[-np.inf], middles, [np.inf]]), [f"{value:g}" for value in distinct]
+        return np.concatenate([[-np.inf], middles, [np.inf]]), _texts(distinct)
     cuts = np.quantile(values, np.linspace(0, 1, bins + 1))
-    return cuts, [f"{low:.3g} to {high:.3g}" for low, high in zip(cuts, cuts[1:])]
+    texts = _texts(cuts)
+    return cuts, [f"{low} to {high}" for low, high in zip(texts, texts[1:])]
+
+
+def _texts(values):
+    """Numbers as texts, with as many digits, from three on, as it takes to tell them apart."""
+    for digits in range(3, 18):
+        texts = [np.format_float_positional(value, digits, unique=False, fractional=False, trim="-") for value in values]
+        if len(set(texts)) == len(values):
+            break
+    return texts
 
 
 def scale(values):

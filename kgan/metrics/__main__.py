@@ -65,7 +65,8 @@ def measure(target, directory, evaluators):
     if "dataset" not in settings:
         raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
     make, noise, protocol = generator(target, settings)
-    condition = [settings.get("config", {}).get(name) for name in ("condition", "bins")]
+    condition = settings.get("config", {}).get("condition") or ""
+    condition = condition, settings["config"]["bins"] if condition and "bins" in settings["config"] else None
     key = json.dumps([condition, *(settings.get(name) for name in OPTIONS)])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
     samples, asked = make(evaluator)
@@ -105,19 +106,24 @@ def generator(target, settings):
         gan, step = load(target, FLAGS.checkpoint)
         network = gan.ema_generator if FLAGS.ema else gan.generator
         protocol = {"step": step, "averaged": FLAGS.ema, "seed": FLAGS.seed}
-        return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network, label=evaluator.asked),
-                                   evaluator.asked),
+        return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network,
+                                                label=_asked(evaluator, gan.classes)), _asked(evaluator, gan.classes)),
                 (tf.function(lambda noise: gan.make(noise, _in_pairs(noise, gan.classes), network)), gan.latents,
                  gan.config.noise), protocol)
     if (target / "saved_model.pb").exists():
         loaded = tf.saved_model.load(str(target))
         serve = loaded.signatures["serving_default"]
         inputs = serve.structured_input_signature[1]
-        if not {"noise"} <= set(inputs) <= {"noise", "label"}:
-            raise command.UserError(f"{target}: its serving_default takes {', '.join(inputs)}, not noise, or noise and label")
-        spec, classes = inputs["noise"], _classes(target) if "label" in inputs else ()
-        if classes:  # what to ask for is a field of the data
-            settings.setdefault("config", {}).setdefault("condition", "label")
+        classes = _classes(target) if "label" in inputs else ()
+        (name, spec), *others = ((name, spec) for name, spec in inputs.items() if name != "label")
+        if others:
+            raise command.UserError(f"{target}: its serving_default takes {', '.join(inputs)}; noise, or noise and label, are "
+                                    "wanted")
+        if classes:  # which field of the data they are of is seen by their names; of a number's parts it is not
+            from kgan.metrics.evaluate import sources
+            fields = [field for field, names in sources(settings)[0].classes.items() if tuple(names) == tuple(classes)]
+            settings["config"] = {**settings.get("config", {}), "condition": sorted(fields, key="label".__ne__)[0]
+                                  if fields else ""}
 
         def latents(count, seed):
             random = np.random.default_rng(seed)
@@ -126,20 +132,25 @@ def generator(target, settings):
 
         def sample(noise, label=None):
             label = _in_pairs(noise, classes) if label is None else tf.constant(label, tf.int32)
-            given = {"noise": tf.constant(noise), **({"label": label} if classes else {})}
+            given = {name: tf.constant(noise), **({"label": label} if classes else {})}
             keep = loaded  # its variables live as long as it does
             return next(iter(keep.signatures["serving_default"](**given).values()))
 
         def make(evaluator):
-            noise, asked = latents(evaluator.count, FLAGS.seed), evaluator.asked if classes else None
-            return np.concatenate([sample(noise[i:i + 256], None if asked is None else asked[i:i + 256])
-                                   for i in range(0, len(noise), 256)]), asked
+            noise, asked = latents(evaluator.count, FLAGS.seed), _asked(evaluator, classes)
+            label = np.arange(len(noise)) % max(1, len(classes)) if asked is None else asked
+            return np.concatenate([sample(noise[i:i + 256], label[i:i + 256]) for i in range(0, len(noise), 256)]), asked
         return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
     def images(evaluator):
         height, _, channels = evaluator.train.shape
         found = kgan.data.source(f"folder:{target}", image_size=height, channels=channels)
         return np.asarray(found.arrays["image"][:evaluator.count]), None
     return images, None, {}
+
+
+def _asked(evaluator, classes):
+    """What samples of a model of these classes are asked to be, or None where they are not the data's."""
+    return evaluator.asked if classes and evaluator.asked_names == tuple(classes) else None
 
 
 def _in_pairs(noise, classes):

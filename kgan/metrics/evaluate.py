@@ -29,6 +29,7 @@ def sources(settings):
     """(train, test) of a run's settings, by its condition; test is None where the data have no such split."""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None and name != "dataset"}
     condition = [settings.get("config", {}).get(name, default) for name, default in (("condition", ""), ("bins", 6))]
+    options["attributes"] = bool(condition[0])
     train = kgan.data.source(settings["dataset"], **options).by(*condition)
     try:
         return train, kgan.data.source(settings["dataset"], split="test", **options).by(*condition, like=train)
@@ -65,14 +66,17 @@ class Evaluator:
         self.count, self.held_back, self._rows = len(rows), bool(test), rows
         self.examples = np.asarray(held.arrays[held.key][rows])
         self.labels = np.asarray(held.arrays["label"][rows]) if "label" in held.classes else None
-        # what samples are asked to be: the classes of the examples, one by one
+        # what samples are asked to be: the classes of the examples, one by one; and what these are called
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         self._named = condition == "label"
+        self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
         self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
                          "reference_count": self.count, "images": "resized to size by Lanczos where they had another",
                          **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}
+        if asked := settings.get("config", {}).get("condition"):
+            self.protocol["condition"] = asked
 
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)

@@ -50,6 +50,7 @@ class AgeCGAN(GAN):
     """
 
     Config = Config
+    networks = "generator", "discriminator", "encoder"
 
     def __init__(self, generator, discriminator, encoder, *args, **kwargs):
         super().__init__(generator, discriminator, *args, **kwargs)
@@ -81,16 +82,6 @@ class AgeCGAN(GAN):
     def state(self):
         return [*super().state(), *self.encoder_optimizer.variables]
 
-    def get_config(self):
-        return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}
-
-    @classmethod
-    def from_config(cls, config):
-        networks = {name: keras.saving.deserialize_keras_object(config[name])
-                    for name in ("generator", "discriminator", "encoder")}
-        return cls(**networks, config=cls.Config(**config["config"]), seed=config["seed"], classes=config["classes"],
-                   name=config["name"])
-
 
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):
     """An AgeCGAN for images. Arguments and errors as for cgan's convolutional networks; `classes` in their order."""
@@ -104,6 +95,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):
 def encoder(shape, config):
     """Images [n, H, W, C] in [-1, 1] -> noise [n, noise_dim]."""
     images = keras.Input(shape, name="image")
-    x = layers.Flatten()(dcgan.shrink(images, config))
+    alone = dataclasses.replace(config, minibatch_std=False)  # what an image was made from does not depend on its batch
+    x = layers.Flatten()(dcgan.shrink(images, alone))
     x = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(config.encoder_units)(x))
     return keras.Model(images, layers.Dense(config.noise_dim, dtype="float32", name="noise")(x), name="encoder")

@@ -49,7 +49,7 @@ class Config(BaseConfig):
     halvings: int = 3  # of D's blocks, the first ones, halve the maps, as long as that leaves 4×4 or 7×7
     attention: tuple[int, ...] = (14, 16)  # the sides of the maps at which a block of attention follows
     shared_dim: int = 32  # of the classes' embedding; 0: each normalisation has its own gains and biases for each class
-    embedding_gain: float = 2.0  # length of a class's embedding at the start. Published: 1; short runs ignore it then, at 6 the noise
+    embedding_gain: float = 2.0  # length of a class's embedding at first. Published: 1: short runs ignore it; at 6, the noise
     hierarchical: bool = True  # whether each block has a part of the noise for itself
     initializer: Literal["orthogonal", "normal"] = "orthogonal"  # normal: N(0, .02)
 
@@ -100,14 +100,16 @@ class BigGAN(GAN):
         return loss
 
     def standing_statistics(self, batches=16, batch_size=None, seed=0, truncation=None):
-        """Sets the averaged generator's batch statistics to their mean over so many batches of noise: appendix B.
+        """Sets the averaged generator's batch statistics to their mean over so many batches of noise: appendix C.1.
 
-        Those that it has else are averages of what the generators of the last steps saw, not of what it makes itself.
+        Those that it has else are averages of what the generators of the last steps saw, not of what it makes itself. The
+        paper takes 100 batches. Further training draws them to those averages again.
 
         Args:
             batches, batch_size: how many batches, and of how many; None: of the config's batch_size. Labels come in turn.
             seed: of the noise, as for `latents`.
-            truncation: the bound at which samples are to be drawn.
+            truncation: of the noise. To what statistics of truncated noise normalise, truncated samples are more varied than
+                to those of all noise, and somewhat less clean.
         """
         batch_size = batch_size or self.config.batch_size
         noise = self.latents(batches * batch_size, seed, truncation)
@@ -116,10 +118,11 @@ class BigGAN(GAN):
                           if isinstance(layer, keras.layers.BatchNormalization)]
         momenta = [layer.momentum for layer in normalizations]
         try:
+            for layer in normalizations:
+                layer.trainable = True  # all others stay frozen, the vectors of spectral normalisation too
             for i in range(batches):
                 for layer in normalizations:
-                    layer.trainable = True  # all other layers are frozen, the vectors of spectral normalisation too
-                    layer.momentum = i / (i + 1)  # of the i-th batch, so that all count alike and what was is forgotten
+                    layer.momentum = i / (i + 1)  # so that all batches count alike and what was is forgotten
                 rows = slice(i * batch_size, (i + 1) * batch_size)
                 self.make(noise[rows], label[rows], training=True)
         finally:
@@ -128,7 +131,7 @@ class BigGAN(GAN):
 
 
 def entanglement(kernel):
-    """‖WᵀW ⊙ (1 - I)‖²_F of a kernel as the matrix W [inputs, outputs]: 0 if no filter has a share in another (equation 3)."""
+    """‖WᵀW ⊙ (1 - I)‖²_F of a kernel as the matrix W [inputs, outputs]: 0 if its filters are orthogonal (equation 3)."""
     matrix = tf.reshape(tf.convert_to_tensor(kernel), [-1, kernel.shape[-1]])
     inputs, outputs = matrix.shape
     if outputs <= inputs:
@@ -160,7 +163,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789")):
 
 
 def generator(shape, config, classes):
-    """noise [n, noise_dim] and label [n] -> images [n, H, W, C] in [-1, 1]: a linear layer, then blocks that double the size."""
+    """noise [n, noise_dim] and label [n] -> images [n, H, W, C] in [-1, 1]: a linear layer, blocks that double the size."""
     sizes = doublings(shape[0])
     widths = (*[config.generator_widths[0]] * len(sizes), *config.generator_widths)[-len(sizes):]
     noise = keras.Input((config.noise_dim,), name="noise")
@@ -174,8 +177,8 @@ def generator(shape, config, classes):
     x = SpectralDense(sizes[0]**2 * width, kernel_initializer=_initial(config))(first)
     x = layers.Reshape((sizes[0], sizes[0], width))(x)
     for size, width, part in zip(sizes[1:], widths[1:], rest):
-        norm = functools.partial(_conditional_norm, config, condition if part is None else layers.Concatenate()([condition, part]))
-        x = _double(x, config.filters * width, norm, config)
+        given = condition if part is None else layers.Concatenate()([condition, part])
+        x = _double(x, config.filters * width, functools.partial(_conditional_norm, given, config), config)
         x = SelfAttention()(x) if size in config.attention else x
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True)(x))
     images = layers.Activation("tanh", dtype="float32", name="images")(_convolution(shape[-1], config, name="to_images")(x))
@@ -204,9 +207,9 @@ def discriminator(shape, config, classes):
 
 def _double(x, width, norm, config):
     """Figure 15 (b): x [n, s, s, c] -> [n, 2s, 2s, width]."""
-    y = layers.UpSampling2D(2)(layers.ReLU()(norm()(x)))
+    y = layers.UpSampling2D(2)(layers.ReLU()(norm(x)))
     y = _convolution(width, config)(y)
-    y = _convolution(width, config)(layers.ReLU()(norm()(y)))
+    y = _convolution(width, config)(layers.ReLU()(norm(y)))
     # a 1×1 convolution is the same before repeating as after, and a quarter of the work
     return layers.Add()([y, layers.UpSampling2D(2)(_convolution(width, config, 1)(x))])
 
@@ -228,14 +231,15 @@ def _parts(noise, count, config):
     if not config.hierarchical:
         return [noise] + [None] * (count - 1)
     if config.noise_dim < count:
-        raise ConfigError(f"noise_dim={config.noise_dim}: must be at least {count}, a number for each block and the first layer")
+        raise ConfigError(f"noise_dim={config.noise_dim}: must be at least {count}, a number for each block and the first "
+                          "layer")
     ends = [i * config.noise_dim // count for i in range(count + 1)]
     return [noise[:, start:end] for start, end in zip(ends, ends[1:])]
 
 
-def _conditional_norm(config, condition):
-    layer = ConditionalBatchNormalization(spectral=config.shared_dim > 0, synchronized=True, kernel_initializer=_initial(config))
-    return lambda x: layer([x, condition])
+def _conditional_norm(condition, config, x):
+    return ConditionalBatchNormalization(spectral=config.shared_dim > 0, synchronized=True,
+                                         kernel_initializer=_initial(config))([x, condition])
 
 
 def _convolution(width, config, size=3, **options):

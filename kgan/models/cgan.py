@@ -38,7 +38,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     """A conditional GAN for images.
 
     Args:
-        shape: (H, W, C) of images in [-1, 1], H = W = 7·2^k or 4·2^k with k ≥ 1; dense networks take any.
+        shape: (H, W, C) of images in [-1, 1], H = W = 7·2^k or 4·2^k with k ≥ 1; dense networks take any images.
         config: Config; None: the defaults.
         seed: of the noise.
         classes: names of the classes.
@@ -50,7 +50,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
         ConfigError: the shape is none of those.
     """
     config = config or Config()
-    if config.networks == "convolutional":
+    if config.networks == "convolutional" or len(shape) != 3:
         check_shape(shape, "cgan")
     generator, discriminator = {"convolutional": (convolutional_generator, convolutional_discriminator),
                                 "dense": (dense_generator, dense_discriminator)}[config.networks]
