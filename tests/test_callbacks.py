@@ -61,9 +61,9 @@ class StubEvaluator:
 
     def __init__(self, *values, name="frechet_distance"):
         self.values, self.count, self.examples, self.protocol = iter([0.0, *values]), 7, None, {"features": "stub"}
-        self.name, self.seen = name, []
+        self.name, self.seen, self.asked = name, [], None
 
-    def figures(self, samples, every=True):
+    def figures(self, samples, asked, every=True):
         self.seen.append(samples)
         return {self.name: next(self.values), "modes": 3.0}
 
@@ -136,7 +136,7 @@ def test_best_by_what_is_not_measured(run):
 class Stub:
     """What Watch asks of a GAN."""
 
-    key = "image"
+    key, classes = "image", ()
 
     def __init__(self, samples=None, penalty=None, config=None):
         self.samples, self.penalty, self.config, self.step = samples, penalty, config or Config(), 0
