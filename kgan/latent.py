@@ -188,8 +188,8 @@ def principal_directions(gan, count=8, samples=2048, seed=0):
     """Directions of noise along which samples change most.
 
     The right singular vectors of the linear map from noise to samples that fits best, by least squares over random
-    noise, of each class about a mean of its own: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546), which takes principal components of what
-    the generator makes and regresses noise on them. A vector's sign is such that its largest component is positive.
+    noise, of each class about a mean of its own: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546),
+    which takes principal components of what the generator makes and regresses noise on them. A vector's sign is such that its largest component is positive.
 
     Args:
         gan: GAN; its averaged generator is used.
@@ -232,7 +232,8 @@ def samples_of(gan, noise, label=None, batch_size=256):
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
     flags.DEFINE_integer("seed", 0, "of the samples: their numbers are places in its sequence", 0, 2**31 - 1)
-    flags.DEFINE_string("label", None, "of a conditional GAN: the class of all samples, by its name; default: the classes in turn")
+    flags.DEFINE_string("label", None, "of a conditional GAN: the class of all samples, by its name; default: the classes "
+                        "in turn")
     flags.DEFINE_list("between", None, "interpolate: numbers of two samples; default: random pairs")
     flags.DEFINE_integer("rows", 8, "interpolate: pairs, samples 0 and 1, 2 and 3 … of --seed", 1, 1000)
     flags.DEFINE_integer("columns", 10, "interpolate: steps from one sample of a pair to the other", 2, 1000)

@@ -158,7 +158,8 @@ class Evaluator:
         Returns:
             (figures, per_class, pictures): per_class is a dict of class to `share`, `real_share`, `fidelity`, `diversity`,
             `frechet_distance` and, of a conditional GAN, `accuracy`; empty where there are no classes. Samples are counted
-            to the class that they were asked to be, without labels to that which the network takes them for. pictures is a dict of name to PIL.Image, empty without a network.
+            to the class that they were asked to be, without labels to that which the network takes them for. pictures is a
+            dict of name to PIL.Image, empty without a network.
         """
         found, probabilities = self._features(samples)
         figures, per_class, drawn = self._figures(samples, found, probabilities, asked), {}, {}
