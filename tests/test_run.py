@@ -1,8 +1,10 @@
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -183,8 +185,11 @@ def test_the_newest_three_are_kept(begun, gan):
 
 
 def flip_bit(data):
-    # in the middle: of the numbers of some variable
-    return data[:len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1:]
+    # of the numbers of the largest variable: the middle of the file may be a date between two of them, which harms nothing
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+    place = largest.header_offset + 30 + len(largest.filename) + largest.file_size // 2
+    return data[:place] + bytes([data[place] ^ 4]) + data[place + 1:]
 
 
 @pytest.mark.parametrize("damage", [

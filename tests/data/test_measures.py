@@ -57,7 +57,7 @@ def test_any_kind_of_grey_image_and_none():
         np.testing.assert_allclose(measure(pixels[None]), wanted, atol=5e-3)
         np.testing.assert_allclose(measure(pixels[None, ..., 0]), wanted, atol=5e-3)
         assert measure(np.zeros((2, 28, 28, 1), np.uint8)).tolist() == [0, 0]
-        many = np.repeat(pixels[None], measures._BATCH + 3, 0)
+        many = np.repeat(pixels[None], measures._PIXELS // pixels[..., 0].size + 3, 0)
         many[-1] = 0
         found = measure(many)
         assert found[-1] == 0 and len({*found[:-1].tolist()}) == 1
