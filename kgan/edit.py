@@ -7,8 +7,8 @@
 
 A row is the image, its reconstruction, and then the generator's picture of each class from the same noise; that of the
 image's own class is framed. For every GAN of images that is conditional on a field of the data. The noise is found by
-identity-preserving optimisation (`invert`), which starts at the encoder's guess where the model has an encoder (agecgan). Writes a picture to
-runs/NAME/latent/, named after the arguments, and prints the path.
+identity-preserving optimisation (`invert`), which starts at the encoder's guess where the model has an encoder (agecgan).
+Writes a picture to runs/NAME/latent/, named after the arguments, and prints the path.
 """
 import re
 import zlib
