@@ -132,6 +132,28 @@ class SpectralConv2D(_Spectral, keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("kgan")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """keras.layers.BatchNormalization, the same arguments and numbers; maps [n, H, W, C] in training by one operation.
+
+    Keras's own takes seven passes over the maps forwards, and more backwards: two to three times as long on a CPU.
+    Replicas that share their statistics use it, and so does inference, so that exports know nothing of this class.
+    """
+
+    def call(self, inputs, training=False, mask=None):
+        shared = self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1
+        if not training or not self.trainable or shared or len(inputs.shape) != 4 or mask is not None:
+            return super().call(inputs, training=training, mask=mask)
+        gamma, beta = (one(inputs.shape[-1:]) if weight is None else tf.convert_to_tensor(weight)
+                       for weight, one in ((self.gamma, tf.ones), (self.beta, tf.zeros)))
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, epsilon=self.epsilon)
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        variance *= (count - 1) / count  # it is divided by n - 1, Keras's by n
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+        return outputs
+
+
+@keras.saving.register_keras_serializable("kgan")
 class ConditionalBatchNormalization(keras.layers.Layer):
     """Batch normalisation whose gain and bias follow from a vector: layer([x, condition]), gain 1 + W_g c, bias W_b c.
 
@@ -156,7 +178,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def build(self, input_shape):
         shape, condition = input_shape
-        self.normalization = keras.layers.BatchNormalization(
+        self.normalization = BatchNormalization(
             momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False, synchronized=self.synchronized,
             dtype=self.dtype_policy, name="normalization")
         dense = SpectralDense if self.spectral else keras.layers.Dense

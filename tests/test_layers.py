@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kgan.layers import (ClipAtInference, ConditionalBatchNormalization, MinibatchStdDev, SelfAttention, SpectralConv2D,
-                         SpectralDense)
+from kgan.layers import (BatchNormalization, ClipAtInference, ConditionalBatchNormalization, MinibatchStdDev, SelfAttention,
+                         SpectralConv2D, SpectralDense)
 
 
 def normal(*shape, seed=0):
@@ -278,6 +278,35 @@ def conditional(shape=(4, 4, 6), **options):
     x, condition = keras.Input(shape), keras.Input((3,))
     layer = ConditionalBatchNormalization(**{"kernel_initializer": keras.initializers.GlorotNormal(seed=4), **options})
     return keras.Model([x, condition], layer([x, condition])), layer
+
+
+@pytest.mark.parametrize("options", [{}, {"center": False, "scale": False}])
+@pytest.mark.parametrize("policy, tolerance", [("float32", 2e-5), ("mixed_float16", 2e-3), ("mixed_bfloat16", 2e-2)])
+def test_batch_normalisation_is_keras_s(policy, tolerance, options):
+    x, weights = 3 * normal(8, 4, 5, 6) + 1, normal(8, 4, 5, 6, seed=1)
+
+    def step(kind, jit):
+        """Outputs, both gradients (the second of the first's square, as a penalty takes it), statistics, inference."""
+        keras.utils.set_random_seed(1)
+        layer = kind(momentum=0.7, gamma_initializer=keras.initializers.RandomNormal(1, 0.2), dtype=policy, **options)
+        layer.build(x.shape)
+
+        @tf.function(jit_compile=jit)
+        def both(x):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    y = tf.cast(layer(x, training=True), tf.float32)
+                    total = tf.reduce_sum(tf.sin(y) * weights)
+                gradient = tape.gradient(total, x)
+                square = tf.reduce_sum(gradient**2)
+            return y, gradient, *outer.gradient(square, [x, *layer.trainable_variables], unconnected_gradients="zero")
+        return [*map(np.asarray, both(x)), *map(np.asarray, layer.weights), np.asarray(layer(x), np.float32)]
+
+    for jit in (False, True):
+        for ours, keras_s in zip(step(BatchNormalization, jit), step(keras.layers.BatchNormalization, jit), strict=True):
+            np.testing.assert_allclose(ours, keras_s, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 4, 6)])

@@ -23,7 +23,7 @@ from keras import layers, ops
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Loss, Scheduled
 from kgan.gan import GAN
-from kgan.layers import ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
+from kgan.layers import BatchNormalization, ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
 from kgan.models._shapes import check_shape, doublings
 
 
@@ -180,7 +180,7 @@ def generator(shape, config, classes):
         given = condition if part is None else layers.Concatenate()([condition, part])
         x = _double(x, config.filters * width, functools.partial(_conditional_norm, given, config), config)
         x = SelfAttention()(x) if size in config.attention else x
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True)(x))
+    x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True)(x))
     images = layers.Activation("tanh", dtype="float32", name="images")(_convolution(shape[-1], config, name="to_images")(x))
     return keras.Model({"noise": noise, "label": label}, images, name="generator")
 

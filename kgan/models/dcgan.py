@@ -18,7 +18,7 @@ from keras import layers
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
 from kgan.gan import GAN
-from kgan.layers import MinibatchStdDev, SpectralConv2D, SpectralDense
+from kgan.layers import BatchNormalization, MinibatchStdDev, SpectralConv2D, SpectralDense
 from kgan.models._shapes import check_shape, doublings
 
 
@@ -144,7 +144,7 @@ def _weights(mean=0.0):
 
 def _batch_norm():
     # statistics follow within tens of steps, as in the tutorials; Keras's own .99 would lag behind a short run
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_weights(1.0))
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_weights(1.0))
 
 
 def _layer_norm():

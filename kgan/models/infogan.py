@@ -19,6 +19,7 @@ from keras import layers
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
 from kgan.gan import TRAINING, GAN, len_of
+from kgan.layers import BatchNormalization
 from kgan.models import cgan
 from kgan.models._shapes import check_shape, doublings
 
@@ -133,5 +134,5 @@ def _sizes(size):
 
 
 def _activated(x, kind="relu"):
-    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x) if kind == "relu" else layers.LeakyReLU(negative_slope=0.1)(x)

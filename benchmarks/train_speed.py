@@ -1,0 +1,337 @@
+"""How fast does kgan train, beside PyTorch and beside NumPy? Prints one JSON line last.
+
+    pip install -e ".[bench]"
+    python benchmarks/train_speed.py                                 every work
+    python benchmarks/train_speed.py --works=dcgan28 --repeats=9
+
+    work       what is trained                                                                      beside
+    dcgan64    dcgan, preset `tutorial`: colour images of 64 pixels, batches of 64                  PyTorch
+    dcgan28    dcgan, the default: grey images of 28 pixels, batches of 128                         PyTorch
+    mlp        mlp, the default (100-256-784 and back): the same images, batches of 64              PyTorch
+    sine       sine, preset `tutorial` (1-10-10-10 and back): signals of 10 values, batches of 256  NumPy
+
+kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
+bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
+images and logits of both must agree within 1e-3), by the same update: D on a batch and as many generated images, then G
+on these images, Adam, the averaged generator. It is at its best: channels_last, fused Adam, D frozen in G's step,
+set_to_none, examples picked from one array in memory, no metrics. NumPy's is a tutorial's loop, written out by hand:
+one signal an update, plain SGD; there batches are what kgan gains by.
+
+Each side is a process of its own with `--threads` threads. First each warms up (kgan traces and compiles: `first_step`
+is its first call of fit in seconds). Then they take turns of about `--seconds`, `--repeats` times; while one trains, the
+other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+WORKS = {
+    "dcgan64": dict(model="dcgan", other="torch", data=dict(image_size=64, channels=3),
+                    settings=dict(preset="tutorial", batch_size=64)),
+    "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1), settings=dict(batch_size=128)),
+    "mlp": dict(model="mlp", other="torch", data=dict(image_size=28, channels=1), settings=dict()),
+    "sine": dict(model="sine", other="numpy", data=dict(), settings=dict(preset="tutorial", batch_size=256)),
+}
+
+
+def take_turns(train, batch_size, at_once=1):
+    """Warms up; then answers each line of standard input, a number of seconds, with examples a second, as JSON.
+
+    `train`: function of a number of steps, a multiple of `at_once`.
+    """
+    start = time.perf_counter()
+    train(at_once)
+    print(json.dumps(time.perf_counter() - start), flush=True)
+    speed = None  # steps a second
+    for line in sys.stdin:
+        steps = at_once * max(1, round(float(line) * speed / at_once)) if speed else 4 * at_once
+        start = time.perf_counter()
+        train(steps)
+        speed = steps / (time.perf_counter() - start)
+        print(json.dumps(speed * batch_size), flush=True)
+
+
+def kgan_side(work, folder, threads):
+    import keras
+    import tensorflow as tf
+
+    from kgan import data, models
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    keras.utils.set_random_seed(0)
+    source = data.source("sine" if work["model"] == "sine" else "glyphs", **work["data"])
+    gan = models.build(work["model"], source.shape, work["settings"])
+    gan.compile(steps_per_execution=gan.config.steps_per_execution)
+    if work["other"] == "torch":
+        hand_over(gan, source, folder)
+    batches = data.batches(source, gan.config.batch_size, repeat=True)
+    take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
+               gan.config.steps_per_execution)
+
+
+# === PyTorch ===
+
+def hand_over(gan, source, folder):
+    """Writes what PyTorch needs: networks, data, the optimizer's numbers, and images and logits to compare with."""
+    noise = gan.latents(8, seed=1)
+    images = gan.generator(noise, training=False)
+    np.savez(folder / "handed.npz", noise=noise, images=images, logits=gan.discriminator(images, training=False),
+             data=np.asarray(source.arrays["image"][:20_000]),
+             **{f"{name} {i} {j}": value for name in gan.networks
+                for i, layer in enumerate(getattr(gan, name).layers) for j, value in enumerate(layer.get_weights())})
+    config = gan.config
+    told = {name: [(type(layer).__name__, layer.get_config()) for layer in getattr(gan, name).layers]
+            for name in gan.networks}
+    told.update(noise_dim=config.noise_dim, batch_size=config.batch_size, ema_decay=config.ema_decay,
+                rates=[config.generator_learning_rate, config.discriminator_learning_rate],
+                betas=[config.beta_1, config.beta_2])
+    (folder / "handed.json").write_text(json.dumps(told, default=str))
+
+
+def torch_network(layers, weights):
+    """Keras's layers as PyTorch's, from the dicts of their configurations and the lists of their weights."""
+    import torch
+    from torch import nn
+
+    class Maps(nn.Module):
+        """[n, H·W·C] -> [n, C, H, W]: Keras's [n, H, W, C], which is channels_last as it stands."""
+
+        def __init__(self, shape):
+            super().__init__()
+            self.shape = shape
+
+        def forward(self, x):
+            return x.reshape(-1, *self.shape).permute(0, 3, 1, 2)
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1).flatten(1)
+
+    def module(kind, told, values, size):
+        """A layer, and the side of its maps if that is `size` before it."""
+        values = [torch.from_numpy(value) for value in values]
+        if kind == "InputLayer" or kind == "Activation" and told["activation"] == "linear":
+            return nn.Identity(), size
+        if kind == "Dense":
+            made = nn.Linear(*values[0].shape, bias=told["use_bias"])
+            made.weight.data = values[0].T.contiguous()
+        elif kind == "BatchNormalization":
+            made = nn.BatchNorm2d(len(values[0]), eps=told["epsilon"], momentum=1 - told["momentum"])
+            made.weight.data, made.bias.data, made.running_mean, made.running_var = values
+        elif kind in ("Conv2D", "Conv2DTranspose"):
+            side, _, *channels = values[0].shape
+            stride, same = told["strides"][0], told["padding"] == "same"
+            if kind == "Conv2DTranspose":
+                made = nn.ConvTranspose2d(*channels[::-1], side, stride, (side - stride) // 2 if same else 0,
+                                          bias=told["use_bias"])
+                made.weight.data = values[0].permute(3, 2, 0, 1).contiguous()
+                size = size * stride if same else size + side - 1
+            else:
+                after = -(-size // stride)
+                pad = (after - 1) * stride + side - size
+                made = nn.Conv2d(*channels, side, stride, pad // 2, bias=told["use_bias"])
+                made.weight.data = values[0].permute(3, 2, 0, 1).contiguous()
+                if pad % 2:  # TensorFlow pads more behind
+                    made.padding = (0, 0)
+                size = after
+        else:
+            return {"ReLU": nn.ReLU, "LeakyReLU": lambda: nn.LeakyReLU(told["negative_slope"]), "Flatten": Flat,
+                    "Reshape": lambda: Maps(told["target_shape"]), "Activation": lambda: {
+                        "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "relu": nn.ReLU()}[told["activation"]]}[kind](), (
+                            told["target_shape"][0] if kind == "Reshape" else size)
+        if kind != "BatchNormalization" and told["use_bias"]:
+            made.bias.data = values[1]
+        if kind == "Conv2D" and pad % 2:
+            made = nn.Sequential(nn.ZeroPad2d((pad // 2, pad - pad // 2) * 2), made)
+        return made, size
+
+    found, size = [], None
+    for (kind, told), values in zip(layers, weights, strict=True):
+        if kind == "InputLayer" and len(told["batch_shape"]) == 4:
+            size = told["batch_shape"][1]
+        made, size = module(kind, told, values, size)
+        found.append(made)
+    return nn.Sequential(*found).to(memory_format=torch.channels_last)
+
+
+def torch_side(work, folder, threads):
+    import copy
+
+    import torch
+    from torch.nn.functional import softplus
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # as TensorFlow does
+    torch.manual_seed(0)
+    told = json.loads((folder / "handed.json").read_text())
+    with np.load(folder / "handed.npz") as file:
+        handed = dict(file)
+    generator, discriminator = (
+        torch_network(told[name], [[handed[f"{name} {i} {j}"] for j in range(9) if f"{name} {i} {j}" in handed]
+                                   for i in range(len(told[name]))]) for name in ("generator", "discriminator"))
+    with torch.no_grad():
+        images = generator.eval()(torch.from_numpy(handed["noise"]))
+        logits = discriminator.eval()(images)
+    for ours, theirs in ((images.permute(0, 2, 3, 1).numpy(), handed["images"]), (logits.numpy(), handed["logits"])):
+        if not np.abs(ours - theirs).max() < 1e-3 * max(1, np.abs(theirs).max()):
+            raise SystemExit(f"the networks differ by {np.abs(ours - theirs).max()}")
+
+    average = copy.deepcopy(generator)
+    generator.train(), discriminator.train()
+    g_optimizer, d_optimizer = (torch.optim.Adam(network.parameters(), rate, tuple(told["betas"]), fused=True)
+                                for network, rate in zip((generator, discriminator), told["rates"]))
+    data, batch_size, decay = torch.from_numpy(handed["data"]), told["batch_size"], told["ema_decay"]
+
+    def train(steps):
+        for _ in range(steps):
+            real = data[torch.randint(len(data), (batch_size,))].permute(0, 3, 1, 2).float() / 127.5 - 1
+            fake = generator(torch.randn(batch_size, told["noise_dim"]))
+            d_loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
+            d_optimizer.zero_grad(set_to_none=True)
+            d_loss.backward()
+            d_optimizer.step()
+            discriminator.requires_grad_(False)
+            g_loss = softplus(-discriminator(fake)).mean()
+            g_optimizer.zero_grad(set_to_none=True)
+            g_loss.backward()
+            g_optimizer.step()
+            discriminator.requires_grad_(True)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+
+    take_turns(train, batch_size)
+
+
+# === NumPy ===
+
+def numpy_side(work, folder, threads):
+    """The tutorial: ReLU and LeakyReLU networks of 10 units, logits, SGD with a clipped gradient, signal by signal."""
+    random = np.random.default_rng(0)
+    sizes = {"generator": [1, 10, 10, 10], "discriminator": [10, 10, 10, 1]}
+    networks = {name: [(random.uniform(-1, 1, pair) * (2 / sum(pair)) ** 0.5, np.zeros(pair[1]))
+                       for pair in zip(units, units[1:])] for name, units in sizes.items()}
+    slopes = {"generator": 0.0, "discriminator": 0.2}
+    ends = {"generator": (np.tanh, lambda y: 1 - y**2), "discriminator": (lambda x: x, lambda y: 1.0)}
+    rate, most, bound = 0.01, 0.2, 0.25
+
+    def forward(name, x):
+        kept = [x]
+        for i, (kernel, bias) in enumerate(networks[name]):
+            x = x @ kernel + bias
+            x = ends[name][0](x) if i == len(networks[name]) - 1 else np.where(x > 0, x, slopes[name] * x)
+            kept.append(x)
+        return kept
+
+    def backward(name, kept, gradient):
+        """Gradients of each layer's kernel and bias, and of the input."""
+        found = []
+        gradient = gradient * ends[name][1](kept[-1])
+        for i in reversed(range(len(networks[name]))):
+            found.insert(0, (np.outer(kept[i], gradient), gradient))
+            gradient = gradient @ networks[name][i][0].T
+            gradient = gradient * np.where(kept[i] > 0, 1.0, slopes[name]) if i else gradient
+        return found, gradient
+
+    def update(name, *gradients):
+        for i, values in enumerate(networks[name]):
+            new = []
+            for j, value in enumerate(values):
+                gradient = sum(found[i][j] for found in gradients)
+                gradient = gradient * min(1, most / max(np.linalg.norm(gradient), 1e-12))
+                new.append(np.clip(value - rate * gradient, -bound, bound))
+            networks[name][i] = tuple(new)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def train(steps):
+        for _ in range(steps):
+            scale, start, frequency = random.uniform((0.5, 0, 1.2), (0.8, 1, 1.5))
+            real = forward("discriminator", scale * np.sin(start + frequency * np.arange(10)))
+            made = forward("generator", random.normal(size=1))
+            fake = forward("discriminator", made[-1])
+            update("discriminator", backward("discriminator", real, -sigmoid(-real[-1]))[0],
+                   backward("discriminator", fake, sigmoid(fake[-1]))[0])
+            fake = forward("discriminator", made[-1])
+            _, slope = backward("discriminator", fake, -sigmoid(-fake[-1]))
+            update("generator", backward("generator", made, slope)[0])
+
+    take_turns(train, 1, 100)
+
+
+SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side}
+
+
+class Side:
+    """A side in a process of its own."""
+
+    def __init__(self, side, work, folder, threads):
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self._process = subprocess.Popen([sys.executable, __file__, f"--side={side},{work}", f"--folder={folder}",
+                                          f"--threads={threads}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True, env=environment)
+
+    def answer(self, seconds=None):
+        if seconds is not None:
+            self._process.stdin.write(f"{seconds}\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"a side ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def end(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(name, repeats, seconds, threads):
+    """The figures of one work, as a dict."""
+    other = WORKS[name]["other"]
+    with tempfile.TemporaryDirectory() as folder:
+        kgan = Side("kgan", name, folder, threads)
+        first_step = kgan.answer()
+        sides = {"kgan": kgan, other: Side(other, name, folder, threads)}  # which needs what kgan has handed over
+        sides[other].answer()
+        for side in sides.values():
+            side.answer(seconds)  # short: tells how many steps a turn has
+            side.answer(seconds)
+        turns = [{name: side.answer(seconds) for name, side in sides.items()} for _ in range(repeats)]
+        for side in sides.values():
+            side.end()
+    ratios = [turn["kgan"] / turn[other] for turn in turns]
+    speeds = {name: round(statistics.median(turn[name] for turn in turns), 1) for name in sides}
+    return {"examples_per_second": speeds, "first_step": round(first_step, 1), "ratio": round(statistics.median(ratios), 3),
+            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--works", default=",".join(WORKS))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        side, work = arguments.side.split(",")
+        return SIDES[side](WORKS[work], Path(arguments.folder), arguments.threads)
+    results = {}
+    for name in arguments.works.split(","):
+        results[name] = compare(name, arguments.repeats, arguments.seconds, arguments.threads)
+        print(name, json.dumps(results[name]), flush=True)
+    print(json.dumps({"benchmark": "train_speed", "threads": arguments.threads, "repeats": arguments.repeats,
+                      "seconds": arguments.seconds, "results": results}))
+
+
+if __name__ == "__main__":
+    main()
