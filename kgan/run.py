@@ -92,7 +92,7 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._take()
             if overwrite:
-                for name in _CONTENTS:
+                for name in reversed(_CONTENTS):  # the settings last: what is left after a kill is still known for what it is
                     path = self.directory / name
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -135,12 +135,13 @@ class Run:
     def _write(self, kind, gan, step, elapsed=0.0):
         arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
+        settings = np.frombuffer(json.dumps(self.settings()).encode(), np.uint8)
         with _aside(path) as file:
-            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+            np.savez(file, elapsed=np.float64(elapsed), settings=settings, **arrays)
         return path
 
     def newest(self, kind="step"):
-        """The newest sound checkpoint, as (step, arrays), or (0, None) where training never got that far.
+        """The newest sound checkpoint of this run, as (step, arrays), or (0, None) where training never got that far.
 
         `kind` "best": the one kept as the best, if the run was measured in training.
 
@@ -151,14 +152,24 @@ class Run:
         for path in saved:
             try:
                 with np.load(path, allow_pickle=False) as file:  # reading checks each array's CRC
-                    return int(path.stem.removeprefix(f"{kind}-")), {name: file[name] for name in file.files}
+                    arrays = {name: file[name] for name in file.files}
+                self._check_origin(arrays.pop("settings", None))
+                return int(path.stem.removeprefix(f"{kind}-")), arrays
             # RuntimeError: a flipped bit says that a member is encrypted, or compressed in some unknown way
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
+                    RuntimeError) as error:
                 warnings.warn(f"{path} is broken and passed over ({error})", stacklevel=2)
         if saved:
-            raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be read: "
+            raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be used: "
                            "put a sound one there, or start anew with --overwrite")
         return 0, None
+
+    def _check_origin(self, settings):
+        """Raises ValueError for the settings in a checkpoint that are not this run's; an older one (None) has none."""
+        here = self.settings()
+        there = here if settings is None or here is None else json.loads(settings.tobytes())
+        if there != here and (differences := list(_differences(there, here))):
+            raise ValueError(f"it is of a run with other settings: {'; '.join(differences)}")
 
     def _saved(self, kind="step"):
         return sorted(self.checkpoints.glob(f"{kind}-*.npz"), reverse=True)

@@ -99,6 +99,23 @@ def test_overwrite_deletes_the_run_alone(begun, gan):
     assert again.settings()["seed"] == 3 and again.newest() == (0, None) and not list(again.samples.iterdir())
 
 
+def test_a_killed_overwrite_leaves_no_other_run(begun, gan, monkeypatch):
+    begun.save(gan, 10)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(path):
+        raise Killed
+    monkeypatch.setattr(run.shutil, "rmtree", kill)
+    begun._lock.close()
+    with pytest.raises(Killed):
+        Run(begun.directory).begin(settings(seed=3), overwrite=True)
+    with pytest.raises(RunError, match="seed: 0 there, 3 now"):  # and does not go on from the old run's checkpoints
+        Run(begun.directory).check(settings(seed=3))
+    assert begun.newest()[0] == 10
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_directory_of_something_else(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("x")
@@ -266,6 +283,27 @@ def test_checkpoints_of_other_models(begun, gan):
     with pytest.raises(RunError):
         run.restore(other, arrays)
     assert bits(other) == kept and bits(gan) == before
+
+
+def test_checkpoints_of_other_settings(begun, gan, tmp_path):
+    """Those of a run that differs in nothing that shows in the arrays."""
+    other = Run(tmp_path / "other")
+    other.begin(settings(seed=7, config={"batch_size": 16}))
+    other.save(gan, 20)
+    begun.save(gan, 10)
+    os.rename(other.checkpoints / "step-000000020.npz", begun.checkpoints / "step-000000020.npz")
+    with pytest.warns(UserWarning, match="20.npz .*other settings: seed: 7 there, 0 now; batch_size: 16 there, 8 now"):
+        assert begun.newest()[0] == 10
+    begun._lock.close()
+    longer = Run(begun.directory)
+    longer.begin(settings(config={"steps": 200}))
+    (begun.checkpoints / "step-000000020.npz").unlink()
+    assert longer.newest()[0] == 10
+    path = begun.checkpoints / "step-000000010.npz"
+    with np.load(path) as file:  # as they were before they had any
+        arrays = {name: file[name] for name in file.files if name != "settings"}
+    np.savez(path, **arrays)
+    assert longer.newest()[0] == 10
 
 
 def test_load(begun, gan):
