@@ -2,6 +2,7 @@
 
     runs/NAME/
         config.json      the settings, resolved; `train.py --config` repeats the run
+        rollbacks.json   where numbers ended, and which checkpoint `--on_nan=rollback` went back to
         log.csv          `step` and the means of the losses since the row before; the same numbers in tensorboard/
         samples/         real.png, a grid from fixed noise every so often, progress.gif
         checkpoints/     everything needed to go on, bit for bit
@@ -28,9 +29,10 @@ try:
 except ImportError:  # Windows: two runs in one directory are not noticed there
     fcntl = None
 
-_CONTENTS = ("config.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png", "export",
-             "metrics.json", "metrics", "probe.json", "latent")
+_CONTENTS = ("config.json", "rollbacks.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png",
+             "export", "metrics.json", "metrics", "probe.json", "latent")
 _KEPT = 3  # checkpoints
+_ROLLBACKS = 3  # in a run
 
 
 class RunError(UserError, RuntimeError):
@@ -119,7 +121,10 @@ class Run:
     # === Checkpoints: one .npz each, a flat list of variables; their order is their identity ===
 
     def save(self, gan, step, elapsed=0.0):
-        """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest."""
+        """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest.
+
+        A state with a number that is not finite is not written: there is nothing to go on from.
+        """
         self._write("step", gan, step, elapsed)
         for path in self._saved()[_KEPT:]:
             path.unlink(missing_ok=True)
@@ -129,11 +134,13 @@ class Run:
         before = self._saved("best")
         new = self._write("best", gan, step)
         for path in before:
-            if path != new:
+            if new and path != new:
                 path.unlink(missing_ok=True)
 
     def _write(self, kind, gan, step, elapsed=0.0):
         arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            return None
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
         settings = np.frombuffer(json.dumps(self.settings()).encode(), np.uint8)
         with _aside(path) as file:
@@ -173,6 +180,32 @@ class Run:
 
     def _saved(self, kind="step"):
         return sorted(self.checkpoints.glob(f"{kind}-*.npz"), reverse=True)
+
+    # === Going back where numbers end ===
+
+    def rollbacks(self):
+        """List of dicts: at step `at`, `first` was not finite any more, and training went back to step `to`."""
+        try:
+            return json.loads((self.directory / "rollbacks.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+
+    def roll_back(self, at, first):
+        """Notes that training goes on from the newest checkpoint, with half the learning rates that it had.
+
+        Where it has gone back to that one already, in vain, it goes back to the one before, and drops that.
+
+        Returns:
+            the checkpoint's step; 0: there is none, or this has happened three times in the run.
+        """
+        rollbacks, (step, _) = self.rollbacks(), self.newest()
+        if not step or len(rollbacks) == _ROLLBACKS:
+            return 0
+        if rollbacks and rollbacks[-1]["to"] == step and len(self._saved()) > 1:
+            (self.checkpoints / f"step-{step:09d}.npz").unlink()
+            step, _ = self.newest()
+        write(self.directory / "rollbacks.json", json.dumps([*rollbacks, {"at": at, "first": first, "to": step}]).encode())
+        return step
 
     # === Samples and log ===
 

@@ -319,6 +319,30 @@ def test_load(begun, gan):
     assert step == 30 and bits(loaded) == bits(gan)
 
 
+def test_what_is_not_finite_is_not_saved(begun, gan):
+    randomize(gan, 1)
+    begun.save(gan, 10)
+    begun.save_best(gan, 10)
+    gan.discriminator_optimizer.variables[-1].assign(np.full(gan.discriminator_optimizer.variables[-1].shape, np.inf))
+    begun.save(gan, 20)
+    begun.save_best(gan, 20)
+    assert begun.newest()[0] == begun.newest("best")[0] == 10
+    randomize(gan, 1)
+
+
+def test_going_back(begun, gan):
+    assert begun.rollbacks() == [] and begun.roll_back(5, "D's loss") == 0 and begun.rollbacks() == []
+    begun.save(gan, 10)
+    begun.save(gan, 20)
+    wanted = [(25, 20), (21, 10), (15, 10)]  # 20 was of no use, and before 10 there is none
+    assert [begun.roll_back(step, "D's loss") for step, _ in wanted] == [to for _, to in wanted]
+    assert begun.roll_back(14, "D's loss") == 0 and begun.newest()[0] == 10
+    assert begun.rollbacks() == [{"at": at, "first": "D's loss", "to": to} for at, to in wanted]
+    begun._lock.close()
+    Run(begun.directory).begin(settings(), overwrite=True)
+    assert begun.rollbacks() == []
+
+
 # === Files ===
 
 def test_write_is_whole_or_nothing(tmp_path, monkeypatch):
