@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgan import augment, losses, penalties, schedules
-from kgan.config import Config, ConfigError, nearest
+from kgan.config import Config, ConfigError, unknown
 
 # streams of random numbers from the same seed that never are the same numbers: noise for training, for validation, for
 # `generate`; what the losses of D and of G draw: augmentation, places of a penalty; and noise for an encoder
@@ -521,8 +521,7 @@ class GAN(keras.Model):
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
             if label not in self.classes:
-                raise ValueError(f"label={label}: no class has this name{nearest(label, self.classes)}; there are: "
-                                 f"{', '.join(self.classes[:20])}{' …' if len(self.classes) > 20 else ''}")
+                raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
         if not tf.is_tensor(label):  # tensors come from batches, in graphs: whoever made them knows what they are
             numbers = np.asarray(label)

@@ -12,8 +12,8 @@ write. The others come at a random moment between the first such operation and t
 After each kill every file that is not hidden is compared with the unbroken run's: it has to be bit for bit that of the same
 name, log.csv but for its last row the beginning of it. So has everything in the end. Of a checkpoint all arrays count but
 the seconds that training took; of a SavedModel, whose files TensorFlow writes in an order of its own, the variables and
-the samples it makes. Files that tell of seconds must be whole: report.md, export.json and the model card. tensorboard/ is left out: a
-resumed run adds a file of its own.
+the samples it makes. Files that tell of seconds must be whole: report.md, export.json and the model card. tensorboard/ is
+left out: a resumed run adds a file of its own.
 """
 import argparse
 import atexit
