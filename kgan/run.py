@@ -60,7 +60,10 @@ class Run:
         """The settings of the run in this directory; where there is none, None, or a RunError if it is `required`."""
         path = self.directory / "config.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not (isinstance(found, dict) and isinstance(found.get("config"), dict)):
+                raise ValueError("it is no config.json of a run")
+            return found
         except FileNotFoundError:
             if required:
                 raise RunError(f"{self.directory} holds no run: there is no config.json in it") from None
@@ -240,12 +243,14 @@ def load(directory, checkpoint="newest"):
 
     run = Run(directory)
     settings = run.settings(required=True)
+    model, shape = settings.get("model"), settings.get("shape")
+    if not (isinstance(model, str) and isinstance(shape, list) and all(isinstance(size, int) for size in shape)):
+        raise RunError(f"{run.directory / 'config.json'}: model={model}, shape={shape}: it is no config.json of a run")
     step, arrays = run.newest("best" if checkpoint == "best" else "step")
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
-    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"],
-                       settings.get("classes", ()))
+    gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
     gan.compile()
     restore(gan, arrays)
     return gan, step
