@@ -59,6 +59,7 @@ def main():
             time.sleep(0.5)
         if process.wait():
             sys.exit(f"train.py ended with status {process.returncode}")
+        found.pop()  # it may have been read while the report was written
         checkpoints = len(list((run / "checkpoints").glob("step-*.npz")))
     edges = [found[0]] + [next((each for each in found if each[0] >= options.steps * tenth / 10), found[-1])
                           for tenth in range(1, 11)]
