@@ -54,7 +54,8 @@ def hostile(rng):
     """(bytes, what is done after they are sent: "read", "wait" or "leave")."""
     huge = b"[" * 200_000
     return rng.choice([
-        (request(PREDICT, b"{"), "read"), (request(PREDICT, b'{"instances": [[NaN]]}'), "read"), (request(PREDICT, huge), "read"),
+        (request(PREDICT, b"{"), "read"), (request(PREDICT, b'{"instances": [[NaN]]}'), "read"),
+        (request(PREDICT, huge), "read"),
         (request(PREDICT, b'{"instances": [[1e999, "x", null]]}'), "read"), (request(PREDICT, b'{"instances": []}'), "read"),
         (request(PREDICT, b"\xff\xfe\x00"), "read"), (request("/image.png?seed=-1"), "read"),
         (request("/image.png?seed=1&seed=2"), "read"), (request("/grid.png?rows=10000&columns=10000"), "read"),
