@@ -8,6 +8,7 @@ The same command again goes on where the last one stopped. kgan/run.py says what
 """
 import functools
 import math
+import os
 import sys
 
 from absl import flags
@@ -113,6 +114,11 @@ def train(settings, directory):
             evaluate.recall()
 
     if log.not_finite:  # which has said why, and what to try
+        if FLAGS.on_nan == "rollback" and (step := run.roll_back(*log.not_finite)):
+            print(f"train.py: back to step {step:,}, with half the learning rates", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            # anew, since what a resumed run does is right to the bit
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--nooverwrite"])
         print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
     report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate)

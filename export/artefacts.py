@@ -60,6 +60,9 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
                                 "checkpoint": checkpoint, "batch": options.get("batch"),
                                 "bytes": size(aside / path), "sha256": sha256(aside / path),
                                 "check": check.check(aside / path, name, precision, reference)})
+        for file in _files(aside):
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
         for name in formats:
             _replace(directory / name, aside / name, aside / f"{name}.old")
     except check.CheckError as error:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import math
 import os
 import re
 import resource
@@ -242,7 +243,11 @@ def import_tensorflow():
 
 def _parse(arguments):
     try:
-        return FLAGS(arguments)
+        words = FLAGS(arguments)
+        for name in FLAGS:  # no bound keeps out NaN
+            if isinstance(value := FLAGS[name].value, float) and not math.isfinite(value):
+                raise flags.IllegalFlagValueError(f"flag --{name}={value}: must be a finite number")
+        return words
     except flags.Error as error:
         _fail(error)
     except SystemExit:  # --help: absl would have it 1

@@ -55,8 +55,8 @@ def alarms(gan):
     return [g_has_collapsed] if bounded else [d_has_won, g_has_collapsed]
 
 
-def not_finite(gan, step, name):
-    """What to tell the user when the value of that name is no finite number any more."""
+def not_finite(gan, step, name, first=None):
+    """What to tell the user when the value of that name is no finite number any more; `first`: GAN.first_not_finite."""
     config = gan.config
     advice = [f"a generator_learning_rate below {config.generator_learning_rate} and "
               f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
@@ -65,7 +65,10 @@ def not_finite(gan, step, name):
     if "float16" in {layer.compute_dtype for layer in gan.generator.layers + gan.discriminator.layers}:
         advice.append("in float16, which ends at 65,504, a loss that is scaled: compile does it if the policy is "
                       "mixed_float16 then, too; or mixed_bfloat16, which needs no scaling")
-    return f"{name} is not a finite number any more (steps up to {step:,}); training stops. Try {'; '.join(advice)}"
+    where = f"steps up to {step:,}" + (f"; first {first[1]} at step {first[0]:,}" if first else "")
+    mend = "Mend the data: a number in them is not finite" if first and first[1] == "the real examples" else \
+        f"Try {'; '.join(advice)}"
+    return f"{name} is not a finite number any more ({where}); training stops. {mend}"
 
 
 def _unnormalised(config):

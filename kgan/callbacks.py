@@ -173,7 +173,7 @@ class Log(StepCallback):
     def __init__(self, path, every=50, last=None, tensorboard=None, sparse=()):
         super().__init__(every, last)
         self.path, self.tensorboard, self.sparse = path, tensorboard, list(sparse)
-        self.not_finite = None  # (step, name) of what stopped training
+        self.not_finite = None  # (step, name) of what stopped training: what GAN.first_not_finite says, or a column
 
     def on_train_begin(self, logs=None):
         self._writer = tf.summary.create_file_writer(str(self.tensorboard)) if self.tensorboard else None
@@ -184,10 +184,7 @@ class Log(StepCallback):
         row = {name: float(logs[name]) if name in logs else None for name in names}
         values = {name: value for name, value in row.items() if value is not None}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            self.not_finite = (step, bad[0])
-            self.model.stop_training = True
-            _warn(not_finite(self.model, step, bad[0]))
+        if self._ends(step, bad):
             return
         empty = not self.path.exists() or self.path.stat().st_size == 0
         with open(self.path, "a", newline="", encoding="utf-8") as file:
@@ -202,7 +199,18 @@ class Log(StepCallback):
                     tf.summary.scalar(name, value)
         self.model.reset_metrics()
 
+    def _ends(self, step, bad=()):
+        """Whether numbers have ended: those of the columns `bad`, or some in the steps since the last row."""
+        first = self.model.first_not_finite
+        if not (bad or first):
+            return False
+        self.not_finite = first or (step, bad[0])
+        self.model.stop_training = True
+        _warn(not_finite(self.model, step, bad[0] if bad else first[1], first))
+        return True
+
     def on_train_end(self, logs=None):
+        self.not_finite or self._ends(self._step)  # between two rows, where something else has ended training
         if self._writer:
             self._writer.close()
 
@@ -272,8 +280,10 @@ class Checkpoints(StepCallback):
         return self._elapsed + (time.monotonic() - self._start if self._start else 0.0)
 
     def restore(self, gan):
-        """Gives `gan` the state in `arrays`. `fit` does it by itself."""
+        """Gives `gan` the state in `arrays`, and its learning rates for it. `fit` does it by itself."""
         restore(gan, self._arrays)
+        if rollbacks := self.run.rollbacks():
+            gan.scale_learning_rates(0.5 ** len(rollbacks))
         self._arrays = None
 
     def on_train_begin(self, logs=None):

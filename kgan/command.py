@@ -1,4 +1,5 @@
 """What the commands share: flags by absl, mistakes as one line on standard error and exit status 2."""
+import math
 import os
 import sys
 
@@ -7,6 +8,13 @@ from absl import app, flags
 
 class UserError(Exception):
     """A mistake that the user can mend: the message says what is wrong and what to do, and is shown as it is."""
+
+
+def check_finite():
+    """Raises flags.Error where a flag is NaN, which no bound keeps out, or infinite."""
+    for name in flags.FLAGS:
+        if isinstance(value := flags.FLAGS[name].value, float) and not math.isfinite(value):
+            raise flags.IllegalFlagValueError(f"flag --{name}={value}: must be a finite number")
 
 
 def run(main, program):
@@ -18,7 +26,9 @@ def run(main, program):
     """
     def parse(arguments):
         try:
-            return flags.FLAGS(arguments)
+            words = flags.FLAGS(arguments)
+            check_finite()
+            return words
         except flags.Error as error:
             sys.stderr.write(f"{program}: {error}\n")
             sys.exit(2)

@@ -136,10 +136,9 @@ class Config:
             self._check(name, 0)
             if extremes(getattr(self, name))[1] == 0:
                 raise ConfigError(f"{name}=0: must be above 0")
-        for name in ("penalty_weight", "drift_weight", "consistency_weight", "latent_consistency_weight",
-                     "latent_diversity_weight", "weight_clip", "generator_weight_clip", "instance_noise", "clipnorm",
-                     "clipvalue", "global_clipnorm"):
-            self._check(name, 0)
+        for field in dataclasses.fields(self):
+            if field.type in (int, float, Scheduled):
+                self._check(field.name, 0)
         if extremes(self.augment_probability)[0] < 0 or extremes(self.augment_probability)[1] > 1:
             raise ConfigError(f"augment_probability={self.augment_probability}: must be from 0 to 1")
         for policy in self.augmentations:
@@ -211,6 +210,12 @@ def nearest(name, names):
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def unknown(name, classes):
+    """What to say where no class is called `name`."""
+    return (f"no class has this name{nearest(name, classes)}; there are: {', '.join(classes[:20])}"
+            f"{' …' if len(classes) > 20 else ''}")
+
+
 def _check_choice(field, value):
     if typing.get_origin(field.type) is Literal and value not in typing.get_args(field.type):
         choices = typing.get_args(field.type)
@@ -226,23 +231,27 @@ def _read(field, value):
             return text
         if typing.get_origin(kind) is tuple:
             parts = value if isinstance(value, (tuple, list)) else text.strip("()[]").split(",")
-            return tuple(int(part) for part in parts if str(part).strip())
+            return tuple(_whole(int(part)) for part in parts if str(part).strip())
         if kind is bool:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if kind is int:
-            number = float(text)  # 1e4 is an integer too
-            if number != int(number):
-                raise ValueError
-            return int(number)
+            return _whole(float(text))  # 1e4 is an integer too
         if kind == Scheduled and ":" in text:
             Schedule.parse(text)
             return text
         number = float(text)
-        if number != number:
+        if not math.isfinite(number):
             raise ValueError
         return number
     except (ValueError, KeyError, OverflowError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", Scheduled:
+        wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false", Scheduled:
                   "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
                   "exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
-        raise ConfigError(f"{field.name}={value}: must be {wanted}") from None
+        raise ConfigError(f"{field.name}={' '.join(str(value).split())}: must be {wanted}") from None
+
+
+def _whole(number):
+    """`number` as an int, of as many bits as TensorFlow's. Raises ValueError, OverflowError: it is none."""
+    if number != int(number) or abs(number) > 2**31 - 1:
+        raise ValueError
+    return int(number)

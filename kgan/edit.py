@@ -19,7 +19,7 @@ from absl import flags
 
 from kgan import command, latent
 from kgan.command import UserError
-from kgan.config import nearest
+from kgan.config import unknown
 from kgan.data.source import DataError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -168,8 +168,7 @@ def class_of(classes, text):
             raise ValueError
         return int(np.searchsorted(inner, float(text), side="right"))
     except (TypeError, ValueError):  # a class without bounds; no number
-        raise UserError(f"--attribute={text}: no class has this name{nearest(text, classes)}; there are: "
-                        f"{', '.join(classes[:20])}{' …' if len(classes) > 20 else ''}") from None
+        raise UserError(f"--attribute={text}: {unknown(text, classes)}") from None
 
 
 def identity(settings, name="auto"):

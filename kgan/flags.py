@@ -39,6 +39,8 @@ flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other f
 flags.DEFINE_bool("list", False, "print every model and data set with a line each, and stop")
 flags.DEFINE_bool("dry_run", False, "build everything, print networks, data and the plan, and stop; leaves no run")
 flags.DEFINE_bool("overwrite", False, "delete the run in the directory and start anew")
+flags.DEFINE_enum("on_nan", "stop", ["stop", "rollback"], "where a loss or a gradient is not finite any more; rollback: go on "
+                  "from the newest checkpoint with half the learning rates, three times in a run at most")
 flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations: a GPU needs them to repeat a run bit "
                   "for bit; slower, and no XLA. A CPU repeats it without them")
 

@@ -14,11 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from kgan import augment, losses, penalties, schedules
-from kgan.config import Config, ConfigError, nearest
+from kgan.config import Config, ConfigError, unknown
 
 # streams of random numbers from the same seed that never are the same numbers: noise for training, for validation, for
 # `generate`; what the losses of D and of G draw: augmentation, places of a penalty; and noise for an encoder
 TRAINING, VALIDATION, GENERATE, DISCRIMINATOR, GENERATOR, ENCODER = range(6)
+# what a step computes, in this order: the first that is not finite is the cause of what follows
+CHECKED = "the real examples", "the generated examples", "D's loss", "D's gradient", "G's loss", "G's gradient"
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -75,6 +77,10 @@ class GAN(keras.Model):
         names += ["augment_p"] if self.config.augment_target else []
         self._means = {name: keras.metrics.Mean(name) for name in names}
 
+        # where numbers ended: 0, or the step times len(CHECKED), plus the place in it. Of each replica; no part of the state
+        self._fault = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM,
+                                  synchronization=tf.VariableSynchronization.ON_READ)
+
         # === Adaptive augmentation: its probability, and the running mean of D's signs that it follows ===
         if self.config.augment_target:
             self._probability, self._sign = (
@@ -87,6 +93,17 @@ class GAN(keras.Model):
     @property
     def metrics(self):
         return list(self._means.values())
+
+    def reset_metrics(self):
+        super().reset_metrics()
+        self._fault.assign(0)
+
+    @property
+    def first_not_finite(self):
+        """What was not finite first since the last `reset_metrics`, as (step, name in CHECKED); None: all was."""
+        faults = [int(fault) for fault in self.distribute_strategy.experimental_local_results(self._fault)]
+        step, place = divmod(min(filter(None, faults), default=0), len(CHECKED))
+        return (step, CHECKED[place]) if step else None
 
     @property
     def key(self):
@@ -130,6 +147,15 @@ class GAN(keras.Model):
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
+    def scale_learning_rates(self, factor):
+        """Sets both learning rates to `factor` times the config's."""
+        for optimizer, rate in ((self.generator_optimizer, self.config.generator_learning_rate),
+                                (self.discriminator_optimizer, self.config.discriminator_learning_rate)):
+            if isinstance(rate, str):
+                getattr(optimizer, "inner_optimizer", optimizer)._learning_rate.factor.assign(factor)
+            else:
+                optimizer.learning_rate = factor * rate
+
     def _optimizer(self, learning_rate, steps):
         """`steps`: updates that it makes in the whole run."""
         config = self.config
@@ -169,6 +195,9 @@ class GAN(keras.Model):
 
         `label` is that of both: the i-th of `fake` was asked to be of the i-th real example's class.
         """
+        if training:
+            self._check("the real examples", real)
+            self._check("the generated examples", fake)
         config, every = self.config, self.config.penalty_every
         penalised = self.penalty is not None and training
         due = self.discriminator_optimizer.iterations % every == 0 if every > 1 else True  # lazily, as StyleGAN2 does
@@ -372,7 +401,9 @@ class GAN(keras.Model):
         for part in parts:
             recording = tape or tf.GradientTape()
             with tf.control_dependencies(gradients), recording:
-                loss = optimizer.scale_loss(loss_function(*part) / (replicas * len(parts)))
+                value = loss_function(*part)
+                loss = optimizer.scale_loss(value / (replicas * len(parts)))
+            self._check(f"{self._letter(network)}'s loss", value)
             found = recording.gradient(loss, variables, unconnected_gradients="zero")
             gradients = [one + other for one, other in zip(gradients, found)] if gradients else found
         self._measure(network, optimizer, gradients, replicas)
@@ -384,14 +415,26 @@ class GAN(keras.Model):
 
     def _measure(self, network, optimizer, gradients, replicas):
         """Notes the norm of a network's gradient: that of this replica's mean loss, before any clipping."""
-        name = {id(self.generator): "g_gradient", id(self.discriminator): "d_gradient"}.get(id(network))
-        if name:
+        letter = self._letter(network)
+        if letter:
             scale = optimizer.scale_loss(tf.ones([]))
             norm = tf.sqrt(tf.add_n([tf.reduce_sum((tf.cast(gradient, tf.float32) / scale) ** 2)
                                      for gradient in gradients])) * replicas
             # a scaled gradient may overflow: that step is left out and the scale is lowered, which is as it should be
             kept = tf.math.is_finite(norm) if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else True
-            self._means[name].update_state(tf.where(kept, norm, 0.0), sample_weight=tf.cast(kept, tf.float32))
+            self._check(f"{letter}'s gradient", tf.where(kept, norm, 0.0))
+            self._means[f"{letter.lower()}_gradient"].update_state(tf.where(kept, norm, 0.0),
+                                                                   sample_weight=tf.cast(kept, tf.float32))
+
+    def _letter(self, network):
+        return {id(self.generator): "G", id(self.discriminator): "D"}.get(id(network), "")
+
+    def _check(self, name, values):
+        """Notes where numbers end: that `values`, what `name` in CHECKED is in this step, are not all finite."""
+        if name in CHECKED:
+            finite = tf.reduce_all(tf.math.is_finite(values))
+            here = (tf.cast(self.generator_optimizer.iterations, tf.int64) + 1) * len(CHECKED) + CHECKED.index(name)
+            self._fault.assign(tf.where(finite | (self._fault > 0), self._fault, here))
 
     def _adapt(self, sign, count):
         """Moves the probability of augmentation: up where D(x) is positive for too many real examples, else down."""
@@ -478,8 +521,7 @@ class GAN(keras.Model):
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
             if label not in self.classes:
-                raise ValueError(f"label={label}: no class has this name{nearest(label, self.classes)}; there are: "
-                                 f"{', '.join(self.classes[:20])}{' …' if len(self.classes) > 20 else ''}")
+                raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
         if not tf.is_tensor(label):  # tensors come from batches, in graphs: whoever made them knows what they are
             numbers = np.asarray(label)

@@ -21,6 +21,7 @@ from absl import flags
 
 from kgan import command
 from kgan.command import UserError
+from kgan.config import unknown
 from kgan.data.source import DataError, scale
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -273,6 +274,9 @@ def main(arguments):
         raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
                         (", or for examples of the data set (--count)" if files else ""))
 
+    classes = settings.get("classes")  # not of infogan, whose classes are its own: those it checks itself, later
+    if classes and values["label"] not in (None, *classes):
+        raise UserError(f"--label={values['label']}: {unknown(values['label'], classes)}")
     examples = read_images(files, settings) if files else None
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     path = Path(directory) / "latent" / f"{_name(name, values, files)}.png"

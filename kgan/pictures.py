@@ -137,4 +137,8 @@ def _axes(size=(5.4, 5.4)):
 def _render(axes):
     canvas = axes.figure.canvas
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    # a figure is a ring of references: in a long run the collector would come by too late
+    axes.figure.clear()
+    canvas.renderer = None
+    return picture

@@ -69,6 +69,8 @@ def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None
     settled = ", ".join(f"`{name}={value}`" for name, value in settings["config"].items())
     last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items())
     warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
+    warned += "".join(f"\n- **Rolled back** from step {each['at']:,}, where {each['first']} was not finite, to step "
+                      f"{each['to']:,}; from there on with half the learning rates." for each in run.rollbacks())
     quality = _quality(run, evaluate) if evaluate and evaluate.latest else ""
     images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)
     write(run.report, f"""# {settings['model']} on {settings['dataset']}, {step:,} steps

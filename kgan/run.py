@@ -2,6 +2,7 @@
 
     runs/NAME/
         config.json      the settings, resolved; `train.py --config` repeats the run
+        rollbacks.json   where numbers ended, and which checkpoint `--on_nan=rollback` went back to
         log.csv          `step` and the means of the losses since the row before; the same numbers in tensorboard/
         samples/         real.png, a grid from fixed noise every so often, progress.gif
         checkpoints/     everything needed to go on, bit for bit
@@ -28,9 +29,10 @@ try:
 except ImportError:  # Windows: two runs in one directory are not noticed there
     fcntl = None
 
-_CONTENTS = ("config.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png", "export",
-             "metrics.json", "metrics", "probe.json", "latent")
+_CONTENTS = ("config.json", "rollbacks.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png",
+             "export", "metrics.json", "metrics", "probe.json", "latent")
 _KEPT = 3  # checkpoints
+_ROLLBACKS = 3  # in a run
 
 
 class RunError(UserError, RuntimeError):
@@ -58,7 +60,10 @@ class Run:
         """The settings of the run in this directory; where there is none, None, or a RunError if it is `required`."""
         path = self.directory / "config.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not (isinstance(found, dict) and isinstance(found.get("config"), dict)):
+                raise ValueError("it is no config.json of a run")
+            return found
         except FileNotFoundError:
             if required:
                 raise RunError(f"{self.directory} holds no run: there is no config.json in it") from None
@@ -92,7 +97,7 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._take()
             if overwrite:
-                for name in _CONTENTS:
+                for name in reversed(_CONTENTS):  # the settings last: what is left after a kill is still known for what it is
                     path = self.directory / name
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -119,7 +124,10 @@ class Run:
     # === Checkpoints: one .npz each, a flat list of variables; their order is their identity ===
 
     def save(self, gan, step, elapsed=0.0):
-        """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest."""
+        """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest.
+
+        A state with a number that is not finite is not written: there is nothing to go on from.
+        """
         self._write("step", gan, step, elapsed)
         for path in self._saved()[_KEPT:]:
             path.unlink(missing_ok=True)
@@ -129,18 +137,21 @@ class Run:
         before = self._saved("best")
         new = self._write("best", gan, step)
         for path in before:
-            if path != new:
+            if new and path != new:
                 path.unlink(missing_ok=True)
 
     def _write(self, kind, gan, step, elapsed=0.0):
         arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            return None
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
+        settings = np.frombuffer(json.dumps(self.settings()).encode(), np.uint8)
         with _aside(path) as file:
-            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+            np.savez(file, elapsed=np.float64(elapsed), settings=settings, **arrays)
         return path
 
     def newest(self, kind="step"):
-        """The newest sound checkpoint, as (step, arrays), or (0, None) where training never got that far.
+        """The newest sound checkpoint of this run, as (step, arrays), or (0, None) where training never got that far.
 
         `kind` "best": the one kept as the best, if the run was measured in training.
 
@@ -151,17 +162,53 @@ class Run:
         for path in saved:
             try:
                 with np.load(path, allow_pickle=False) as file:  # reading checks each array's CRC
-                    return int(path.stem.removeprefix(f"{kind}-")), {name: file[name] for name in file.files}
+                    arrays = {name: file[name] for name in file.files}
+                self._check_origin(arrays.pop("settings", None))
+                return int(path.stem.removeprefix(f"{kind}-")), arrays
             # RuntimeError: a flipped bit says that a member is encrypted, or compressed in some unknown way
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
+                    RuntimeError) as error:
                 warnings.warn(f"{path} is broken and passed over ({error})", stacklevel=2)
         if saved:
-            raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be read: "
+            raise RunError(f"none of the {len(saved)} checkpoints in {self.checkpoints} can be used: "
                            "put a sound one there, or start anew with --overwrite")
         return 0, None
 
+    def _check_origin(self, settings):
+        """Raises ValueError for the settings in a checkpoint that are not this run's; an older one (None) has none."""
+        here = self.settings()
+        there = here if settings is None or here is None else json.loads(settings.tobytes())
+        if there != here and (differences := list(_differences(there, here))):
+            raise ValueError(f"it is of a run with other settings: {'; '.join(differences)}")
+
     def _saved(self, kind="step"):
         return sorted(self.checkpoints.glob(f"{kind}-*.npz"), reverse=True)
+
+    # === Going back where numbers end ===
+
+    def rollbacks(self):
+        """List of dicts: at step `at`, `first` was not finite any more, and training went back to step `to`."""
+        try:
+            return json.loads((self.directory / "rollbacks.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+
+    def roll_back(self, at, first):
+        """Notes that training goes on from the newest checkpoint, with half the learning rates that it had.
+
+        Where it has gone back to that one already, in vain, it goes back to the one before, and drops that.
+
+        Returns:
+            the checkpoint's step; 0: there is none, or this has happened three times in the run.
+        """
+        rollbacks, (step, _) = self.rollbacks(), self.newest()
+        if not step or len(rollbacks) == _ROLLBACKS:
+            return 0
+        if rollbacks and rollbacks[-1]["to"] == step and len(self._saved()) > 1:
+            (self.checkpoints / f"step-{step:09d}.npz").unlink()
+            step, _ = self.newest()
+        write(self.directory / "rollbacks.json", json.dumps([*rollbacks, {"at": at, "first": first, "to": step}]).encode())
+        return step
 
     # === Samples and log ===
 
@@ -196,12 +243,14 @@ def load(directory, checkpoint="newest"):
 
     run = Run(directory)
     settings = run.settings(required=True)
+    model, shape = settings.get("model"), settings.get("shape")
+    if not (isinstance(model, str) and isinstance(shape, list) and all(isinstance(size, int) for size in shape)):
+        raise RunError(f"{run.directory / 'config.json'}: model={model}, shape={shape}: it is no config.json of a run")
     step, arrays = run.newest("best" if checkpoint == "best" else "step")
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
-    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"],
-                       settings.get("classes", ()))
+    gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
     gan.compile()
     restore(gan, arrays)
     return gan, step

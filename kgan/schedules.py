@@ -31,13 +31,14 @@ def at(value, progress):
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A Scheduled as a learning rate, over `steps` updates of an optimizer."""
+    """A Scheduled as a learning rate, over `steps` updates of an optimizer. `factor`: a variable that it is multiplied by."""
 
     def __init__(self, value, steps):
         self.value, self.steps = value, steps
+        self.factor = tf.Variable(1.0, trainable=False)
 
     def __call__(self, step):
-        return at(self.value, tf.cast(step, tf.float32) / self.steps)
+        return self.factor * at(self.value, tf.cast(step, tf.float32) / self.steps)
 
     def get_config(self):
         return {"value": self.value, "steps": self.steps}

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import re
 import signal
 from types import SimpleNamespace
@@ -390,10 +391,44 @@ def test_log_stops_where_numbers_end(run, capsys):
         gan.discriminator.layers[-1].bias.assign([np.nan])
     log = callbacks.Log(run.log, every=1)
     gan = fit(build(), callbacks.Checkpoints(run, every=1), At(3, spoil), log)
-    assert log.not_finite == (4, "d_loss") and gan.step == 4
+    first = 4, "D's loss"
+    assert log.not_finite == first and gan.step == 4
     assert [int(row["step"]) for row in rows(run.log)] == [1, 2, 3]
     assert run.newest()[0] == 3  # what is broken is not saved
-    assert capsys.readouterr().err == advice.not_finite(gan, 4, "d_loss") + "\n"
+    assert capsys.readouterr().err == advice.not_finite(gan, 4, "d_loss", first) + "\n"
+
+
+def test_log_names_what_came_first(run, capsys):
+    samples = np.array(SOURCE.arrays["sample"])
+    samples[7] = np.nan
+    broken = dataclasses.replace(SOURCE, arrays={"sample": samples})
+    log = callbacks.Log(run.log, every=6)
+    build().fit(batches(broken, 8, repeat=True), steps_per_epoch=12, verbose=0, callbacks=[callbacks.Checkpoints(run, 6), log])
+    order = np.random.default_rng([0, 0]).permutation(50)
+    first = 1 + int(np.flatnonzero(order == 7)[0]) // 8
+    assert log.not_finite == (first, "the real examples") and not run.log.exists() and run.newest()[0] == 0
+    assert f"(steps up to 6; first the real examples at step {first}); training stops. Mend the data" in capsys.readouterr().err
+
+
+def test_a_signal_where_numbers_have_ended(run):
+    def spoil(gan):
+        gan.discriminator.layers[-1].bias.assign([np.nan])
+    checkpoints, log = callbacks.Checkpoints(run, every=2), callbacks.Log(run.log, every=10)
+    fit(build(), checkpoints, At(3, spoil), At(5, lambda _: signal.raise_signal(signal.SIGTERM)), log,
+        callbacks.Interrupt(checkpoints))
+    assert log.not_finite == (4, "D's loss") and run.newest()[0] == 2
+
+
+def test_rollbacks_lower_the_learning_rates(run):
+    def rates(gan):
+        return np.array([float(gan.generator_optimizer.learning_rate), float(gan.discriminator_optimizer.learning_rate)])
+    gan = fit(build(), callbacks.Checkpoints(run, 10), callbacks.Samples(run.samples, 10, count=4), steps=10)
+    assert run.roll_back(15, "D's loss") == run.roll_back(18, "G's loss") == 10
+    again = build()
+    callbacks.Checkpoints(run, 10, 20, run.newest()[1]).restore(again)
+    np.testing.assert_array_equal(rates(again), rates(gan) / 4)
+    report.finish(run, {"model": "mlp", "dataset": "ring", "config": {}, "seed": 1}, again, SOURCE, 10, 1.0)
+    assert "- **Rolled back** from step 18, where G's loss was not finite, to step 10;" in run.report.read_text()
 
 
 def test_log_stops_where_samples_end(run):

@@ -1,9 +1,16 @@
 """Help and mistakes: answered at once, without TensorFlow, and without leaving anything behind."""
+import dataclasses
 import json
+import math
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from kgan import data, models
+from kgan.config import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +93,48 @@ def test_mistakes(ask, flags, words):
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("train.py: ")
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("module, arguments, least", [
+    ("train", ["--model=mlp"], 100), ("kgan.metrics.__main__", ["RUN"], 45), ("kgan.latent", ["RUN", "interpolate"], 60),
+    ("kgan.latent", ["RUN", "arithmetic", "--add=1"], 60), ("kgan.edit", ["RUN", "IMAGE"], 35),
+    ("export.__main__", ["RUN"], 18), ("export.serve", ["SAVED_MODEL"], 60)])
+def test_every_flag_with_every_mistake(command, no_tensorflow, tmp_path, module, arguments, least):
+    (tmp_path / "RUN").mkdir()
+    settings = {"model": "cgan", "dataset": "glyphs", "shape": [8, 8, 1], "crop": True, "seed": 0,
+                "classes": ["0 to 1", "1 to 2"], "config": {"condition": "label"}}
+    (tmp_path / "RUN" / "config.json").write_text(json.dumps(settings))
+    Image.new("L", (8, 8)).save(tmp_path / "IMAGE", "PNG")
+    (tmp_path / "SAVED_MODEL").mkdir()
+    (tmp_path / "SAVED_MODEL" / "saved_model.pb").touch()
+    before = sorted(tmp_path.rglob("*"))
+    done = command("tests/fuzz.py", module, json.dumps(arguments), cwd=tmp_path,
+                   environment={"PYTHONPATH": f"{no_tensorflow['PYTHONPATH']}:{ROOT}"})
+    assert done.returncode == 0, done.stderr
+    tried = json.loads(done.stdout)
+    assert len(tried) >= least
+    for given, status, output, errors in tried:
+        name, _, value = given[-1].removeprefix("--").partition("=")
+        named = name in errors or value.partition("=")[0] in errors
+        assert status == 2 and not output and errors.count("\n") == 1 and named, (given, status, output, errors)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_every_setting_with_every_mistake(model):
+    """Either it is refused by name, or it is a setting that is finite and of the field's type."""
+    wrong = ["", "x", "nan", "inf", "-inf", "-1", "0", "1.5", "1e400", "1e20", "linear:1", "linear:nan:1", "cosine:1:inf",
+             "true", "[1,2", "-4,3", "0,2", "\n"]
+    found = models.outline(model).Config
+    for field in dataclasses.fields(found):
+        for value in wrong:
+            try:
+                setting = getattr(found.of(**{field.name: value}), field.name)
+            except ConfigError as error:
+                assert field.name in str(error) and "\n" not in str(error), (field.name, value)
+                continue
+            assert field.type is str or not isinstance(setting, float) or 0 <= setting < math.inf, (field.name, value)
+            assert not isinstance(setting, int) or 0 <= setting < 2**31, (field.name, value)
 
 
 @pytest.mark.parametrize("content", [

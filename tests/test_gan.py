@@ -13,7 +13,7 @@ import tensorflow as tf
 import kgan
 from kgan import augment, config, losses, penalties
 from kgan.config import Config, ConfigError
-from kgan.gan import GAN, draw_noise
+from kgan.gan import CHECKED, GAN, draw_noise
 
 NOISE, DATA = 3, 2
 
@@ -408,11 +408,71 @@ def test_two_devices_are_one(command, tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2
     assert found["noise"] == 0 and found["halves_differ"]
+    assert found["not finite"] == [2, "the real examples"]  # of the second device
     assert len(found["runs"]) == 7
     for name, differences in found["runs"].items():
         assert differences["moved"] > 1e-2, name  # they did learn something
         assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)
         assert differences["evaluated"] < 1e-6, (name, differences)
+
+
+# === Where numbers end ===
+
+def fails(network, what, at):
+    """A linear GAN in whose step `at` the loss of D or G is not finite, or only its gradient."""
+    gan, plain = linear(), losses.get("non_saturating")
+
+    def spoilt(loss):
+        zero = tf.where(tf.equal(gan.generator_optimizer.iterations, at - 1), 0.0, 1.0) * loss
+        return loss + (0 * tf.sqrt(zero) if what == "gradient" else 0 / zero)  # √x at 0: 0, and its slope is infinite
+
+    changed = {network: lambda *logits: spoilt(getattr(plain, network)(*logits))}
+    gan.compile(loss=plain._replace(**changed), jit_compile=True, steps_per_execution=4)
+    return gan
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_what_is_not_finite_first(name):
+    """In the midst of a call of several steps, compiled by XLA; what follows from it is not named."""
+    owner, what = name.split()[0], name.split()[-1]
+    gan, real = linear(jit_compile=True), points(12 * 8)
+    if owner in ("D's", "G's"):
+        gan = fails({"D": "discriminator", "G": "generator"}[owner[0]], what, at=3)
+    elif owner == "the":
+        real[30] = np.inf if name == CHECKED[0] else 0  # of the third batch
+        gan.compile(steps_per_execution=4)
+    if name == CHECKED[1]:
+        gan.generator.layers[-1].bias.assign([np.nan, 0])
+    gan.fit(real, batch_size=12, epochs=1, verbose=0, shuffle=False)
+    assert gan.first_not_finite == (1 if name == CHECKED[1] else 3, name)
+    gan.reset_metrics()
+    assert gan.first_not_finite is None
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16"], indirect=True)
+def test_an_overflow_that_the_loss_scale_is_for_is_none(policy):
+    gan = linear()
+    gan.compile(*(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=2.0**120) for _ in range(2)))
+    before = gan.get_weights()
+    gan.fit(data(), verbose=0)
+    assert gan.first_not_finite is None and gan.generator_optimizer.dynamic_scale < 2.0**120
+    np.testing.assert_array_equal(gan.discriminator.get_weights()[0], before[2])
+    gan.fit(data().map(lambda batch: {"sample": batch["sample"] / 0}), verbose=0)
+    assert gan.first_not_finite[1] == CHECKED[0]
+
+
+@pytest.mark.parametrize("rate", [0.125, "linear:.125:.125"])
+def test_learning_rates_are_scaled_from_the_configs(rate):
+    gan = linear(generator_learning_rate=rate, discriminator_learning_rate=0.25)
+    gan.fit(data(), verbose=0)  # the function that is compiled by now sees it, too
+    for _ in range(2):
+        gan.scale_learning_rates(0.5)
+        assert (float(gan.generator_optimizer.learning_rate), float(gan.discriminator_optimizer.learning_rate)) == (
+            0.0625, 0.125)
+    gan.scale_learning_rates(0)
+    before = gan.get_weights()[:4]
+    gan.fit(data(), verbose=0)
+    np.testing.assert_equal(gan.get_weights()[:4], before)
 
 
 # === Sampling ===

@@ -99,6 +99,23 @@ def test_overwrite_deletes_the_run_alone(begun, gan):
     assert again.settings()["seed"] == 3 and again.newest() == (0, None) and not list(again.samples.iterdir())
 
 
+def test_a_killed_overwrite_leaves_no_other_run(begun, gan, monkeypatch):
+    begun.save(gan, 10)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(path):
+        raise Killed
+    monkeypatch.setattr(run.shutil, "rmtree", kill)
+    begun._lock.close()
+    with pytest.raises(Killed):
+        Run(begun.directory).begin(settings(seed=3), overwrite=True)
+    with pytest.raises(RunError, match="seed: 0 there, 3 now"):  # and does not go on from the old run's checkpoints
+        Run(begun.directory).check(settings(seed=3))
+    assert begun.newest()[0] == 10
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_directory_of_something_else(tmp_path, overwrite):
     (tmp_path / "thesis.tex").write_text("x")
@@ -268,6 +285,27 @@ def test_checkpoints_of_other_models(begun, gan):
     assert bits(other) == kept and bits(gan) == before
 
 
+def test_checkpoints_of_other_settings(begun, gan, tmp_path):
+    """Those of a run that differs in nothing that shows in the arrays."""
+    other = Run(tmp_path / "other")
+    other.begin(settings(seed=7, config={"batch_size": 16}))
+    other.save(gan, 20)
+    begun.save(gan, 10)
+    os.rename(other.checkpoints / "step-000000020.npz", begun.checkpoints / "step-000000020.npz")
+    with pytest.warns(UserWarning, match="20.npz .*other settings: seed: 7 there, 0 now; batch_size: 16 there, 8 now"):
+        assert begun.newest()[0] == 10
+    begun._lock.close()
+    longer = Run(begun.directory)
+    longer.begin(settings(config={"steps": 200}))
+    (begun.checkpoints / "step-000000020.npz").unlink()
+    assert longer.newest()[0] == 10
+    path = begun.checkpoints / "step-000000010.npz"
+    with np.load(path) as file:  # as they were before they had any
+        arrays = {name: file[name] for name in file.files if name != "settings"}
+    np.savez(path, **arrays)
+    assert longer.newest()[0] == 10
+
+
 def test_load(begun, gan):
     begun._lock.close()
     with pytest.raises(RunError, match="no run"):
@@ -279,6 +317,30 @@ def test_load(begun, gan):
     begun.save(gan, 30)
     loaded, step = run.load(begun.directory)
     assert step == 30 and bits(loaded) == bits(gan)
+
+
+def test_what_is_not_finite_is_not_saved(begun, gan):
+    randomize(gan, 1)
+    begun.save(gan, 10)
+    begun.save_best(gan, 10)
+    gan.discriminator_optimizer.variables[-1].assign(np.full(gan.discriminator_optimizer.variables[-1].shape, np.inf))
+    begun.save(gan, 20)
+    begun.save_best(gan, 20)
+    assert begun.newest()[0] == begun.newest("best")[0] == 10
+    randomize(gan, 1)
+
+
+def test_going_back(begun, gan):
+    assert begun.rollbacks() == [] and begun.roll_back(5, "D's loss") == 0 and begun.rollbacks() == []
+    begun.save(gan, 10)
+    begun.save(gan, 20)
+    wanted = [(25, 20), (21, 10), (15, 10)]  # 20 was of no use, and before 10 there is none
+    assert [begun.roll_back(step, "D's loss") for step, _ in wanted] == [to for _, to in wanted]
+    assert begun.roll_back(14, "D's loss") == 0 and begun.newest()[0] == 10
+    assert begun.rollbacks() == [{"at": at, "first": "D's loss", "to": to} for at, to in wanted]
+    begun._lock.close()
+    Run(begun.directory).begin(settings(), overwrite=True)
+    assert begun.rollbacks() == []
 
 
 # === Files ===

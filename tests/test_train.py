@@ -249,6 +249,29 @@ def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_going_back_where_numbers_end(command, tmp_path):
+    """And what follows a rollback is the same after an interruption."""
+    settings = dict(preset="mixture", generator_units=8, discriminator_units=8, jit_compile=False, loss="least_squares",
+                    penalty="none", optimizer="sgd", generator_learning_rate="step:.01:.4:.5",
+                    discriminator_learning_rate="step:.01:.4:.5", log_every=2, sample_every=10, checkpoint_every=10)
+    flags = ["train.py", "--model=mlp", "--dataset=ring", "--batch_size=32", "--steps=60", "--on_nan=rollback",
+             *(f"--set={name}={value}" for name, value in settings.items())]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    done = command(*flags, "--overwrite", f"--run_dir={whole}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rollbacks = json.loads((whole / "rollbacks.json").read_text())
+    assert [each["to"] for each in rollbacks] == [40, 30] and all(40 < each["at"] < 50 for each in rollbacks), rollbacks
+    assert "training stops" in done.stderr and "back to step 30, with half the learning rates" in done.stderr
+    assert f"- **Rolled back** from step {rollbacks[0]['at']}, where" in (whole / "report.md").read_text()
+    assert [int(row[0]) for row in rows(whole)[1:]] == [*range(2, 61, 2)]
+
+    shutil.copytree(whole, run)
+    (run / "checkpoints" / "step-000000060.npz").unlink()
+    done = command(*flags, f"--run_dir={run}", cwd=tmp_path)
+    assert done.returncode == 0 and "resumed    at step 50" in done.stdout and "back to" not in done.stderr, done.stderr
+    assert_same_run(run, whole)
+
+
 def test_numbers_that_are_none_any_more(command, tiny, tmp_path):
     run = tmp_path / "run"
     done = command("train.py", *tiny, "--set=optimizer=sgd", "--set=generator_learning_rate=linear:1e-4:1e30",

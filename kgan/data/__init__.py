@@ -92,6 +92,8 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
 
 def check_name(name):
     """Raises DataError for a name that is likely mistyped; knows tensorflow-datasets' names without importing it."""
+    if not name.strip() or name == "folder:":
+        raise DataError(f"--dataset={name}: which? One of {', '.join(BUILT_IN)}, folder:PATH or a name of tensorflow-datasets")
     if name.startswith("folder:"):
         path = name.removeprefix("folder:")
         if not Path(path).expanduser().is_dir():

@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from kgan import command
+from kgan.data import check_name
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
@@ -40,6 +41,10 @@ def main(arguments):
     if not targets:
         raise command.UserError("which run? python -m kgan.metrics runs/NAME")
     places = [directory(target, len(targets)) for target in targets]
+    if FLAGS.dataset is not None:
+        check_name(FLAGS.dataset)
+    if FLAGS.manual_dir and not Path(FLAGS.manual_dir).is_dir():
+        raise command.UserError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
     import_tensorflow()
     evaluators = {}
     results = {str(target): measure(target, place, evaluators) for target, place in zip(targets, places)}

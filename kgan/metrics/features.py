@@ -213,7 +213,7 @@ def load(path, shape):
             network, inputs = lambda images: serve(**{name: images}), tuple(spec.shape[1:])
             network.keep = served  # its variables live as long as it does
         else:
-            network = keras.models.load_model(found, compile=False)
+            network = keras.models.load_model(found, compile=False, safe_mode=True)  # it runs no code
             inputs = tuple(network.input.shape[1:])
         height, width, channels = inputs
     except Exception as error:

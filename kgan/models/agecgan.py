@@ -38,6 +38,10 @@ class Config(dcgan.Config):
                           ema_decay=0.0),
     }
 
+    def __post_init__(self):
+        super().__post_init__()
+        self._check("encoder_units", 1)
+
 
 @keras.saving.register_keras_serializable("kgan")
 class AgeCGAN(GAN):

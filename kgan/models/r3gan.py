@@ -59,11 +59,11 @@ class Config(BaseConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in ("blocks", "expansion", "group_width"):
+            self._check(name, 1)
         if not self.widths or any(width < 1 or width * self.expansion % self.group_width for width in self.widths):
             raise ConfigError(f"widths={self.widths}: each times expansion={self.expansion} must be a multiple of "
                               f"group_width={self.group_width}")
-        for name in ("blocks", "expansion", "group_width"):
-            self._check(name, 1)
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):

@@ -1,4 +1,7 @@
+import io
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -386,6 +389,106 @@ def test_bomb(root, monkeypatch):
     found = folder.source(root, 8)
     assert len(found) == 10
     assert "bomb.png" in found.note and "decompression bomb" in found.note
+
+
+def lying_png(width, height):
+    """A PNG of 8×8 pixels whose header tells of another size, with the checksum that belongs to that."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), RED).save(buffer, "PNG")
+    data = bytearray(buffer.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def empty_png(width, height):
+    """A whole and valid PNG of that many white pixels, of some kilobytes."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    packer, row = zlib.compressobj(9), b"\0" + b"\xff" * (width // 8)
+    content = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)) + chunk(
+        b"IDAT", content) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"", "not an image"), (lying_png(80, 80), "truncated"), (lying_png(8, 0), ""),
+    (empty_png(20_000, 20_000), "decompression bomb"),
+], ids=["zero bytes", "a size that lies", "a size of nothing", "20,000×20,000"])
+def test_a_file_that_cannot_be_is_skipped_and_named(root, content, words):
+    fill(root, [f"{index}.png" for index in range(10)])
+    (root / "bad.png").write_bytes(content)
+    found = folder.source(root, 8)
+    assert len(found) == 10 and "1 of 11" in found.note and "'bad.png'" in found.note and words in found.note
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1)])
+def test_sizes_that_are_odd(root, size):
+    fill(root, ["a.png"], (200, 100, 50), size)
+    assert (only(root) == (200, 100, 50)).all() and (only(root, crop=False) == (200, 100, 50)).all()
+
+
+def test_a_size_that_lies_low_is_never_a_wrong_image(root):
+    """The rows that are there are those of a wider image: what is decoded may be anything but half of it."""
+    fill(root, [f"{index}.png" for index in range(10)])
+    (root / "bad.png").write_bytes(lying_png(8, 4))
+    found = folder.source(root, 8)
+    assert len(found) == 10 or (found.arrays["image"][-1] == RED).all()  # its first four rows, which are red
+
+
+def test_an_unreadable_file_and_folder(root, monkeypatch):
+    fill(root, [f"{index}.png" for index in range(10)])
+    fill(root, ["secret.png"])
+    opened = open
+
+    def refuse(file, *rest, **options):  # root may read anything, so that modes would prove nothing
+        if str(file).endswith("secret.png"):
+            raise PermissionError(13, "Permission denied")
+        return opened(file, *rest, **options)
+    monkeypatch.setattr("builtins.open", refuse)
+    found = folder.source(root, 8)
+    assert len(found) == 10 and "'secret.png': [Errno 13] Permission denied" in found.note
+
+
+def test_links_that_go_round(root):
+    fill(root, [f"{index}.png" for index in range(10)])
+    (root / "bad.png").symlink_to(root / "worse.png")
+    (root / "worse.png").symlink_to(root / "bad.png")
+    with pytest.raises(DataError, match="2 of 12 .*'bad.png': no regular file, or a link to nothing; 'worse.png'"):
+        folder.source(root, 8)
+    fill(root, [f"{index}.png" for index in range(10, 30)])
+    assert len(folder.source(root, 8)) == 30
+
+
+def test_a_file_that_vanishes(root, monkeypatch):
+    """While it is prepared it is skipped, as any that cannot be read; after that nobody looks at it any more."""
+    fill(root, [f"{index:02}.png" for index in range(20)], BLUE)
+    decode = folder.decode
+
+    def late(file, *rest):
+        if file.endswith("07.png"):
+            os.remove(file)
+        return decode(file, *rest)
+    monkeypatch.setattr(folder, "decode", late)
+    found = folder.source(root, 8)
+    assert len(found) == 19 and "'07.png'" in found.note
+    for file in root.iterdir():
+        file.unlink()
+    assert (np.asarray(found.arrays["image"]) == BLUE).all()
+
+
+def test_one_hundred_thousand_files(root, monkeypatch):
+    """Found, sorted, labelled, kept in order; what decoding each takes is left out."""
+    for index in range(100):
+        (root / f"{index:02}").mkdir()
+        (root / f"{index:02}" / "000.png").touch()
+        for number in range(1, 1000):
+            os.link(root / f"{index:02}" / "000.png", root / f"{index:02}" / f"{number:03}.png")
+    monkeypatch.setattr(folder, "decode", lambda file, *_: (np.full((4, 4, 3), int(file[-6:-4]), np.uint8), False))
+    found = folder.source(root, 4)
+    assert found.shape == (4, 4, 3) and len(found) == 100_000 and len(found.classes["label"]) == 100
+    assert (found.arrays["label"] == np.arange(100_000) // 1000).all()
+    assert (found.arrays["image"][:, 0, 0, 0] == np.arange(100_000) % 100).all()
 
 
 def test_other_formats_are_refused(root):
