@@ -40,7 +40,7 @@ def train(settings, directory):
     import tensorflow as tf
 
     from export import artefacts
-    from kgan import callbacks, report
+    from kgan import callbacks, devices, report
 
     run = Run(directory)
     source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
@@ -55,7 +55,7 @@ def train(settings, directory):
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings["seed"])
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-    with strategy.scope():
+    with devices.precision(settings["precision"]), strategy.scope():
         gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"],
                                 settings.get("classes", ()))
         config = gan.config

@@ -27,6 +27,8 @@ flags.DEFINE_integer("batch_size", None, "examples an update; default: the model
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
 flags.DEFINE_integer("evaluate_every", None, "steps between two measurements of quality; default: none", lower_bound=0)
+flags.DEFINE_enum("precision", None, ["float32", "mixed_bfloat16", "mixed_float16"], "of what training computes; default: "
+                  "float32. Weights, losses, penalties, samples and exports are float32 in any case")
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
 flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
@@ -44,7 +46,7 @@ flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations
 
 # flags that are settings of a run as they are, with their defaults
 _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": None, "channels": None, "crop": True,
-          "flip": False, "seed": 0}
+          "flip": False, "seed": 0, "precision": "float32"}
 
 
 class FlagError(UserError, ValueError):

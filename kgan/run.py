@@ -192,7 +192,7 @@ def load(directory, checkpoint="newest"):
     Raises:
         RunError: there is no run, or nothing was saved yet.
     """
-    from kgan import models
+    from kgan import devices, models
 
     run = Run(directory)
     settings = run.settings(required=True)
@@ -200,9 +200,10 @@ def load(directory, checkpoint="newest"):
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
-    gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"],
-                       settings.get("classes", ()))
-    gan.compile()
+    with devices.precision(settings.get("precision", "float32")):
+        gan = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"],
+                           settings.get("classes", ()))
+        gan.compile()
     restore(gan, arrays)
     return gan, step
 
@@ -251,6 +252,7 @@ def _aside(path):
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
     free = {"kgan", "data_dir", "manual_dir"}  # where the data lie may change
+    found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
     for name in sorted({*found, *wanted} - free - {"config"}):
         if found.get(name) != wanted.get(name):
             yield f"{name}: {found.get(name)} there, {wanted.get(name)} now"
