@@ -98,7 +98,7 @@ class GAN(keras.Model):
     @property
     def step(self):
         """Updates of the generator so far."""
-        return int(self.generator_optimizer.iterations)
+        return int(self.generator_optimizer.iterations.numpy())
 
     # === Compiling ===
 
@@ -109,9 +109,12 @@ class GAN(keras.Model):
             generator_optimizer, discriminator_optimizer: keras optimizers.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
-            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution.
+            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
+                several hosts.
         """
         jit = self.config.jit_compile and replicas() == 1 and not kwargs.get("run_eagerly")
+        if several_hosts():  # whose sums TensorFlow cannot place in the loop over steps
+            kwargs["steps_per_execution"] = 1
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
         config = self.config
         self.objective = losses.get(loss or config.loss, config.label_smoothing)
@@ -143,6 +146,9 @@ class GAN(keras.Model):
         kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
         return kind(learning_rate, **cuts)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: it is built. Keras would put together a batch to build it with, and with several hosts fails to."""
+
     # === The alternating update ===
 
     def train_step(self, batch):
@@ -162,7 +168,7 @@ class GAN(keras.Model):
         self.minimize(lambda real, label, *rest: self.generator_loss(real, fakes(label, rest[0]), label, *rest),
                       self.generator, self.generator_optimizer, parts, tape)
         self.update_ema()
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
     def discriminator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
         """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from.
@@ -263,9 +269,15 @@ class GAN(keras.Model):
         fake = self.make(noise, label, self.generator)
         self.discriminator_loss(real, fake, label, noise, training=False)
         self.generator_loss(real, fake, label, noise, training=False)
-        return {name: self._means[name].result() for name in ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")}
+        return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
     # === The parts it is built from ===
+
+    def results(self, *names):
+        """What a step returns: the means so far, all of them or those of these names."""
+        # of several hosts Keras joins what replicas return along the first dimension, and takes the mean of that
+        shape = [1] if several_hosts() else []
+        return {name: tf.reshape(self._means[name].result(), shape) for name in names or self._means}
 
     def real(self, batch):
         """The real examples in a batch: of a tuple (examples, labels…) the first, of a dict those under `key`."""
@@ -589,6 +601,11 @@ def len_of(batch):
 def replicas():
     """How many devices share each batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def several_hosts():
+    """Whether the devices are those of several hosts."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def deviation(examples):

@@ -42,15 +42,17 @@ class Run:
 
     Args:
         directory: path; made by `begin`.
+        writes: whether checkpoints are written; of several workers that train one GAN only the chief does.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, writes=True):
         self.directory = Path(directory)
         self.checkpoints = self.directory / "checkpoints"
         self.samples = self.directory / "samples"
         self.log = self.directory / "log.csv"
         self.report = self.directory / "report.md"
         self._lock = None
+        self._writes = writes
 
     # === Settings ===
 
@@ -102,6 +104,21 @@ class Run:
             raise RunError(f"cannot write to {self.directory}: {error.strerror or error}. "
                            "Choose another place with --run_dir") from None
 
+    def follow(self, settings, step):
+        """What a worker does that does not write, once the chief has begun: returns the arrays of the chief's checkpoint.
+
+        Raises:
+            RunError: the chief trains with other settings, or in a directory that is not the same.
+        """
+        shared = f"{self.directory} is not that of the chief: --run_dir must be on a disk that all workers share"
+        if self.settings() is None:
+            raise RunError(f"{shared}; here it holds no run")
+        self.check(settings)
+        found, arrays = self.newest()
+        if found != step:
+            raise RunError(f"{shared}; the newest checkpoint is of step {found} here, of step {step} there")
+        return arrays
+
     def _take(self):
         # the kernel lets go of the lock when the process ends, however it ends: no stale locks
         self._lock = open(self.directory / ".lock", "a+")
@@ -120,20 +137,25 @@ class Run:
 
     def save(self, gan, step, elapsed=0.0):
         """Writes a checkpoint of `gan` (GAN.state()) and drops the oldest beyond the three newest."""
-        self._write("step", gan, step, elapsed)
+        arrays = [np.asarray(variable) for variable in gan.state()]  # all workers: means are summed over them in this
+        if not self._writes:
+            return
+        self._write("step", gan, step, arrays, elapsed)
         for path in self._saved()[_KEPT:]:
             path.unlink(missing_ok=True)
 
     def save_best(self, gan, step):
         """Writes the checkpoint that is the best so far, and drops the one that was. Training does not go on from it."""
         before = self._saved("best")
-        new = self._write("best", gan, step)
+        # what is of each device, means, as this one has it: the others need not take part
+        arrays = [np.asarray(gan.distribute_strategy.experimental_local_results(variable.value)[0]) for variable in gan.state()]
+        new = self._write("best", gan, step, arrays)
         for path in before:
             if path != new:
                 path.unlink(missing_ok=True)
 
-    def _write(self, kind, gan, step, elapsed=0.0):
-        arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+    def _write(self, kind, gan, step, arrays, elapsed=0.0):
+        arrays = {f"{i:04d} {variable.path}": array for i, (variable, array) in enumerate(zip(gan.state(), arrays, strict=True))}
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
         with _aside(path) as file:
             np.savez(file, elapsed=np.float64(elapsed), **arrays)

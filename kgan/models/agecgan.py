@@ -74,7 +74,7 @@ class AgeCGAN(GAN):
             return error
 
         self.minimize(loss, self.encoder, self.encoder_optimizer)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
     def state(self):
         return [*super().state(), *self.encoder_optimizer.variables]
