@@ -14,7 +14,7 @@ import sys
 from absl import flags
 
 import kgan.flags
-from kgan import command
+from kgan import command, devices
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
@@ -28,13 +28,16 @@ def main(arguments):
     if FLAGS.list:
         print(kgan.flags.listing())
         return 0
-    try:
-        return train(*kgan.flags.resolve())
-    except OSError as error:  # a full disk, say
-        raise OSError(f"{error}; the checkpoints written before are whole") from error
+    settings, directory = kgan.flags.resolve()
+    workers = devices.workers(FLAGS.strategy)
+    with devices.together(workers):
+        try:
+            return train(settings, directory, workers)
+        except OSError as error:  # a full disk, say
+            raise OSError(f"{error}; the checkpoints written before are whole") from error
 
 
-def train(settings, directory):
+def train(settings, directory, workers):
     """From settings to an exported generator. Returns the exit status."""
     import_tensorflow()  # not before: help and mistakes in flags are answered without it, it takes seconds
     import keras
@@ -43,23 +46,23 @@ def train(settings, directory):
     from export import artefacts
     from kgan import callbacks, report
 
-    run = Run(directory)
+    run = Run(directory, workers.chief)
     source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
         "image_size", "channels", "crop", "data_dir", "manual_dir")}, attributes=bool(settings["config"]["condition"]))
     source = source.by(settings["config"]["condition"], settings["config"]["bins"])
     kgan.flags.complete(settings, source)
-    if not FLAGS.dry_run:
+    if workers.chief and not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
 
-    gpus = tf.config.list_physical_devices("GPU")
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(settings["seed"])
-    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-    with strategy.scope():
+    strategy = devices.strategy(FLAGS.strategy, workers)
+    with devices.precision(settings["precision"]), strategy.scope():
         gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"],
                                 settings.get("classes", ()))
         config = gan.config
+        devices.check(strategy, config)
         # a call of several steps must not run past a log row, a picture or a checkpoint
         together = math.gcd(config.steps_per_execution, config.steps, config.log_every, config.sample_every,
                             config.checkpoint_every, config.evaluate_every)
@@ -75,38 +78,41 @@ def train(settings, directory):
     # a data set too small for one batch, or one that cannot be measured so, shows here, before anything is written
     batches()
     evaluate = None
-    if config.evaluate_every:
+    if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
         evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run)
-    run.begin(settings, FLAGS.overwrite)
-    start, arrays = run.newest()
-    run.truncate_log(start)
+    start = 0
+    if workers.chief:
+        run.begin(settings, FLAGS.overwrite)
+        start, arrays = run.newest()
+        run.truncate_log(start)
+    if workers.tasks:
+        start = devices.largest(strategy, start)  # the chief's, when it has got so far
+        arrays = arrays if workers.chief else run.follow(settings, start)
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
 
     checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
     watch = callbacks.Watch(source.some(64), config.log_every, config.steps, settings["seed"], run.log)
-    log = callbacks.Log(run.log, config.log_every, config.steps, directory / "tensorboard",
-                        evaluate.columns if evaluate else ())
+    log = callbacks.Log(run.log if workers.chief else None, config.log_every, config.steps,
+                        directory / "tensorboard" if workers.chief else None, evaluate.columns if evaluate else ())
     interrupt = callbacks.Interrupt(checkpoints)
+    if workers.tasks:  # they agree on it, not at each step
+        interrupt = callbacks.Interrupt(checkpoints, config.log_every, functools.partial(devices.largest, strategy))
     shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
     real = source.some_of_each(config.condition, 8) if config.condition else source.some(shown)
+    samples = callbacks.Samples(run.samples, config.sample_every, config.steps, real, shown, settings["seed"])
+    progress = callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples")
+    used = [checkpoints, watch, evaluate, log, samples, interrupt, progress] if workers.chief else [
+        checkpoints, watch, log, interrupt]
     if start < config.steps:
         gan.fit(
-            batches(start=start),
+            devices.distribute(strategy, functools.partial(batches, start=start)),
             steps_per_epoch=config.steps - start,
             verbose=0,
             shuffle=False,
-            callbacks=[
-                checkpoints,
-                watch,
-                *([evaluate] if evaluate else []),
-                log,
-                callbacks.Samples(run.samples, config.sample_every, config.steps, real, shown, settings["seed"]),
-                interrupt,
-                callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples"),
-            ])
+            callbacks=[callback for callback in used if callback])
     else:
         checkpoints.restore(gan)
         watch.recall(gan)
@@ -121,10 +127,13 @@ def train(settings, directory):
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--nooverwrite"])
         print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
-    report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate)
+    if workers.chief:
+        report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate)
     if interrupt.signal:
         print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
         return 128 + interrupt.signal
+    if not workers.chief:
+        return 0
     artefacts.write(directory, FLAGS.export)
     print(f"samples    {run.newest_sample()}\nreport     {run.report}\n"
           f"generator  {', '.join(str(directory / 'export' / name) for name in FLAGS.export)}")

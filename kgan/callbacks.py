@@ -163,7 +163,7 @@ class Log(StepCallback):
     After the means come the values that callbacks before this one have put into `logs`, in order of the alphabet.
 
     Args:
-        path: of the .csv file, which is appended to; a `step` column comes first.
+        path: of the .csv file, which is appended to; a `step` column comes first. None: another worker writes it.
         every: steps between two rows.
         last: a step that gets a row in any case.
         tensorboard: directory for TensorBoard's event files; None: none.
@@ -186,13 +186,14 @@ class Log(StepCallback):
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if self._ends(step, bad):
             return
-        empty = not self.path.exists() or self.path.stat().st_size == 0
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if empty:
-                writer.writerow(["step", *row])
-            # nine digits tell any two float32 apart; no times, so that a resumed run's rows are an unbroken run's
-            writer.writerow([step, *("" if value is None else f"{value:.9g}" for value in row.values())])
+        if self.path:
+            empty = not self.path.exists() or self.path.stat().st_size == 0
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                if empty:
+                    writer.writerow(["step", *row])
+                # nine digits tell any two float32 apart; no times, so that a resumed run's rows are an unbroken run's
+                writer.writerow([step, *("" if value is None else f"{value:.9g}" for value in row.values())])
         if self._writer:
             with self._writer.as_default(step):
                 for name, value in values.items():
@@ -323,12 +324,14 @@ class Interrupt(keras.callbacks.Callback):
 
     Args:
         checkpoints: Checkpoints.
+        every: steps between two looks at whether one came.
+        largest: function of this worker's number that returns the largest of all workers': one's signal ends all of them.
     """
 
-    def __init__(self, checkpoints):
+    def __init__(self, checkpoints, every=1, largest=int):
         super().__init__()
-        self.checkpoints = checkpoints
-        self.signal = None  # number of the signal that came
+        self.checkpoints, self.every, self.largest = checkpoints, every, largest
+        self.signal = 0  # number of the signal that came
 
     def on_train_begin(self, logs=None):
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -340,7 +343,8 @@ class Interrupt(keras.callbacks.Callback):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.signal:
+        if (batch + 1) % self.every == 0 and (number := self.largest(self.signal)):
+            self.signal = number
             self.checkpoints.save_now()
             self.model.stop_training = True
 

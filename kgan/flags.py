@@ -9,7 +9,7 @@ from absl import flags
 
 import export
 import kgan
-from kgan import data, models
+from kgan import data, devices, models
 from kgan.command import UserError
 
 FLAGS = flags.FLAGS
@@ -27,6 +27,10 @@ flags.DEFINE_integer("batch_size", None, "examples an update; default: the model
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
 flags.DEFINE_integer("evaluate_every", None, "steps between two measurements of quality; default: none", lower_bound=0)
+flags.DEFINE_enum("precision", None, ["float32", "mixed_bfloat16", "mixed_float16"], "of what training computes; default: "
+                  "float32. Weights, losses, penalties, samples and exports are float32 in any case")
+flags.DEFINE_enum("strategy", "auto", ["auto", "none", "mirrored", "multiworker"], "what trains: one device (none), all GPUs "
+                  "of this machine (mirrored), or the hosts that TF_CONFIG names (multiworker); auto: what there is")
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
 flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
@@ -46,7 +50,7 @@ flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations
 
 # flags that are settings of a run as they are, with their defaults
 _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": None, "channels": None, "crop": True,
-          "flip": False, "seed": 0}
+          "flip": False, "seed": 0, "precision": "float32"}
 
 
 class FlagError(UserError, ValueError):
@@ -92,6 +96,7 @@ def resolve():
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
     data.check_name(config.dataset)
+    devices.workers(FLAGS.strategy)
     if FLAGS.manual_dir and not os.path.isdir(FLAGS.manual_dir):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 

@@ -71,6 +71,8 @@ class GAN(keras.Model):
         self.ema_generator = keras.models.clone_model(generator)
         self.ema_generator.set_weights(generator.get_weights())
         self.ema_generator.trainable = False
+        for layer in self.ema_generator._flatten_layers():
+            layer.dtype_policy = "float32"  # whatever is trained in: samples, measures and exports come from it
 
         # === Metrics: means since the last reset, over all replicas ===
         names = ["d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_gradient", "g_gradient"]
@@ -113,7 +115,7 @@ class GAN(keras.Model):
     @property
     def step(self):
         """Updates of the generator so far."""
-        return int(self.generator_optimizer.iterations)
+        return int(self.generator_optimizer.iterations.numpy())
 
     # === Compiling ===
 
@@ -124,10 +126,12 @@ class GAN(keras.Model):
             generator_optimizer, discriminator_optimizer: keras optimizers.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
-            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution.
+            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
+                several hosts.
         """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        jit = self.config.jit_compile and replicas == 1 and not kwargs.get("run_eagerly")
+        jit = self.config.jit_compile and replicas() == 1 and not kwargs.get("run_eagerly")
+        if several_hosts():  # whose sums TensorFlow cannot place in the loop over steps
+            kwargs["steps_per_execution"] = 1
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
         config = self.config
         self.objective = losses.get(loss or config.loss, config.label_smoothing)
@@ -140,12 +144,11 @@ class GAN(keras.Model):
         self.generator_optimizer = generator_optimizer or self._optimizer(config.generator_learning_rate, config.steps)
         self.discriminator_optimizer = discriminator_optimizer or self._optimizer(
             config.discriminator_learning_rate, config.steps * config.discriminator_steps)
-        if keras.mixed_precision.dtype_policy().name == "mixed_float16":
-            self.generator_optimizer = loss_scaled(self.generator_optimizer)
-            self.discriminator_optimizer = loss_scaled(self.discriminator_optimizer)
-        # built now: an unbuilt optimizer cannot be restored, nor built inside a replica
-        self.generator_optimizer.build(self.generator.trainable_variables)
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.generator_optimizer = ready(self.generator_optimizer, self.generator)
+        self.discriminator_optimizer = ready(self.discriminator_optimizer, self.discriminator)
+        for layer in self._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization) and replicas() > 1:
+                layer.synchronized = True  # statistics are the global batch's. On one device that would only cost time
 
     def scale_learning_rates(self, factor):
         """Sets both learning rates to `factor` times the config's."""
@@ -169,6 +172,9 @@ class GAN(keras.Model):
         kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
         return kind(learning_rate, **cuts)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: it is built. Keras would put together a batch to build it with, and with several hosts fails to."""
+
     # === The alternating update ===
 
     def train_step(self, batch):
@@ -188,7 +194,7 @@ class GAN(keras.Model):
         self.minimize(lambda real, label, *rest: self.generator_loss(real, fakes(label, rest[0]), label, *rest),
                       self.generator, self.generator_optimizer, parts, tape)
         self.update_ema()
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
     def discriminator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
         """What D minimises: the objective, the gradient penalty, consistency. `noise` is what `fake` was made from.
@@ -243,7 +249,7 @@ class GAN(keras.Model):
         if penalised and "between" in self.penalty.points:
             points["between"] = penalties.between(real, fake, random)
         if penalised and "around" in self.penalty.points:
-            points["around"] = penalties.around(real, random)
+            points["around"] = penalties.around(real, random, deviation(real))
         with tf.GradientTape() as tape:
             tape.watch(points)
             judged = {name: self.judge(self.view(point, DISCRIMINATOR, draw, name) if training else point, label, training)
@@ -263,7 +269,13 @@ class GAN(keras.Model):
             value = slope()
         else:  # the condition holds no more than this: with several replicas no layer may update its state in one
             value = tf.cond(due, slope, lambda: tf.zeros([]))
-        return self.objective.discriminator(logits["real"], logits["fake"]), value, judged
+        return self.objective.discriminator(*self._compared(logits["real"], logits["fake"])), value, judged
+
+    def _compared(self, *logits):
+        """The logits that an objective gets: where it compares examples across the batch, those of all replicas."""
+        if replicas() == 1 or not self.objective.pooled:
+            return logits
+        return tf.distribute.get_replica_context().all_gather(logits, axis=0)
 
     def generator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
         """What G minimises: the objective, and latent diversity."""
@@ -272,7 +284,7 @@ class GAN(keras.Model):
 
         real_logits = judge(real, "real")["logits"] if self.objective.relativistic else None
         judged = judge(fake, "fake")
-        loss = self.objective.generator(real_logits, judged["logits"])
+        loss = self.objective.generator(*self._compared(real_logits, judged["logits"]))
         self._means["g_loss"].update_state(loss)
         if self.config.latent_diversity_weight and training:
             near = self.make(self._near(noise, draw), label, self.generator, training=True)
@@ -286,9 +298,15 @@ class GAN(keras.Model):
         fake = self.make(noise, label, self.generator)
         self.discriminator_loss(real, fake, label, noise, training=False)
         self.generator_loss(real, fake, label, noise, training=False)
-        return {name: self._means[name].result() for name in ("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")}
+        return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
     # === The parts it is built from ===
+
+    def results(self, *names):
+        """What a step returns: the means so far, all of them or those of these names."""
+        # of several hosts Keras joins what replicas return along the first dimension, and takes the mean of that
+        shape = [1] if several_hosts() else []
+        return {name: tf.reshape(self._means[name].result(), shape) for name in names or self._means}
 
     def real(self, batch):
         """The real examples in a batch: of a tuple (examples, labels…) the first, of a dict those under `key`."""
@@ -342,9 +360,9 @@ class GAN(keras.Model):
         """A step's numbers are drawn for all replicas alike, and each takes its own rows: those that belong to a global
         batch are the same however many devices share it."""
         context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync if context else 1
-        rows = draw_rows((count * replicas, *tail), seed)
-        if replicas == 1:
+        shares = context.num_replicas_in_sync if context else 1
+        rows = draw_rows((count * shares, *tail), seed)
+        if shares == 1:
             return rows
         first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
         return rows[first:first + count]
@@ -385,8 +403,9 @@ class GAN(keras.Model):
     def minimize(self, loss_function, network, optimizer, parts=((),), tape=None):
         """One step of `optimizer` down the mean over the parts of `loss_function(*part)`, with respect to `network` alone.
 
-        The only place that knows about replicas, loss scaling and accumulation: gradients are summed over replicas when
-        applied, so the loss, a mean over this replica's share, is divided by their number first.
+        The only place that knows about replicas, loss scaling and accumulation: gradients are summed over replicas, so the
+        loss, a mean over this replica's share, is divided by their number first. What clips a gradient, measures it or
+        asks whether it is finite sees the sum: the same on all replicas, and the same as on one device.
 
         Args:
             loss_function: function that returns a scalar, the mean over the examples of a part of this replica's share.
@@ -396,30 +415,31 @@ class GAN(keras.Model):
             tape: tf.GradientTape that has seen the computation made before, of the one part; None: there is no such.
         """
         variables = network.trainable_variables
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         gradients = []
         for part in parts:
             recording = tape or tf.GradientTape()
             with tf.control_dependencies(gradients), recording:
                 value = loss_function(*part)
-                loss = optimizer.scale_loss(value / (replicas * len(parts)))
+                loss = optimizer.scale_loss(value / (replicas() * len(parts)))
             self._check(f"{self._letter(network)}'s loss", value)
             found = recording.gradient(loss, variables, unconnected_gradients="zero")
             gradients = [one + other for one, other in zip(gradients, found)] if gradients else found
-        self._measure(network, optimizer, gradients, replicas)
+        if replicas() > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        self._measure(network, optimizer, gradients)
         optimizer.apply(gradients, variables)
         if network is self.discriminator and self.config.weight_clip:
             penalties.clip_weights(network, self.config.weight_clip)
         if network is self.generator and self.config.generator_weight_clip:
             penalties.clip_weights(network, self.config.generator_weight_clip)
 
-    def _measure(self, network, optimizer, gradients, replicas):
-        """Notes the norm of a network's gradient: that of this replica's mean loss, before any clipping."""
+    def _measure(self, network, optimizer, gradients):
+        """Notes the norm of a network's gradient, before any clipping."""
         letter = self._letter(network)
         if letter:
             scale = optimizer.scale_loss(tf.ones([]))
             norm = tf.sqrt(tf.add_n([tf.reduce_sum((tf.cast(gradient, tf.float32) / scale) ** 2)
-                                     for gradient in gradients])) * replicas
+                                     for gradient in gradients]))
             # a scaled gradient may overflow: that step is left out and the scale is lowered, which is as it should be
             kept = tf.math.is_finite(norm) if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else True
             self._check(f"{letter}'s gradient", tf.where(kept, norm, 0.0))
@@ -438,10 +458,9 @@ class GAN(keras.Model):
 
     def _adapt(self, sign, count):
         """Moves the probability of augmentation: up where D(x) is positive for too many real examples, else down."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._sign.assign(0.9 * self._sign + 0.1 * sign)
         self._probability.assign(augment.adapt(tf.convert_to_tensor(self._probability), tf.convert_to_tensor(self._sign),
-                                               self.config.augment_target, count * replicas))
+                                               self.config.augment_target, count * replicas()))
         self._means["augment_p"].update_state(self._probability)
 
     def update_ema(self):
@@ -621,8 +640,39 @@ def len_of(batch):
     return batch.shape[0] if batch.shape[0] is not None else tf.shape(batch)[0]
 
 
-def loss_scaled(optimizer):
-    """An optimizer that scales losses, as gradients in float16 need it."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return optimizer
-    return keras.optimizers.LossScaleOptimizer(optimizer)
+def replicas():
+    """How many devices share each batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def several_hosts():
+    """Whether the devices are those of several hosts."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def deviation(examples):
+    """The standard deviation of all numbers in the global batch, of which `examples` are this replica's share."""
+    if replicas() == 1:
+        return tf.math.reduce_std(examples)
+    mean = functools.partial(tf.distribute.get_replica_context().all_reduce, tf.distribute.ReduceOp.MEAN)
+    return tf.sqrt(mean(tf.reduce_mean((examples - mean(tf.reduce_mean(examples))) ** 2)))
+
+
+class LossScaled(keras.optimizers.LossScaleOptimizer):
+    """Counts the steps that it leaves out, too: those whose gradient overflows. So steps, noise and data stay in time."""
+
+    def _stateful_handle_non_finite_grads(self):
+        super()._stateful_handle_non_finite_grads()
+        self.iterations.assign_add(1)
+
+
+def ready(optimizer, network):
+    """An optimizer, built for a network, as `GAN.minimize` needs it: it scales the loss where float16 asks for that."""
+    if keras.mixed_precision.dtype_policy().name == "mixed_float16" and not isinstance(
+            optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = LossScaled(optimizer)
+    # now: an unbuilt optimizer cannot be restored, nor built inside a replica
+    optimizer.build(network.trainable_variables)
+    # Keras's own sum over replicas comes after clipping and after the question whether all is finite, too late for both
+    getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
+    return optimizer

@@ -2,7 +2,7 @@
 
 Every objective is a pair of functions of one signature, (real_logits, fake_logits) -> scalar, where the logits are
 floats [batch, ...], unbounded; what is computed is float32 whatever they are. Means are over what is handed in (one
-replica's share): GAN.minimize alone knows about replicas.
+replica's share, unless `pooled`): GAN alone knows about replicas.
 
 To add one: write its two functions, each under `_float32`; name the pair here, an Objective; add the name to
 Loss in kgan/config.py; compare it in tests/test_losses.py with numbers worked out by hand (what is tested of all
@@ -29,6 +29,8 @@ class Objective(NamedTuple):
         smoothable: whether D's loss takes `label_smoothing` as a keyword: it has targets for real examples.
         probability: whether sigmoid(logit) estimates the probability that an example is real (with label smoothing ε,
             1 - ε times that).
+        pooled: whether it is more than a mean over examples, or pairs of them: it must see the logits of the whole batch,
+            all replicas'.
     """
 
     discriminator: Callable
@@ -36,6 +38,7 @@ class Objective(NamedTuple):
     relativistic: bool = False
     smoothable: bool = False
     probability: bool = False
+    pooled: bool = False
 
 
 def _float32(loss):
@@ -183,12 +186,12 @@ def _mmd(real, fake, kernel):
     may be below 0.
 
     Raises:
-        ValueError: a batch (one replica's share) has one example, which has nothing to be compared with.
+        ValueError: a batch has one example, which has nothing to be compared with.
     """
     counts = real.shape[0], fake.shape[0]
     if 1 in counts:
         raise ValueError("an MMD loss compares the examples of a batch with each other, so it needs at least 2 real "
-                         f"and 2 fake ones on each device; there are {counts[0]} and {counts[1]}")
+                         f"and 2 fake ones; there are {counts[0]} and {counts[1]}")
     real, fake = (ops.reshape(features, (ops.shape(features)[0], -1)) for features in (real, fake))
 
     def within(features):
@@ -211,7 +214,7 @@ def _mmd_objective(kernel):
     def generator(real_logits, fake_logits):
         return _mmd(real_logits, fake_logits, kernel)
 
-    return Objective(discriminator, generator, relativistic=True)
+    return Objective(discriminator, generator, relativistic=True, pooled=True)
 
 
 # === By name ===
@@ -222,7 +225,8 @@ least_squares = Objective(_least_squares, _generator_least_squares, smoothable=T
 wasserstein = Objective(_wasserstein, _generator_critic)
 hinge = Objective(_hinge, _generator_critic)
 relativistic = Objective(_relativistic, _generator_relativistic, relativistic=True)
-relativistic_average = Objective(_relativistic_average, _generator_relativistic_average, relativistic=True)
+relativistic_average = Objective(_relativistic_average, _generator_relativistic_average, relativistic=True,
+                                 pooled=True)
 mmd_rbf = _mmd_objective(_rbf)
 mmd_polynomial = _mmd_objective(_polynomial)
 

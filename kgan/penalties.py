@@ -68,13 +68,10 @@ def between(real, fake, random):
     return real + random.uniform(*(1 for _ in real.shape[1:])) * (fake - real)
 
 
-def around(real, random):
-    """Real examples, moved: DRAGAN's x + δ, δ between 0 and half the batch's standard deviation in each number.
-
-    With several replicas the deviation is that of each one's share.
-    """
+def around(real, random, deviation):
+    """Real examples, moved: DRAGAN's x + δ, δ between 0 and half the batch's standard `deviation` in each number."""
     place = random.uniform(*(1 for _ in real.shape[1:]))
-    return real + place * 0.5 * tf.math.reduce_std(real) * random.uniform(*real.shape[1:])
+    return real + place * 0.5 * deviation * random.uniform(*real.shape[1:])
 
 
 def squared_norms(gradient, count):

@@ -36,7 +36,8 @@ def plan(settings, gan, source, directory):
         f"model      {settings['model']}: generator {gan.generator.count_params():,} parameters, "
         f"discriminator {gan.discriminator.count_params():,}",
         f"data       {settings['dataset']}: {len(source):,} of {shape}, fields {', '.join(sorted(source.arrays))}",
-        f"training   {config.steps:,} steps of {config.batch_size} = {seen / len(source):.1f} epochs, on {devices()}",
+        f"training   {config.steps:,} steps of {config.batch_size} = {seen / len(source):.1f} epochs, on {devices()}, "
+        f"{gan.distribute_strategy.num_replicas_in_sync} × {settings['precision']}",
         f"config     {', '.join(f'{name}={value}' for name, value in settings['config'].items())}",
         f"directory  {directory}",
     ]

@@ -44,15 +44,17 @@ class Run:
 
     Args:
         directory: path; made by `begin`.
+        writes: whether checkpoints are written; of several workers that train one GAN only the chief does.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, writes=True):
         self.directory = Path(directory)
         self.checkpoints = self.directory / "checkpoints"
         self.samples = self.directory / "samples"
         self.log = self.directory / "log.csv"
         self.report = self.directory / "report.md"
         self._lock = None
+        self._writes = writes
 
     # === Settings ===
 
@@ -107,6 +109,21 @@ class Run:
             raise RunError(f"cannot write to {self.directory}: {error.strerror or error}. "
                            "Choose another place with --run_dir") from None
 
+    def follow(self, settings, step):
+        """What a worker does that does not write, once the chief has begun: returns the arrays of the chief's checkpoint.
+
+        Raises:
+            RunError: the chief trains with other settings, or in a directory that is not the same.
+        """
+        shared = f"{self.directory} is not that of the chief: --run_dir must be on a disk that all workers share"
+        if self.settings() is None:
+            raise RunError(f"{shared}; here it holds no run")
+        self.check(settings)
+        found, arrays = self.newest()
+        if found != step:
+            raise RunError(f"{shared}; the newest checkpoint is of step {found} here, of step {step} there")
+        return arrays
+
     def _take(self):
         # the kernel lets go of the lock when the process ends, however it ends: no stale locks
         self._lock = open(self.directory / ".lock", "a+")
@@ -128,20 +145,25 @@ class Run:
 
         A state with a number that is not finite is not written: there is nothing to go on from.
         """
-        self._write("step", gan, step, elapsed)
+        arrays = [np.asarray(variable) for variable in gan.state()]  # all workers: means are summed over them in this
+        if not self._writes:
+            return
+        self._write("step", gan, step, arrays, elapsed)
         for path in self._saved()[_KEPT:]:
             path.unlink(missing_ok=True)
 
     def save_best(self, gan, step):
         """Writes the checkpoint that is the best so far, and drops the one that was. Training does not go on from it."""
         before = self._saved("best")
-        new = self._write("best", gan, step)
+        # what is of each device, means, as this one has it: the others need not take part
+        arrays = [np.asarray(gan.distribute_strategy.experimental_local_results(variable.value)[0]) for variable in gan.state()]
+        new = self._write("best", gan, step, arrays)
         for path in before:
             if new and path != new:
                 path.unlink(missing_ok=True)
 
-    def _write(self, kind, gan, step, elapsed=0.0):
-        arrays = {f"{i:04d} {variable.path}": np.asarray(variable) for i, variable in enumerate(gan.state())}
+    def _write(self, kind, gan, step, arrays, elapsed=0.0):
+        arrays = {f"{i:04d} {variable.path}": array for i, (variable, array) in enumerate(zip(gan.state(), arrays, strict=True))}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             return None
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
@@ -239,7 +261,7 @@ def load(directory, checkpoint="newest"):
     Raises:
         RunError: there is no run, or nothing was saved yet.
     """
-    from kgan import models
+    from kgan import devices, models
 
     run = Run(directory)
     settings = run.settings(required=True)
@@ -250,8 +272,9 @@ def load(directory, checkpoint="newest"):
     if arrays is None:
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
-    gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
-    gan.compile()
+    with devices.precision(settings.get("precision", "float32")):
+        gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
+        gan.compile()
     restore(gan, arrays)
     return gan, step
 
@@ -300,6 +323,7 @@ def _aside(path):
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
     free = {"kgan", "data_dir", "manual_dir"}  # where the data lie may change
+    found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
     for name in sorted({*found, *wanted} - free - {"config"}):
         if found.get(name) != wanted.get(name):
             yield f"{name}: {found.get(name)} there, {wanted.get(name)} now"

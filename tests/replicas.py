@@ -14,7 +14,6 @@ DEVICES = ["CPU:0", "CPU:1"]
 
 
 RUNS = {
-    "plain": dict(),
     "2 steps of D": dict(discriminator_steps=2),
     "wgan_gp": dict(loss="wasserstein", penalty="gp", penalty_weight=1.0, discriminator_steps=2),
     "r3gan, lazily, in parts": dict(loss="relativistic", penalty="r1+r2", penalty_weight="linear:.2:.1", penalty_every=2,
@@ -22,14 +21,20 @@ RUNS = {
     "spectral, lazily": dict(loss="hinge", penalty="r1", penalty_weight=0.2, penalty_every=2,
                              discriminator_normalization="spectral"),
     "noise and packs": dict(loss="hinge", penalty="zero_centered", penalty_weight=1.0, instance_noise=0.1, packing=2),
+    "what compares examples, cut": dict(loss="relativistic_average", penalty="dragan", penalty_weight=1.0, accumulation=2,
+                                        global_clipnorm=0.5),
+    "kernels": dict(loss="mmd_rbf", discriminator_outputs=3, penalty="r2", penalty_weight=0.2),
     "labels": dict(model="cgan", shape=(4, 4, 1), preset="dense", loss="hinge", penalty="r1", penalty_weight=0.2,
                    discriminator_steps=2, accumulation=2),
+    "batch statistics": dict(model="dcgan", shape=(8, 8, 1), filters=4),
+    "float16": dict(precision="mixed_float16", global_clipnorm=0.5),
 }
 
 
 def train(strategy, settings):
     settings = dict(settings)
     model, shape = settings.pop("model", "mlp"), settings.pop("shape", (2,))
+    keras.config.set_dtype_policy(settings.pop("precision", "float32"))
     if model == "mlp":
         settings.update(generator_units="16", discriminator_units="16")
     with strategy.scope():
@@ -56,15 +61,14 @@ def apart(ones, others):
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
-found = {"replicas": two.num_replicas_in_sync, "runs": {}}
+found = {"replicas": two.num_replicas_in_sync, "runs": {},
+         "penalties": sorted({settings.get("penalty", "none") for settings in RUNS.values()})}
 for name, settings in RUNS.items():
     start, left, left_logs, left_evaluated, single = train(one, settings)
     _, right, right_logs, right_evaluated, mirrored = train(two, settings)
-    # but for the norms of gradients, which are those of a replica's own share
-    means = [name for name in left_logs if not name.endswith("_gradient")]
     found["runs"][name] = {
         "moved": apart(start, left), "weights": apart(left, right),
-        "logs": apart([left_logs[name] for name in means], [right_logs[name] for name in means]),
+        "logs": apart([left_logs[name] for name in left_logs], [right_logs[name] for name in left_logs]),
         "evaluated": apart([left_evaluated[name] for name in left_evaluated],
                            [right_evaluated[name] for name in left_evaluated])}
 

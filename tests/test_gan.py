@@ -409,11 +409,11 @@ def test_two_devices_are_one(command, tmp_path):
     assert found["replicas"] == 2
     assert found["noise"] == 0 and found["halves_differ"]
     assert found["not finite"] == [2, "the real examples"]  # of the second device
-    assert len(found["runs"]) == 7
+    assert found["penalties"] == sorted(["none", *penalties.PENALTIES])
     for name, differences in found["runs"].items():
-        assert differences["moved"] > 1e-2, name  # they did learn something
-        assert differences["weights"] < 1e-6 and differences["logs"] < 1e-6, (name, differences)
-        assert differences["evaluated"] < 1e-6, (name, differences)
+        assert differences.pop("moved") > 1e-2, name  # they did learn something
+        most = 1e-4 if name in ("batch statistics", "float16") else 1e-6
+        assert max(differences.values()) < most, (name, differences)
 
 
 # === Where numbers end ===
@@ -597,7 +597,7 @@ def policy(request):
 def test_mixed_precision(policy, model, shape, settings):
     gan = kgan.models.build(model, shape, settings)
     gan.compile()
-    assert (type(gan.generator_optimizer).__name__ == "LossScaleOptimizer") == (policy == "mixed_float16")
+    assert (type(gan.generator_optimizer).__name__ == "LossScaled") == (policy == "mixed_float16")
     assert any(getattr(layer, "compute_dtype", "") == policy.removeprefix("mixed_") for layer in gan.generator.layers)
     before = gan.generator.get_weights()
     real = np.random.default_rng(0).uniform(-1, 1, (16, *shape)).astype(np.float32)
@@ -606,7 +606,9 @@ def test_mixed_precision(policy, model, shape, settings):
     assert all(np.isfinite(values).all() for values in history.values())
     for old, variable in zip(before, gan.generator.weights, strict=True):
         assert variable.dtype == "float32" and np.isfinite(variable).all() and not np.array_equal(old, variable)
-    assert gan.generate(2).dtype == np.float32
+    assert {layer.compute_dtype for layer in gan.ema_generator.layers} == {"float32"}
+    judged = gan.discriminator_loss(tf.constant(real[:4]), tf.constant(gan.generate(4)))
+    assert gan.generate(2).dtype == np.float32 and judged.dtype == tf.float32
     assert gan.generator(gan.latents(2)).dtype == gan.discriminator(real).dtype == tf.float32
     # scaled and unscaled again: eight updates of ordinary size, as Adam makes them
     trained = {id(variable) for variable in gan.generator.trainable_variables}
@@ -639,8 +641,7 @@ def test_two_thousand_steps_stay_finite(policy, model, settings):
     real = np.clip(np.random.default_rng(0).normal(0, 0.5, (20 * count, 8, 8, 1)), -1, 1).astype(np.float32)
     examples = tf.data.Dataset.from_tensor_slices(real).batch(count, drop_remainder=True).repeat()
     history = gan.fit(examples, steps_per_epoch=100, epochs=20, verbose=0).history
-    # in float16 a step whose gradient overflows is left out, and the scale of the loss lowered
-    assert 1_990 <= gan.step <= 2_000 if policy == "mixed_float16" else gan.step == 2_000
+    assert gan.step == 2_000  # in float16 a step whose gradient overflows is left out, and counted
     assert {"d_loss", "g_loss", "d_gradient", "g_gradient"} <= history.keys()
     assert all(np.isfinite(values).all() for values in history.values())
     assert all(np.isfinite(variable).all() for variable in gan.state())

@@ -123,7 +123,7 @@ def test_between_is_anywhere_on_the_segment():
 
 def test_around_moves_by_at_most_half_a_deviation():
     real = np.random.default_rng(0).normal(0, 2, (4000, 2, 2, 1)).astype(np.float32)
-    moved = np.asarray(penalties.around(real, gan_of().random(4000, 3, 0, "penalty"))) - real
+    moved = np.asarray(penalties.around(real, gan_of().random(4000, 3, 0, "penalty"), real.std())) - real
     most = real.std() / 2
     assert moved.min() > -1e-5 and 0.9 * most < moved.max() < most + 1e-5
     assert moved.mean() == pytest.approx(most / 4, rel=0.05)  # the product of two U(0, 1)

@@ -110,8 +110,12 @@ def check_name(name):
                         "folder:PATH; or any image data set of tensorflow-datasets")
 
 
-def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
-    """A Source as a tf.data pipeline. Arguments and result as for `load`."""
+def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
+    """A Source as a tf.data pipeline. Arguments and result as for `load`.
+
+    Where `replicas` devices share each batch, what comes are the shares of those with the indices `own`, one after the other:
+    their rows of the first batch, then those of the next. No other rows are read.
+    """
     import tensorflow as tf
 
     size = len(source)
@@ -126,20 +130,23 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
     def order(epoch):
         return np.random.default_rng([seed, epoch]).permutation(size)
 
-    def read(epoch, number):
+    rows = batch_size // replicas
+
+    def read(epoch, number, replica):
         # examples are counted from the start of `epoch`, through all the epochs that follow
-        positions = np.arange(number * batch_size, (number + 1) * batch_size)
+        positions = number * batch_size + np.arange(replica * rows, (replica + 1) * rows)
         indices = np.array([order(int(epoch + position // size))[position % size] for position in positions])
         return [source.arrays[field][indices] for field in fields]
 
-    def batch_of(epoch, number):
-        values = tf.numpy_function(read, [epoch, number], types, stateful=False)
+    def batch_of(epoch, number, replica):
+        values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)
         batch = {}
         for field, value in zip(fields, values):
-            value.set_shape((batch_size, *source.arrays[field].shape[1:]))
+            value.set_shape((rows, *source.arrays[field].shape[1:]))
             batch[field] = tf.cast(value, tf.float32) / 127.5 - 1 if field == "image" else value
         if flip and "image" in batch:
             draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
+            draw = draw[replica * rows:(replica + 1) * rows]
             batch["image"] = tf.where(draw < 0.5, tf.reverse(batch["image"], [2]), batch["image"])
         return batch
 
@@ -150,7 +157,10 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False):
         passes = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
         numbers = passes.flat_map(lambda epoch: tf.data.Dataset.range(start, size // batch_size).map(
             lambda number: (epoch, number)))
-        numbers = numbers.apply(tf.data.experimental.assert_cardinality(size // batch_size - start))
+    numbers = numbers.flat_map(lambda epoch, number: tf.data.Dataset.from_tensor_slices(list(own)).map(
+        lambda replica: (epoch, number, tf.cast(replica, tf.int64))))
+    if not repeat:
+        numbers = numbers.apply(tf.data.experimental.assert_cardinality((size // batch_size - start) * len(own)))
     # no autotuning: its thread sleeps ever longer, and deleting the iterator (the end of `fit`) may wait for it to wake
     options = tf.data.Options()
     options.autotune.enabled = False

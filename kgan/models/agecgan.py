@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 from kgan.config import Scheduled
-from kgan.gan import ENCODER, GAN, len_of, loss_scaled
+from kgan.gan import ENCODER, GAN, len_of, ready
 from kgan.models import cgan, dcgan
 from kgan.models._shapes import check_shape
 
@@ -63,10 +63,7 @@ class AgeCGAN(GAN):
 
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
-        self.encoder_optimizer = self._optimizer(self.config.encoder_learning_rate, self.config.steps)
-        if keras.mixed_precision.dtype_policy().name == "mixed_float16":
-            self.encoder_optimizer = loss_scaled(self.encoder_optimizer)
-        self.encoder_optimizer.build(self.encoder.trainable_variables)
+        self.encoder_optimizer = ready(self._optimizer(self.config.encoder_learning_rate, self.config.steps), self.encoder)
 
     def train_step(self, batch):
         super().train_step(batch)
@@ -81,7 +78,7 @@ class AgeCGAN(GAN):
             return error
 
         self.minimize(loss, self.encoder, self.encoder_optimizer)
-        return {metric.name: metric.result() for metric in self.metrics}
+        return self.results()
 
     def state(self):
         return [*super().state(), *self.encoder_optimizer.variables]
