@@ -7,12 +7,14 @@ Several hosts are tf.distribute.MultiWorkerMirroredStrategy: the same command on
 The first worker alone writes, the others read its checkpoints: the run directory is on a disk that all of them share.
 Importing this is cheap: TensorFlow is loaded when something needs it.
 """
+import atexit
 import contextlib
 import json
 import os
 import re
 import socket
-import threading
+import sys
+import time
 from typing import NamedTuple
 
 from kgan.command import UserError
@@ -64,13 +66,15 @@ class Workers(NamedTuple):
         return [i for i in range(len(self.tasks)) if i != self.index and not _answers(self.tasks[i][2])]
 
     def lost(self, text):
-        """Indices of those that an error of TensorFlow's is about, as far as can be told."""
+        """Indices of those that an error of TensorFlow's is about, as far as can be told; else of all others."""
         text = text[max(text.find("unhealthy"), 0):]  # before it, who has noticed
         named = {(job, int(number)) for job, number in re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", text)}
         named = [i for i, task in enumerate(self.tasks) if i != self.index and task[:2] in named]
         if text.startswith("unhealthy") and named:
             return named
-        return self.deaf() or named or [0]  # the first is the one that all others report to
+        if not self.chief and "CoordinationService/" in text:
+            return [0]  # to which all others report
+        return self.deaf() or named or [i for i in range(len(self.tasks)) if i != self.index]
 
 
 def workers(strategy):
@@ -108,8 +112,8 @@ def strategy(name, workers):
     import tensorflow as tf
 
     if workers.tasks:
-        with _waiting(workers):
-            return tf.distribute.MultiWorkerMirroredStrategy()
+        _wait(workers)
+        return tf.distribute.MultiWorkerMirroredStrategy()
     several = len(tf.config.list_physical_devices("GPU")) > 1
     if name == "mirrored" or name != "none" and several:
         return tf.distribute.MirroredStrategy()
@@ -161,32 +165,42 @@ def together(workers):
         if not isinstance(error, (errors.UnavailableError, errors.DeadlineExceededError, errors.AbortedError,
                                   errors.FailedPreconditionError, errors.CancelledError)):
             raise
-        lost = " and ".join(map(workers.describe, workers.lost(error.message)))
+        lost = " or ".join(map(workers.describe, workers.lost(error.message)))
+        atexit.register(_leave)
         raise ConnectionError(f"{lost} no longer answers, so this worker stops, too; start all of them again with the same "
                               "commands: they go on from the last checkpoint") from None
 
 
-@contextlib.contextmanager
-def _waiting(workers):
-    """Says which workers are still missing, when that takes long, and again when others are."""
-    done = threading.Event()
+def _leave():
+    """Ends the process as it is: TensorFlow would first wait for the worker that is gone, up to minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
-    def watch():
-        before = None
-        while not done.wait(_SILENCE):
-            missing = workers.deaf()
-            if missing and missing != before:
-                before = missing
+
+def _wait(workers):
+    """Returns when all workers have come, and says meanwhile who is missing. TensorFlow would wait in silence.
+
+    Raises:
+        DeviceError: this worker's port is taken.
+    """
+    port = int(workers.tasks[workers.index][2].rpartition(":")[2])
+    try:
+        listener = socket.create_server(("", port))
+    except OSError as error:
+        raise DeviceError(f"TF_CONFIG: {workers.describe(workers.index)} cannot listen on its port: {os.strerror(error.errno)}") from None
+    start, said = time.monotonic(), []
+    with listener:
+        listener.setblocking(False)
+        while missing := workers.deaf():
+            if missing != said and time.monotonic() > start + _SILENCE:
                 print(f"waiting    for {len(missing)} of {len(workers.tasks)} workers: "
                       f"{', '.join(map(workers.describe, missing))}", flush=True)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+                said = missing
+            time.sleep(0.5)
+            with contextlib.suppress(BlockingIOError):
+                while True:  # those who asked
+                    listener.accept()[0].close()
 
 
 def _answers(address):

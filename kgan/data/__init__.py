@@ -159,8 +159,9 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
             lambda number: (epoch, number)))
     numbers = numbers.flat_map(lambda epoch, number: tf.data.Dataset.from_tensor_slices(list(own)).map(
         lambda replica: (epoch, number, tf.cast(replica, tf.int64))))
-    if not repeat:
-        numbers = numbers.apply(tf.data.experimental.assert_cardinality((size // batch_size - start) * len(own)))
+    # without end, it says so: of what may end several hosts do not take shapes for granted
+    count = tf.data.INFINITE_CARDINALITY if repeat else (size // batch_size - start) * len(own)
+    numbers = numbers.apply(tf.data.experimental.assert_cardinality(count))
     # no autotuning: its thread sleeps ever longer, and deleting the iterator (the end of `fit`) may wait for it to wake
     options = tf.data.Options()
     options.autotune.enabled = False
