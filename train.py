@@ -68,13 +68,12 @@ def train(settings, directory, workers):
                             config.checkpoint_every, config.evaluate_every)
         gan.compile(steps_per_execution=together)
     print(report.plan(settings, gan, source, directory))
-    if FLAGS.dry_run:
-        print(report.summary(gan))
-        return 0
-
     group = config.batch_size * config.discriminator_steps
     batches = functools.partial(kgan.data.batches, source, group, seed=settings["seed"], repeat=True,
                                 flip=settings["flip"])
+    if FLAGS.dry_run:
+        print(report.summary(gan), report.cost(gan, devices.distribute(strategy, batches)), sep="\n")
+        return 0
     # a data set too small for one batch, or one that cannot be measured so, shows here, before anything is written
     batches()
     evaluate = None
@@ -104,8 +103,10 @@ def train(settings, directory, workers):
     real = source.some_of_each(config.condition, 8) if config.condition else source.some(shown)
     samples = callbacks.Samples(run.samples, config.sample_every, config.steps, real, shown, settings["seed"])
     progress = callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples")
-    used = [checkpoints, watch, evaluate, log, samples, interrupt, progress] if workers.chief else [
-        checkpoints, watch, log, interrupt]
+    profile = callbacks.Profile(directory / "tensorboard", *kgan.flags.steps_of(FLAGS.profile)) if FLAGS.profile else None
+    clock = callbacks.Clock()
+    used = [clock.end, checkpoints, watch, evaluate, log, samples, interrupt, progress, profile, clock.begin] \
+        if workers.chief else [checkpoints, watch, log, interrupt]
     if start < config.steps:
         gan.fit(
             devices.distribute(strategy, functools.partial(batches, start=start)),
@@ -128,7 +129,8 @@ def train(settings, directory, workers):
         print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
     if workers.chief:
-        report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate)
+        report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate,
+                      clock.describe())
     if interrupt.signal:
         print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
         return 128 + interrupt.signal

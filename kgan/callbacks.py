@@ -255,6 +255,78 @@ def sheet(gan, count, seed=0):
     return gan.make(np.tile(gan.latents(8, seed), [rows, 1]), np.repeat(np.arange(rows), 8)).numpy().astype(np.float32)
 
 
+class Profile(keras.callbacks.Callback):
+    """Writes a profile of some steps for TensorBoard (with its plugin tensorboard-plugin-profile).
+
+    Args:
+        directory: for TensorBoard; the profile comes into plugins/profile in it.
+        first, last: steps. Where a call makes several (steps_per_execution), whole calls are profiled.
+    """
+
+    def __init__(self, directory, first, last):
+        super().__init__()
+        self.directory, self.first, self.last = directory, first, last
+        self._on = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = self.model.step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self._on and self.first <= self._start + batch + 1 <= self.last:
+            tf.profiler.experimental.start(str(self.directory))
+            self._on = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._on and self._start + batch + 1 >= self.last:
+            self.on_train_end()
+
+    def on_train_end(self, logs=None):
+        if self._on:
+            tf.profiler.experimental.stop()
+            self._on = False
+
+
+class Clock:
+    """Where the time goes: `begin` is to be the last of the callbacks, `end` the first.
+
+    Attributes:
+        first: seconds of the first call of the compiled function, tracing and compiling included.
+        updates: seconds of the calls after it, waiting for data included.
+        steps: that those have made.
+        others: seconds between the calls: pictures, measures, checkpoints, logs.
+    """
+
+    def __init__(self):
+        self.first, self.updates, self.steps, self.others = None, 0.0, 0, 0.0
+        self._at = self._done = None
+        self.begin = keras.callbacks.LambdaCallback(on_train_batch_begin=self._begin)
+        self.end = keras.callbacks.LambdaCallback(on_train_batch_end=self._end)
+
+    def _begin(self, batch, logs=None):
+        before, self._at = self._at, time.perf_counter()
+        if before is not None:
+            self.others += self._at - before
+
+    def _end(self, batch, logs=None):
+        seconds = time.perf_counter() - self._at
+        if self.first is None:
+            self.first = seconds
+        else:
+            self.updates += seconds
+            self.steps += batch - self._done
+        self._done = batch
+        self._at += seconds
+
+    def describe(self):
+        """A sentence; "" if there were too few calls to tell."""
+        if not self.steps:
+            return ""
+        all_of_it = self.first + self.updates + self.others
+        return (f"{1e3 * self.updates / self.steps:.3g} ms a step; of all {all_of_it:.0f} s {self.first / all_of_it:.0%} went into "
+                f"the first call (tracing, compiling), {self.updates / all_of_it:.0%} into updates, {self.others / all_of_it:.0%} "
+                "into pictures, measures, checkpoints and logs")
+
+
 class Checkpoints(StepCallback):
     """Saves everything that is needed to go on, bit for bit, every so often; and restores it at the start.
 

@@ -41,7 +41,9 @@ flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Con
 flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. "
                     "Default of --run_dir: runs/MODEL-DATASET-repeat")
 flags.DEFINE_bool("list", False, "print every model and data set with a line each, and stop")
-flags.DEFINE_bool("dry_run", False, "build everything, print networks, data and the plan, and stop; leaves no run")
+flags.DEFINE_bool("dry_run", False, "build everything, print networks, data, the plan and what it will cost in time and "
+                  "memory, from some steps made on trial, and stop; leaves no run")
+flags.DEFINE_string("profile", None, "START:STOP, as in 100:110: a profile of these steps for TensorBoard")
 flags.DEFINE_bool("overwrite", False, "delete the run in the directory and start anew")
 flags.DEFINE_enum("on_nan", "stop", ["stop", "rollback"], "where a loss or a gradient is not finite any more; rollback: go on "
                   "from the newest checkpoint with half the learning rates, three times in a run at most")
@@ -96,13 +98,24 @@ def resolve():
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
     data.check_name(config.dataset)
-    devices.workers(FLAGS.strategy)
+    if devices.workers(FLAGS.strategy).tasks and FLAGS.on_nan == "rollback":
+        raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
+    if FLAGS.profile is not None:
+        steps_of(FLAGS.profile)
     if FLAGS.manual_dir and not os.path.isdir(FLAGS.manual_dir):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 
     word = Path(config.dataset.removeprefix("folder:")).expanduser().resolve().name \
         if config.dataset.startswith("folder:") else config.dataset.replace("/", "-").replace(":", "-")
     return settings, Path(FLAGS.run_dir or f"runs/{model}-{word}{'-repeat' if before else ''}")
+
+
+def steps_of(profile):
+    """The two numbers of `--profile`."""
+    first, _, last = profile.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise FlagError(f"--profile={profile}: must be START:STOP, steps from 1 on, as in 100:110")
+    return int(first), int(last)
 
 
 def complete(settings, source):

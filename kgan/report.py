@@ -1,5 +1,6 @@
 """What a run is and what came of it, in words and pictures: the plan before, report.md after."""
 import platform
+import sys
 import textwrap
 
 import tensorflow as tf
@@ -7,6 +8,11 @@ import tensorflow as tf
 import kgan
 from kgan import callbacks, pictures
 from kgan.run import write
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 def flops(network):
@@ -55,10 +61,29 @@ def summary(gan):
     return "\n".join(lines)
 
 
-def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None):
+def cost(gan, batches):
+    """What training will cost, from some steps of `batches` that are made and thrown away, as text. Changes `gan`."""
+    clock, steps = callbacks.Clock(), gan.config.steps
+    calls = 2 if gan.steps_per_execution > 1 else 10
+    gan.fit(batches, steps_per_epoch=calls * gan.steps_per_execution, shuffle=False, verbose=0,
+            callbacks=[clock.end, clock.begin])
+    each = clock.updates / clock.steps
+    lines = [f"time       {clock.first:.1f} s to the first step, then {1e3 * each:.3g} ms a step: about "
+             f"{(clock.first + steps * each) / 60:.1f} minutes for {steps:,} steps, without pictures and measures"]
+    used = {"main memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)} \
+        if resource else {}
+    for gpu in tf.config.list_logical_devices("GPU"):
+        used[gpu.name.removeprefix("/device:")] = tf.config.experimental.get_memory_info(gpu.name)["peak"]
+    if used:
+        lines.append("memory     " + ", ".join(f"{peak / 1e9:.1f} GB of {name}" for name, peak in used.items()))
+    return "\n".join(lines)
+
+
+def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None, times=""):
     """Writes the losses' plot, the animation of the samples and report.md into the run directory.
 
     `warnings`: (step, text) of what callbacks.Watch has noticed. `evaluate`: callbacks.Evaluate, if there was one.
+    `times`: where the time went, a sentence.
     """
     rows = callbacks.rows(run.log)
     measured = set(evaluate.columns) if evaluate else set()
@@ -72,6 +97,7 @@ def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None
     warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
     warned += "".join(f"\n- **Rolled back** from step {each['at']:,}, where {each['first']} was not finite, to step "
                       f"{each['to']:,}; from there on with half the learning rates." for each in run.rollbacks())
+    spent = f"\n- **Time** {times}." if times else ""
     quality = _quality(run, evaluate) if evaluate and evaluate.latest else ""
     images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)
     write(run.report, f"""# {settings['model']} on {settings['dataset']}, {step:,} steps
@@ -79,7 +105,7 @@ def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None
 ![samples of step {step:,}, from fixed noise](samples/{grids[-1].name})
 
 - **Trained** {step:,} of {gan.config.steps:,} steps in {elapsed / 60:.1f} minutes ({images_per_second:,.0f} examples/s) on {devices()}
-  ({platform.machine()}, TensorFlow {tf.__version__}, kgan {kgan.__version__}).
+  ({platform.machine()}, TensorFlow {tf.__version__}, kgan {kgan.__version__}).{spent}
 - **Data** {settings['dataset']}: {len(source):,} of {'×'.join(map(str, source.shape))}.{source.note and ' ' + source.note}
 - **Networks** generator {gan.generator.count_params():,} parameters, discriminator {gan.discriminator.count_params():,}.
 - **Settings** {settled}, `seed={settings['seed']}`{warned}

@@ -522,3 +522,35 @@ def test_samples_are_of_the_same_noise(tmp_path):
     assert (tmp_path / "step-000000017.png").read_bytes() != last
     with Image.open(tmp_path / "step-000000017.png") as picture:
         assert picture.mode == "RGB" and min(picture.size) > 200
+
+
+# === Profile, Clock ===
+
+def test_a_profile_is_of_its_steps(tmp_path, monkeypatch):
+    seen = []
+    for name in ("start", "stop"):
+        call = getattr(tf.profiler.experimental, name)
+        monkeypatch.setattr(tf.profiler.experimental, name, lambda *args, name=name, call=call: (seen.append(
+            (name, gan.step)), call(*args)))
+    gan = build()
+    fit(gan, callbacks.Profile(tmp_path, 3, 5), steps=8)
+    assert seen == [("start", 2), ("stop", 5)]
+    assert [path.suffixes for path in tmp_path.glob("plugins/profile/*/*")] == [[".xplane", ".pb"]]
+    fit(gan, callbacks.Profile(tmp_path, 11, 99), start=8, steps=12)  # the run ends before
+    assert seen[2:] == [("start", 10), ("stop", 12)]
+    fit(gan, callbacks.Profile(tmp_path, 3, 5), start=12, steps=14)  # it is past them
+    assert len(seen) == 4
+
+
+def test_where_the_time_goes(monkeypatch):
+    clock, now = callbacks.Clock(), [0.0]
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    assert clock.describe() == ""
+    for batch, call, between in ((3, 10.0, 1.0), (7, 2.0, 5.0), (11, 4.0, 2.0)):  # four steps a call
+        clock.begin.on_train_batch_begin(batch)
+        now[0] += call
+        clock.end.on_train_batch_end(batch)
+        now[0] += between
+    assert (clock.first, clock.updates, clock.steps, clock.others) == (10, 6, 8, 6)
+    assert clock.describe() == ("750 ms a step; of all 22 s 45% went into the first call (tracing, compiling), 27% into updates, "
+                                "27% into pictures, measures, checkpoints and logs")

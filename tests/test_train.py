@@ -2,6 +2,7 @@
 import csv
 import json
 import shutil
+import re
 import signal
 import time
 
@@ -222,6 +223,8 @@ def test_dry_run(command, tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     for word in ("Conv2DTranspose", "Conv2D", "MFLOP", "22 of 8×8×3", "200 steps of 4", "noise_dim=8"):
         assert word in done.stdout, word
+    assert re.search(r"time +[\d.]+ s to the first step, then [\d.]+ ms a step: about [\d.]+ minutes for 200 steps", done.stdout)
+    assert re.search(r"memory +\d+\.\d GB of main memory", done.stdout)
     # 8·4·4·4 dense, 4·4 BN, 4·4·4·3 + 3 transposed convolution
     assert "generator 723 parameters" in done.stdout
     assert list(tmp_path.iterdir()) == []
