@@ -155,10 +155,10 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def _write(self, kind, gan, step, arrays, elapsed=0.0):
-        arrays = {f"{i:04d} {variable.path}": array for i, (variable, array) in enumerate(zip(gan.state(), arrays, strict=True))}
+        names = (f"{i:04d} {variable.path}" for i, variable in enumerate(gan.state()))
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
         with _aside(path) as file:
-            np.savez(file, elapsed=np.float64(elapsed), **arrays)
+            np.savez(file, elapsed=np.float64(elapsed), **dict(zip(names, arrays, strict=True)))
         return path
 
     def newest(self, kind="step"):
