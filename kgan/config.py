@@ -78,7 +78,8 @@ class Config:
     evaluate_by: EvaluateBy = "frechet_distance"  # the figure by which the best checkpoint is kept
     evaluate_count: int = 5_000  # samples and reference examples of each
     features: str = "auto"  # the network behind the figures: see kgan/metrics/features.py
-    steps_per_execution: int = 1  # steps in one call of the compiled function: worth raising where a step takes < 5 ms
+    # steps in one call of the compiled function: worth raising where a step takes < 5 ms; with several replicas it is 1
+    steps_per_execution: int = 1
 
     # === The update, read by GAN. Scheduled: a number, or cosine:START:END, linear:…, step:… (Schedule) ===
     loss: Loss = "non_saturating"

@@ -92,7 +92,8 @@ def workers(strategy):
     try:
         found = json.loads(text)
         cluster, task = found["cluster"], found["task"]
-        tasks = tuple((job, number, address) for job in ("chief", "worker") for number, address in enumerate(cluster.get(job, ())))
+        tasks = tuple((job, number, address) for job in ("chief", "worker")
+                      for number, address in enumerate(cluster.get(job, ())))
         index = [each[:2] for each in tasks].index((task["type"], int(task["index"])))
         if set(cluster) - {"chief", "worker"} or not all(re.fullmatch(r".+:\d+", address) for *_, address in tasks):
             raise ValueError
@@ -188,7 +189,8 @@ def _wait(workers):
     try:
         listener = socket.create_server(("", port))
     except OSError as error:
-        raise DeviceError(f"TF_CONFIG: {workers.describe(workers.index)} cannot listen on its port: {os.strerror(error.errno)}") from None
+        raise DeviceError(f"TF_CONFIG: {workers.describe(workers.index)} cannot listen on its port: "
+                          f"{os.strerror(error.errno)}") from None
     start, said = time.monotonic(), []
     with listener:
         listener.setblocking(False)

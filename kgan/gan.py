@@ -127,10 +127,10 @@ class GAN(keras.Model):
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
-                several hosts.
+                several replicas.
         """
         jit = self.config.jit_compile and replicas() == 1 and not kwargs.get("run_eagerly")
-        if several_hosts():  # whose sums TensorFlow cannot place in the loop over steps
+        if replicas() > 1:  # whose sums TensorFlow cannot place in the loop over steps
             kwargs["steps_per_execution"] = 1
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
         config = self.config
@@ -305,7 +305,8 @@ class GAN(keras.Model):
     def results(self, *names):
         """What a step returns: the means so far, all of them or those of these names."""
         # of several hosts Keras joins what replicas return along the first dimension, and takes the mean of that
-        shape = [1] if several_hosts() else []
+        several_hosts = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+        shape = [1] if several_hosts else []
         return {name: tf.reshape(self._means[name].result(), shape) for name in names or self._means}
 
     def real(self, batch):
@@ -643,11 +644,6 @@ def len_of(batch):
 def replicas():
     """How many devices share each batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def several_hosts():
-    """Whether the devices are those of several hosts."""
-    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def deviation(examples):

@@ -163,13 +163,13 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def _write(self, kind, gan, step, arrays, elapsed=0.0):
-        arrays = {f"{i:04d} {variable.path}": array for i, (variable, array) in enumerate(zip(gan.state(), arrays, strict=True))}
-        if not all(np.isfinite(array).all() for array in arrays.values()):
+        if not all(np.isfinite(array).all() for array in arrays):
             return None
+        names = (f"{i:04d} {variable.path}" for i, variable in enumerate(gan.state()))
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
         settings = np.frombuffer(json.dumps(self.settings()).encode(), np.uint8)
         with _aside(path) as file:
-            np.savez(file, elapsed=np.float64(elapsed), settings=settings, **arrays)
+            np.savez(file, elapsed=np.float64(elapsed), settings=settings, **dict(zip(names, arrays, strict=True)))
         return path
 
     def newest(self, kind="step"):

@@ -1,4 +1,4 @@
-"""Precision, replicas and hosts: what a checkpoint keeps of them, mistakes, two processes that train one GAN, one of them dying."""
+"""Precision, replicas and hosts: what a checkpoint keeps of them, mistakes, two processes that train one GAN."""
 import json
 import signal
 import socket
@@ -140,8 +140,8 @@ def test_mistakes_before_anything_is_written(command, tiny, tmp_path):
 
 # === Two processes ===
 
-FIELDS = dict(generator_units="8", discriminator_units="8", penalty="gp", discriminator_steps=2, jit_compile="false", log_every=5,
-              sample_every=100, checkpoint_every=50)
+FIELDS = dict(generator_units="8", discriminator_units="8", penalty="gp", discriminator_steps=2, jit_compile="false",
+              log_every=5, sample_every=100, checkpoint_every=50)
 FLAGS = ["--model=mlp", "--dataset=ring", "--batch_size=8", "--seed=5", "--steps=100",
          *(f"--set={name}={value}" for name, value in FIELDS.items())]
 

@@ -1,8 +1,8 @@
 """train.py as a user meets it, in processes of its own: what it leaves, and what interruptions do to it."""
 import csv
 import json
-import shutil
 import re
+import shutil
 import signal
 import time
 
