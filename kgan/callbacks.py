@@ -321,10 +321,10 @@ class Clock:
         """A sentence; "" if there were too few calls to tell."""
         if not self.steps:
             return ""
-        all_of_it = self.first + self.updates + self.others
-        return (f"{1e3 * self.updates / self.steps:.3g} ms a step; of all {all_of_it:.0f} s {self.first / all_of_it:.0%} went into "
-                f"the first call (tracing, compiling), {self.updates / all_of_it:.0%} into updates, {self.others / all_of_it:.0%} "
-                "into pictures, measures, checkpoints and logs")
+        total = self.first + self.updates + self.others
+        return (f"{1e3 * self.updates / self.steps:.3g} ms a step; of all {total:.0f} s {self.first / total:.0%} went into the "
+                f"first call (tracing, compiling), {self.updates / total:.0%} into updates, {self.others / total:.0%} into "
+                "pictures, measures, checkpoints and logs")
 
 
 class Checkpoints(StepCallback):

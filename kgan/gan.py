@@ -439,8 +439,10 @@ class GAN(keras.Model):
         letter = self._letter(network)
         if letter:
             scale = optimizer.scale_loss(tf.ones([]))
-            norm = tf.sqrt(tf.add_n([tf.reduce_sum((tf.cast(gradient, tf.float32) / scale) ** 2)
-                                     for gradient in gradients]))
+            parts = [tf.reshape(tf.cast(gradient, tf.float32) / scale, [-1]) for gradient in gradients]
+            # each is several times faster than tf.reduce_sum(part**2) where it is used, and slower where it is not
+            square = (lambda part: tf.tensordot(part, part, 1)) if self.jit_compile else lambda part: 2 * tf.nn.l2_loss(part)
+            norm = tf.sqrt(tf.add_n([square(part) for part in parts]))
             # a scaled gradient may overflow: that step is left out and the scale is lowered, which is as it should be
             kept = tf.math.is_finite(norm) if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else True
             self._check(f"{letter}'s gradient", tf.where(kept, norm, 0.0))

@@ -190,7 +190,8 @@ def principal_directions(gan, count=8, samples=2048, seed=0):
 
     The right singular vectors of the linear map from noise to samples that fits best, by least squares over random
     noise, of each class about a mean of its own: a linear form of GANSpace (Härkönen et al. 2020, arXiv:2004.02546),
-    which takes principal components of what the generator makes and regresses noise on them. A vector's sign is such that its largest component is positive.
+    which takes principal components of what the generator makes and regresses noise on them. A vector's sign is such
+    that its largest component is positive.
 
     Args:
         gan: GAN; its averaged generator is used.

@@ -75,10 +75,9 @@ for name, settings in RUNS.items():
 halves = two.experimental_local_results(two.run(tf.function(lambda: mirrored.noise(5, draw=1))))
 found["noise"] = apart([np.concatenate(halves)], [single.noise(10, draw=1)])
 found["halves_differ"] = bool((np.asarray(halves[0]) != np.asarray(halves[1])).all())
-real = np.zeros((3 * 24, 4, 4, 1), np.float32)
+real = np.zeros((3 * 24, *mirrored.generator.output_shape[1:]), np.float32)
 real[24 + 20] = np.nan
-batches = tf.data.Dataset.from_tensor_slices({"image": real, "label": np.zeros(len(real), int)}).batch(24, drop_remainder=True)
-mirrored.fit(batches, verbose=0, initial_epoch=0)
+mirrored.fit(tf.data.Dataset.from_tensor_slices({mirrored.key: real}).batch(24, drop_remainder=True), verbose=0)
 step, name = mirrored.first_not_finite
 found["not finite"] = step - int(single.step), name
 print(json.dumps(found))
