@@ -1,4 +1,4 @@
-"""Run by test_gan.py in a process of its own, for devices cannot be divided once TensorFlow has started.
+"""Run by test_replicas.py in a process of its own, for devices cannot be divided once TensorFlow has started.
 
 Trains on one device and on two, alike in all else, and prints how far they are apart as JSON.
 """

@@ -1,9 +1,7 @@
 import dataclasses
-import json
 import math
 import typing
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -399,21 +397,6 @@ def test_random_numbers_of_losses():
     others = [second, *(np.asarray(gan.random(5, *which).uniform(2)) for which in (
         (4, 0, "real"), (3, 1, "real"), (3, 0, "fake")))]
     assert all(not np.isin(first, other).any() for other in others) and (0 <= first).all() and (first < 1).all()
-
-
-def test_two_devices_are_one(command, tmp_path):
-    """MirroredStrategy over two logical CPUs against one device, in a process of its own: see replicas.py."""
-    done = command("tests/replicas.py", cwd=tmp_path, environment={"PYTHONPATH": str(Path(__file__).parents[1])})
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["replicas"] == 2
-    assert found["noise"] == 0 and found["halves_differ"]
-    assert found["not finite"] == [2, "the real examples"]  # of the second device
-    assert found["penalties"] == sorted(["none", *penalties.PENALTIES])
-    for name, differences in found["runs"].items():
-        assert differences.pop("moved") > 1e-2, name  # they did learn something
-        most = 1e-4 if name in ("batch statistics", "float16") else 1e-6
-        assert max(differences.values()) < most, (name, differences)
 
 
 # === Where numbers end ===
