@@ -500,6 +500,9 @@ class GAN(keras.Model):
 
     # === Sampling ===
 
+    def settle(self):
+        """What a trained GAN needs before it is measured or exported; `kgan.run.load` calls it. Here nothing; see biggan."""
+
     def call(self, inputs, training=False):
         return self.ema_generator(inputs, training=training)
 

@@ -276,6 +276,7 @@ def load(directory, checkpoint="newest"):
         gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
         gan.compile()
     restore(gan, arrays)
+    gan.settle()
     return gan, step
 
 

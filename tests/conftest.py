@@ -12,8 +12,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 pytest.register_assert_rewrite("battery")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# tests train tiny networks, on which a second thread only waits, and keep all cores busy themselves
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # bit for bit and 1e-6 are promises about a CPU
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# files that take a minute or more, the longest first: so that the workers end together (setup.cfg: --no-loadscope-reorder)
+LONG = ["test_train", "test_gan", "test_replicas", "test_export", "test_evaluate", "test_devices", "test_biggan", "test_mlp",
+        "test_page", "test_edit", "test_labels", "test_penalties", "test_serve"]
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,6 @@ DEVICES = ["CPU:0", "CPU:1"]
 
 
 RUNS = {
-    "2 steps of D": dict(discriminator_steps=2),
     "wgan_gp": dict(loss="wasserstein", penalty="gp", penalty_weight=1.0, discriminator_steps=2),
     "r3gan, lazily, in parts": dict(loss="relativistic", penalty="r1+r2", penalty_weight="linear:.2:.1", penalty_every=2,
                                     accumulation=2),

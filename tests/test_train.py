@@ -156,8 +156,8 @@ def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path):
 def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path):
     flags = ["train.py", "--model=mlp", "--dataset=ring", "--set=preset=mixture", "--batch_size=8", "--steps=600",
              *(f"--set={name}={value}" for name, value in dict(
-                 generator_units=8, discriminator_units=8, jit_compile=True, steps_per_execution=5, log_every=20,
-                 sample_every=200, checkpoint_every=100).items())]
+                 generator_units=8, discriminator_units=8, penalty="none", jit_compile=True, steps_per_execution=5,
+                 log_every=20, sample_every=200, checkpoint_every=100).items())]
     whole, run = tmp_path / "whole", tmp_path / "run"
     done = command(*flags, f"--run_dir={whole}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -4,10 +4,11 @@
     python benchmarks/faults/kill.py --kills=3        to see that it works
 
 A tiny mlp is trained by train.py (checkpoints, samples, measurements, an export), measured by `python -m kgan.metrics` and
-exported by `python -m export`, once without a fault: the unbroken run. Then the same three commands run in fresh directories,
-each killed some times, and given again until it ends by itself. Half of the kills come at a random one of the operations by
-which Python opens, renames or removes files in the run's directory: before it, or up to 20 ms later, in the midst of a
-write. The others come at a random moment between the first such operation and the last.
+exported by `python -m export`, and one whose numbers end is trained with --on_nan=rollback, which goes back twice: once without
+a fault, the unbroken run. Then the same four commands run in fresh directories, each killed some times, and given again
+until it ends by itself. Half of the kills come at a random one of the operations by which Python opens, renames or
+removes files in the run's directory: before it, or up to 20 ms later, in the midst of a write. The others come at a
+random moment between the first such operation and the last. (A rollback goes on as a new program: it counts anew.)
 
 After each kill every file that is not hidden is compared with the unbroken run's: it has to be bit for bit that of the same
 name, log.csv but for its last row the beginning of it. So has everything in the end. Of a checkpoint all arrays count but
@@ -37,13 +38,19 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = dict(preset="mixture", generator_units=8, discriminator_units=8, log_every=10, checkpoint_every=20, sample_every=50,
                 evaluate_count=500, jit_compile="false")
-COMMANDS = {  # with how often each is killed in one directory, at most
-    "train.py": (["--model=mlp", "--dataset=ring", "--steps=300", "--evaluate_every=50", "--seed=3", "--batch_size=32",
-                  *(f"--set={name}={value}" for name, value in SETTINGS.items()), "--run_dir=run"], 5),
-    "kgan.metrics": (["run", "--count=500"], 1),
-    "export": (["run", "--formats=saved_model,tflite", "--precisions=float32"], 2),
+MIXTURE = ["train.py", "--model=mlp", "--dataset=ring", "--seed=3", "--batch_size=32"]
+NAN = dict(preset="mixture", generator_units=8, discriminator_units=8, loss="least_squares", penalty="none", optimizer="sgd",
+           generator_learning_rate="step:.01:.4:.5", discriminator_learning_rate="step:.01:.4:.5", log_every=2, sample_every=10,
+           checkpoint_every=10, jit_compile="false")
+COMMANDS = {  # program and arguments, and how often each is killed in one directory, at most
+    "train.py": ([*MIXTURE, "--steps=300", "--evaluate_every=50", *(f"--set={name}={value}" for name, value in SETTINGS.items()),
+                  "--run_dir=run"], 5),
+    "kgan.metrics": (["kgan.metrics", "run", "--count=500"], 1),
+    "export": (["export", "run", "--formats=saved_model,tflite", "--precisions=float32"], 2),
+    "rollback": ([*MIXTURE, "--steps=60", "--on_nan=rollback", *(f"--set={name}={value}" for name, value in NAN.items()),
+                  "--run_dir=run/rollback"], 3),
 }
-TIMED = {"report.md", "export/README.md", "export/export.json"}
+TIMED = {"report.md", "README.md", "export.json"}
 
 
 # === In the process that is killed ===
@@ -83,35 +90,35 @@ def child(number, delay, program, arguments):
 
 # === In the process that watches ===
 
-def start(folder, program, number=0, delay=0.0):
+def start(folder, command, number=0, delay=0.0):
     """Runs a command in `folder`. Returns (whether it was killed, what it was at)."""
     (folder / "dropped").mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run([sys.executable, __file__, "--child", str(number), str(delay), program, *COMMANDS[program][0]],
+    done = subprocess.run([sys.executable, __file__, "--child", str(number), str(delay), *COMMANDS[command][0]],
                           cwd=folder, env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode not in (0, -signal.SIGKILL):
-        sys.exit(f"{program} ended with status {done.returncode}:\n{done.stderr}")
+        sys.exit(f"{command} ended with status {done.returncode}:\n{done.stderr}")
     return done.returncode != 0, done.stderr.rpartition("killed ")[2].strip()
 
 
 def differences(run, whole, finished):
     """Names of the files of `run` that are not those of the unbroken run `whole`; `finished`: all of them must be there."""
     found, wanted = ({str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} for root in (run, whole))
-    found, wanted = ({name for name in names if not name.startswith(("tensorboard", ".lock"))} for names in (found, wanted))
+    found, wanted = ({name for name in names if not {"tensorboard", ".lock"} & {*Path(name).parts}} for names in (found, wanted))
     wrong = found ^ wanted if finished else set()
     for name in found:
         path = run / name
         other = next((each for each in (whole / name, whole.parent / "dropped" / path.name) if each.exists()), None)
-        if any(part.startswith(".") for part in Path(name).parts) or name.startswith("export/saved_model/"):
+        if any(part.startswith(".") for part in Path(name).parts) or "/export/saved_model/" in f"/{name}":
             continue
-        elif name in TIMED:
+        elif path.name in TIMED:
             same = path.stat().st_size > 0 and (path.suffix != ".json" or bool(json.loads(path.read_text())))
         elif other is None:
             same = False
         elif path.suffix == ".npz":
             same = arrays(path) == arrays(other)
-        elif name == "log.csv" and not finished:
+        elif path.name == "log.csv" and not finished:
             kept = path.read_bytes()
             same = other.read_bytes().startswith(kept[:kept.rfind(b"\n") + 1])
         else:
@@ -120,8 +127,9 @@ def differences(run, whole, finished):
                 with Image.open(path) as picture:
                     picture.load()
         wrong |= set() if same else {name}
-    if (run / "export" / "saved_model").exists() and generator(run) != generator(whole):
-        wrong.add("export/saved_model")
+    for path in run.rglob("export/saved_model"):
+        if generator(path) != generator(whole / path.relative_to(run)):
+            wrong.add(str(path.relative_to(run)))
     return sorted(wrong)
 
 
@@ -130,14 +138,13 @@ def arrays(path):
         return {name: (file[name].dtype.str, file[name].tobytes()) for name in file.files if name != "elapsed"}
 
 
-def generator(run):
+def generator(path):
     """What a SavedModel holds and makes."""
     from kgan.quiet import import_tensorflow
     import_tensorflow()
     import tensorflow as tf
 
-    path = str(run / "export" / "saved_model")
-    loaded = tf.saved_model.load(path)
+    loaded = tf.saved_model.load(str(path))
     samples = loaded.signatures["generate"](count=tf.constant(9), seed=tf.constant(1))["samples"].numpy()
     stored = tf.train.load_checkpoint(f"{path}/variables/variables")
     values = [np.asarray(stored.get_tensor(name)) for name in stored.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
@@ -153,28 +160,28 @@ def main():
     kills, directories, wrong = collections.Counter(), 0, []
     with tempfile.TemporaryDirectory() as place:
         whole, tallies = Path(place) / "whole", {}
-        for program in COMMANDS:
-            start(whole, program)
-            tallies[program] = json.loads((whole / "tally").read_text())
+        for command in COMMANDS:
+            start(whole, command)
+            tallies[command] = json.loads((whole / "tally").read_text())
         while kills.total() < options.kills:
             directories += 1
             folder = Path(place) / str(directories)
-            for program, (_, most) in COMMANDS.items():
-                operations, seconds = tallies[program]
+            for command, (_, most) in COMMANDS.items():
+                operations, seconds = tallies[command]
                 for _ in range(most):
                     if kills.total() == options.kills:
                         break
                     # a run that goes on has fewer operations left: it may end unkilled
                     moment = (rng.randint(1, operations), rng.choice([0, rng.uniform(0, 0.02)])) if rng.random() < 0.5 else (
                         1, rng.uniform(0, seconds))
-                    killed, last = start(folder, program, *moment)
+                    killed, last = start(folder, command, *moment)
                     if not killed:
                         break
-                    kills[program] += 1
+                    kills[command] += 1
                     found = differences(folder / "run", whole / "run", finished=False)
-                    wrong += [(directories, program, last, name) for name in found]
-                    print(f"{kills.total():3} {program} killed at {last}: {', '.join(found) or 'all files sound'}", flush=True)
-                start(folder, program, 10**9)
+                    wrong += [(directories, command, last, name) for name in found]
+                    print(f"{kills.total():3} {command} killed at {last}: {', '.join(found) or 'all files sound'}", flush=True)
+                start(folder, command, 10**9)
             found = differences(folder / "run", whole / "run", finished=True)
             wrong += [(directories, "end", "", name) for name in found]
             print(f"    directory {directories} in the end: {', '.join(found) or 'as the unbroken run'}", flush=True)

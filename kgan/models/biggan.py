@@ -52,6 +52,9 @@ class Config(BaseConfig):
     embedding_gain: float = 2.0  # length of a class's embedding at first. Published: 1: short runs ignore it; at 6, the noise
     hierarchical: bool = True  # whether each block has a part of the noise for itself
     initializer: Literal["orthogonal", "normal"] = "orthogonal"  # normal: N(0, .02)
+    # batches over which batch statistics are taken when a run is loaded, to be measured or exported: appendix C.1. 0: they stay
+    # the averages of training, as pictures made in training show them
+    standing_batches: int = 0
 
     presets: ClassVar[dict] = {
         "laptop": {},
@@ -65,7 +68,8 @@ class Config(BaseConfig):
     # first corner we cut to bring training times down" and "slightly less performant", and no regularisation
     _imagenet: ClassVar[dict] = dict(
         filters=96, attention=(64,), shared_dim=128, embedding_gain=1.0, noise_dim=120, batch_size=2048, discriminator_steps=2,
-        generator_learning_rate=5e-5, discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=150_000, jit_compile=True)
+        generator_learning_rate=5e-5, discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=150_000, standing_batches=100,
+        jit_compile=True)
     presets["imagenet128"] = dict(_imagenet, generator_widths=(16, 16, 8, 4, 2, 1), halvings=5,
                                   discriminator_widths=(1, 2, 4, 8, 16, 16))
     presets["imagenet256"] = dict(_imagenet, generator_widths=(16, 16, 8, 8, 4, 2, 1), halvings=6, noise_dim=140,
@@ -78,7 +82,7 @@ class Config(BaseConfig):
         super().__post_init__()
         self._check("filters", 1)
         self._check("embedding_gain", above=0)
-        for name in ("halvings", "shared_dim", "orthogonal_weight"):
+        for name in ("halvings", "shared_dim", "orthogonal_weight", "standing_batches"):
             self._check(name, 0)
         for name in ("generator_widths", "discriminator_widths"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
@@ -98,6 +102,10 @@ class BigGAN(GAN):
                        if len(weight.shape) > 1 and not weight.path.startswith("embedding/")]
             loss += self.config.orthogonal_weight * tf.add_n([entanglement(kernel) for kernel in kernels])
         return loss
+
+    def settle(self):
+        if self.config.standing_batches:
+            self.standing_statistics(self.config.standing_batches)
 
     def standing_statistics(self, batches=16, batch_size=None, seed=0, truncation=None):
         """Sets the averaged generator's batch statistics to their mean over so many batches of noise: appendix C.1.

@@ -160,7 +160,8 @@ def _upsample(x, size, width, config, use_bias):
     """x [n, s, s, c] -> [n, size, size, width], where size is 2s, or 7 for s = 4."""
     options = dict(use_bias=use_bias, kernel_initializer=_weights())
     if config.upsampling == "resize":
-        x = layers.Resizing(size, size, interpolation="nearest")(x)
+        x = layers.UpSampling2D(2)(x)  # not Resizing, whose gradient XLA does not have
+        x = layers.Cropping2D(((0, x.shape[1] - size), (0, x.shape[1] - size)))(x) if size < x.shape[1] else x
         return layers.Conv2D(width, config.kernel_size, padding="same", **options)(x)
     if size == 2 * x.shape[1]:
         return layers.Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)

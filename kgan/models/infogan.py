@@ -8,6 +8,12 @@ Maximizing Generative Adversarial Nets", arXiv:1606.03657.
 What G is asked for are codes that nobody has given a meaning: a class (the label of this GAN) and a few numbers, the
 first `codes` of its noise. Q, a head on D, tells the codes from the sample; D and G are both rewarded where it can, so
 that codes must show. As in the authors' program all noise is U(-1, 1).
+
+A category so found may be two digits, or half of one. By default Q is rewarded, too, where it puts real images and the same
+images warped into the same category, and into all categories alike: then categories are what a warp leaves alone.
+
+Ji, Henriques, Vedaldi 2019, "Invariant Information Clustering", arXiv:1807.06653; Ojha, Singh, Hsieh, Lee 2020,
+"Elastic-InfoGAN", arXiv:1910.01112, also asks Q of real images and their transformations.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -18,25 +24,30 @@ from keras import layers
 
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
-from kgan.gan import TRAINING, GAN, len_of
+from kgan.gan import DISCRIMINATOR, TRAINING, GAN, len_of
 from kgan.layers import BatchNormalization
 from kgan.models import cgan
 from kgan.models._shapes import check_shape, doublings
 
 
+# how far `warp` goes, either way: radians; columns a row; shares of the size
+TURN, SLANT, STRETCH, SHIFT = 0.35, 0.3, 0.2, 1 / 14
+
+
 @dataclasses.dataclass(frozen=True)
 class Config(BaseConfig):
-    """Networks, rates, batch and noise are the paper's for MNIST (appendix C.1)."""
+    """Networks, rates, batch and noise are the paper's for MNIST (appendix C.1); `laptop` also clusters real images."""
 
     preset: Literal["laptop", "published"] = "laptop"
     batch_size: int = 128
-    steps: int = 1_500
+    steps: int = 3_000
     noise: Literal["normal", "uniform"] = "uniform"
     noise_dim: int = 64  # the codes among them
     categories: int = 10  # of the code that is a class
     codes: int = 2  # those that are numbers
     category_weight: Scheduled = 1.0  # λ of the one
     code_weight: Scheduled = 1.0  # λ of the others
+    clustering_weight: Scheduled = 1.0  # λ of what Q's category of a real image tells of that of the same, warped
     generator_learning_rate: Scheduled = 1e-3
     discriminator_learning_rate: Scheduled = 2e-4
     filters: int = 32  # of the maps nearest the picture; doubled with each halving
@@ -45,7 +56,7 @@ class Config(BaseConfig):
 
     presets: ClassVar[dict] = {
         "laptop": {},
-        "published": dict(filters=64, units=1024, ema_decay=0.0),
+        "published": dict(filters=64, units=1024, clustering_weight=0.0, ema_decay=0.0),
     }
 
     def __post_init__(self):
@@ -84,6 +95,53 @@ class InfoGAN(GAN):
             distance = noise[:, :self.config.codes] - judged["codes"]
             loss += self.now(self.config.code_weight) * tf.reduce_mean(tf.reduce_sum(0.5 * distance**2, 1))
         return loss
+
+    def discriminator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
+        loss = super().discriminator_loss(real, fake, label, noise, draw, training)
+        if self.config.clustering_weight and training:
+            random = self.random(len_of(real), DISCRIMINATOR, draw, "warp")
+            one, other = (tf.nn.softmax(self.judge(warp(real, random.uniform))["category"]) for _ in range(2))
+            loss -= self.now(self.config.clustering_weight) * mutual_information(one, other)
+        return loss
+
+
+def mutual_information(one, other):
+    """What the class in one view of an image tells of that in another, in nats: at most log(k). Ji et al. 2019, equation 3.
+
+    Args:
+        one, other: probabilities float32 [n, k] of the classes of the same images, seen in two ways.
+    """
+    joint = tf.matmul(one, other, transpose_a=True) / tf.cast(len_of(one), tf.float32)
+    joint = tf.maximum((joint + tf.transpose(joint)) / 2, 1e-8)
+    return tf.reduce_sum(joint * tf.math.log(joint / (tf.reduce_sum(joint, 0) * tf.reduce_sum(joint, 1, keepdims=True))))
+
+
+def warp(images, uniform):
+    """Images turned, slanted, stretched and moved a little, each by itself: what leaves a digit the digit it is.
+
+    Args:
+        images: float32 [n, H, W, C]. What comes in from outside is as at the edge.
+        uniform: function (*tail) -> float32 [n, *tail] of U[0, 1), new numbers at each call.
+    """
+    height, width = images.shape[1:3]
+    angle, slant, tall, wide, down, right = tf.unstack((2 * uniform(6) - 1)[:, :, None, None], axis=1)
+    # where each pixel comes from, in pixels from the middle
+    y, x = (tf.range(size, dtype=tf.float32) - (size - 1) / 2 for size in (height, width))
+    y, x = tf.meshgrid(y, x, indexing="ij")
+    cos, sin = tf.cos(TURN * angle), tf.sin(TURN * angle)
+    y, x = cos * y - sin * x, sin * y + cos * x
+    x += SLANT * slant * y
+    y = y * (1 + STRETCH * tall) + (height - 1) / 2 + SHIFT * height * down
+    x = x * (1 + STRETCH * wide) + (width - 1) / 2 + SHIFT * width * right
+    y, x = tf.clip_by_value(y, 0, height - 1), tf.clip_by_value(x, 0, width - 1)
+    # a mean of the four pixels around
+    top, left = tf.minimum(tf.floor(y), height - 2), tf.minimum(tf.floor(x), width - 2)
+    first = tf.reshape(tf.cast(top * width + left, tf.int32), [-1, height * width])
+    pixels = tf.reshape(images, [-1, height * width, images.shape[3]])
+    corner, beside, below, across = (tf.reshape(tf.gather(pixels, first + step, axis=1, batch_dims=1), tf.shape(images))
+                                     for step in (0, 1, width, width + 1))
+    y, x = (y - top)[..., None], (x - left)[..., None]
+    return (1 - y) * ((1 - x) * corner + x * beside) + y * ((1 - x) * below + x * across)
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):

@@ -14,6 +14,7 @@ from kgan.gan import GAN
 from kgan.layers import BatchNormalization, ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
 from kgan.models import biggan
 from kgan.models._shapes import doublings
+from kgan.run import Run, load
 
 CLASSES = ("zero", "one", "two")
 TINY = dict(filters=2, generator_widths=(4, 4, 2), discriminator_widths=(2, 4, 4), attention=(8,), noise_dim=7, shared_dim=5,
@@ -263,6 +264,20 @@ def test_truncated_standing_statistics():
         found.append(gan.generate(3, truncation=0.1))
     np.testing.assert_array_equal(found[1], found[2])
     assert np.abs(found[1] - found[0]).max() > 1e-3
+
+
+def test_a_loaded_run_has_standing_statistics(tmp_path):
+    gan = build(standing_batches=2)
+    wake(gan.ema_generator)
+    run = Run(tmp_path)
+    run.begin({"model": "biggan", "shape": [16, 16, 3], "seed": 3, "classes": CLASSES,
+               "config": dict(TINY, jit_compile=False, standing_batches=2)})
+    run.save(gan, 1)
+    averaged = gan.generate(3)
+    gan.standing_statistics(2)
+    loaded, _ = load(tmp_path)
+    np.testing.assert_array_equal(loaded.generate(3), gan.generate(3))
+    assert np.abs(loaded.generate(3) - averaged).max() > 1e-3
 
 
 # === Replicas ===

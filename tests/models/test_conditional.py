@@ -10,6 +10,7 @@ from scipy import stats
 
 from kgan import models
 from kgan.config import ConfigError
+from kgan.models import infogan
 
 TINY = dict(filters=4, noise_dim=6, batch_size=4)
 CLASSES = "ant", "bee", "cat"
@@ -38,6 +39,7 @@ class TestProjection(Battery):
 class TestInfoGAN(Battery):
     model = "infogan"
     cases = {"grey": dict(shape=(8, 8, 1), units=16, **TINY),
+             "clusters, XLA": dict(shape=(14, 14, 1), units=8, clustering_weight=1.0, jit_compile=True, **TINY),
              "five categories, no numbers": dict(shape=(28, 28, 3), categories=5, codes=0, units=8, **TINY)}
 
 
@@ -110,7 +112,7 @@ def test_acgan_adds_the_cross_entropy_of_the_class_by_hand():
 
 
 def test_infogan_adds_the_codes_likelihood_by_hand():
-    gan = built("infogan", category_weight=0.7, code_weight="linear:0.3:0.1", categories=3)
+    gan = built("infogan", category_weight=0.7, code_weight="linear:0.3:0.1", clustering_weight=0.0, categories=3)
     images, _ = batch(gan)
     label, noise = tf.constant([0, 2, 1, 1]), np.asarray(gan.noise(4))
     fake = gan.make(noise, label, gan.generator)
@@ -131,6 +133,50 @@ def test_infogan_draws_its_categories():
     np.testing.assert_allclose(np.bincount(labels, minlength=5) / 4_000, 0.2, atol=4 * (0.2 * 0.8 / 4_000) ** 0.5)
     gan.generator_optimizer.iterations.assign(1)
     assert (np.asarray(gan.label({"image": np.zeros((4_000, 8, 8, 1), np.float32)})) != labels).mean() > 0.5
+
+
+def test_what_two_views_tell_of_each_other_by_hand():
+    told = infogan.mutual_information
+    sure = np.eye(4, dtype=np.float32)[[0, 1, 2, 3, 3, 2, 1, 0]]
+    assert float(told(sure, sure)) == pytest.approx(np.log(4), rel=1e-4)
+    assert float(told(sure, np.full((8, 4), 0.25, np.float32))) == pytest.approx(0, abs=1e-5)
+    assert float(told(sure[:1].repeat(8, 0), sure[:1].repeat(8, 0))) == pytest.approx(0, abs=1e-5)  # all alike: nothing told
+    one, other = np.random.default_rng(0).dirichlet(np.ones(4), (2, 50)).astype(np.float32)
+    joint = (one.T @ other + other.T @ one) / 100
+    entropy = lambda p: -(p * np.log(p)).sum()
+    assert float(told(one, other)) == pytest.approx(2 * entropy(joint.sum(0)) - entropy(joint), abs=1e-5)
+
+
+def test_warps_by_hand():
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 3)).astype(np.float32)
+
+    def warped(**changes):  # of angle, slant, tall, wide, down, right, each from -1 to 1
+        numbers = [changes.get(name, 0) for name in ("angle", "slant", "tall", "wide", "down", "right")]
+        return infogan.warp(images, lambda count: (tf.constant([numbers] * 2, tf.float32) + 1) / 2).numpy()
+    np.testing.assert_allclose(warped(), images, atol=1e-5)
+    np.testing.assert_allclose(warped(down=0.5, right=-1)[:, :-1, 2:], images[:, 1:, :-2], atol=1e-5)  # 28 / 14 pixels at most
+    np.testing.assert_allclose(warped(right=0.25)[:, :, :-1], (images[:, :, :-1] + images[:, :, 1:]) / 2, atol=1e-5)
+    assert warped(right=1)[:, :, -2:] == pytest.approx(images[:, :, -1:].repeat(2, 2), abs=1e-5)  # the edge goes on
+    # a bright line through the middle, turned and slanted
+    images = np.full((2, 29, 29, 1), -1, np.float32)
+    images[:, :, 14] = 1
+    rows, turned = np.arange(10, 19), infogan.TURN
+    for changes, angle in (dict(angle=1), turned), (dict(slant=1), np.arctan(infogan.SLANT)):
+        brightest = warped(**changes)[0, rows, :, 0].argmax(1)
+        np.testing.assert_allclose(np.abs(brightest - 14), np.abs(np.tan(angle) * (rows - 14)), atol=0.6)
+
+
+def test_infogan_clusters_real_images():
+    gan, plain = (built("infogan", clustering_weight=weight, categories=3) for weight in (0.4, 0.0))
+    images, _ = batch(gan)
+    label, noise = tf.constant([0, 2, 1, 1]), gan.noise(4)
+    fake = gan.make(noise, label, gan.generator)
+    # of D's loss alone, in training alone; at most log(3) a weight
+    assert float(gan.generator_loss(images, fake, label, noise)) == float(plain.generator_loss(images, fake, label, noise))
+    assert float(gan.discriminator_loss(images, fake, label, noise, training=False)) == float(
+        plain.discriminator_loss(images, fake, label, noise, training=False))
+    gained = float(plain.discriminator_loss(images, fake, label, noise) - gan.discriminator_loss(images, fake, label, noise))
+    assert 0 < gained < 0.4 * np.log(3)
 
 
 def test_gains_of_classes_in_projection():
