@@ -11,7 +11,8 @@ removes files in the run's directory: before it, or up to 20 ms later, in the mi
 random moment between the first such operation and the last. (A rollback goes on as a new program: it counts anew.)
 
 After each kill every file that is not hidden is compared with the unbroken run's: it has to be bit for bit that of the same
-name, log.csv but for its last row the beginning of it. So has everything in the end. Of a checkpoint all arrays count but
+name, log.csv but for its last row the beginning of it. (Of the run that rolls back it has to be whole, for the steps may
+be among those that are made anew.) So has everything in the end. Of a checkpoint all arrays count but
 the seconds that training took; of a SavedModel, whose files TensorFlow writes in an order of its own, the variables and
 the samples it makes. Files that tell of seconds must be whole: report.md, export.json and the model card. tensorboard/ is
 left out: a resumed run adds a file of its own.
@@ -116,6 +117,8 @@ def differences(run, whole, finished):
             same = path.stat().st_size > 0 and (path.suffix != ".json" or bool(json.loads(path.read_text())))
         elif other is None:
             same = False
+        elif not finished and name.startswith("rollback/"):
+            same = path.stat().st_size > 0 and (path.suffix != ".npz" or arrays(path).keys() == arrays(other).keys())
         elif path.suffix == ".npz":
             same = arrays(path) == arrays(other)
         elif path.name == "log.csv" and not finished:
