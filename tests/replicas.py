@@ -50,11 +50,14 @@ def train(strategy, settings):
     data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real))})
     data = data.batch(24, drop_remainder=True)
     history = gan.fit(data, epochs=2, verbose=0).history
-    return start, gan.get_weights(), history, gan.evaluate(data, verbose=0, return_dict=True), gan
+    # test_step is the same for all, but for labels
+    evaluated = gan.evaluate(data, verbose=0, return_dict=True) if model != "mlp" else {}
+    return start, gan.get_weights(), history, evaluated, gan
 
 
 def apart(ones, others):
-    return float(max(np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(ones, others, strict=True)))
+    return float(max((np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(ones, others, strict=True)),
+                     default=0.0))
 
 
 cpu = tf.config.list_physical_devices("CPU")[0]

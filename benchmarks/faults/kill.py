@@ -118,7 +118,8 @@ def differences(run, whole, finished):
         elif other is None:
             same = False
         elif not finished and name.startswith("rollback/"):
-            same = path.stat().st_size > 0 and (path.suffix != ".npz" or arrays(path).keys() == arrays(other).keys())
+            same = path.name == "log.csv" or path.stat().st_size > 0 and (
+                path.suffix != ".npz" or arrays(path).keys() == arrays(other).keys())
         elif path.suffix == ".npz":
             same = arrays(path) == arrays(other)
         elif path.name == "log.csv" and not finished:
