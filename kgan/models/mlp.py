@@ -34,6 +34,7 @@ class Config(BaseConfig):
     generator_activation: Literal["tanh", "relu", "leaky_relu"] = "tanh"
     discriminator_activation: Literal["sigmoid", "tanh", "relu", "leaky_relu"] = "sigmoid"
     output_activation: Literal["linear", "tanh"] = "linear"  # of points and signals; images always end in tanh
+    binary_noise: int = 0  # so many numbers of the noise count by their sign alone: G can jump between separate modes
     data_scale: float = 1.0  # how large points and signals are: what G makes is multiplied by this, what D sees divided
     init_scale: float = 1.0  # kernels start as U(±√(6·init_scale / (inputs + outputs))), 1 being Glorot's; biases as 0
     discriminator_normalization: Literal["none", "spectral"] = "none"
@@ -45,13 +46,14 @@ class Config(BaseConfig):
         "small": {},
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
                      generator_activation="leaky_relu", discriminator_activation="leaky_relu"),
-        # smooth and coarse until all modes are found and weigh the same; then G all but stands, and penalties fall, so that
-        # modes get their shape and keep their weights. Of the grid say data_scale=4
-        "mixture": dict(dataset="ring", noise_dim=2, generator_units=(128, 128, 128), generator_activation="relu",
-                        discriminator_units=(128, 128, 128), discriminator_activation="leaky_relu",
+        # a large penalty keeps modes blurred until their weights are right; it falls slowly, so that they keep their weights
+        # as they come apart; G slows down, so that they get their widths. It is in units of the data: see benchmarks/mixtures.py
+        "mixture": dict(dataset="ring", noise_dim=16, binary_noise=12, generator_units=(128, 128, 128, 128),
+                        generator_activation="relu", discriminator_units=(128, 128, 128),
+                        discriminator_activation="leaky_relu", init_scale=2.0,
                         fourier_features=64, fourier_scale=60.0, loss="relativistic", penalty="r1+r2",
-                        penalty_weight="exponential:0.1:1e-5:0.4:0.6", penalty_every=4, drift_weight="linear:0:0.1:0.4:0.5",
-                        generator_learning_rate="exponential:1e-3:3e-5:0.15:0.5",
+                        penalty_weight="exponential:0.05:1e-5:0.25:0.7", penalty_every=4, drift_weight="linear:0:0.1:0.4:0.5",
+                        generator_learning_rate="exponential:1e-3:3e-6:0.05:0.85",
                         discriminator_learning_rate="exponential:4e-3:4e-4:0.3:0.95", beta_1=0.0, beta_2=0.99,
                         ema_decay=0.995, batch_size=256, steps=20_000, steps_per_execution=100),
     }
@@ -63,6 +65,8 @@ class Config(BaseConfig):
                 raise ConfigError(f"{name}={getattr(self, name)}: each must be at least 1")
         for name in ("data_scale", "init_scale"):
             self._check(name, above=0)
+        if self.binary_noise > self.noise_dim:
+            raise ConfigError(f"binary_noise={self.binary_noise}: must be at most noise_dim={self.noise_dim}")
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):
@@ -83,6 +87,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
 def generator(shape, config):
     """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1], or points [n, D]."""
     noise = x = keras.Input((config.noise_dim,), name="noise")
+    x = BinaryNoise(config.binary_noise)(x) if config.binary_noise else x
     for units in config.generator_units:
         x = _activation(config.generator_activation)(_dense(units, config)(x))
     x = _dense(math.prod(shape), config)(x)
@@ -108,6 +113,29 @@ def discriminator(shape, config):
     x = MinibatchStdDev()(x) if config.minibatch_std else x
     logits = _dense(config.discriminator_outputs, config, layer, dtype="float32", name="logits")(x)
     return keras.Model(samples, logits, name="discriminator")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class BinaryNoise(layers.Layer):
+    """Noise [n, d] -> the same, but for its last `count` numbers, of which the signs are left: 1.0 or -1.0.
+
+    What a continuous G makes of connected noise is connected too, so between modes that are not there are always samples
+    of neither: Khayatkhoei et al. 2018, "Disconnected Manifold Learning for Generative Adversarial Networks", section 2;
+    Tanielian et al. 2020, "Learning disconnected manifolds: a no GAN's land", bound precision by it. Signs make 2^count
+    separate pieces of the noise. (Both papers go other ways: several generators; samples rejected. Bernoulli noise is
+    among those that Brock et al. 2018, BigGAN, tried.)
+    """
+
+    def __init__(self, count, **kwargs):
+        super().__init__(**kwargs)
+        self.count = int(count)
+
+    def call(self, noise):
+        continuous, binary = noise[:, :-self.count], noise[:, -self.count:]
+        return ops.concatenate([continuous, ops.where(binary > 0, ops.ones_like(binary), -ops.ones_like(binary))], axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "count": self.count}
 
 
 @keras.saving.register_keras_serializable("kgan")
