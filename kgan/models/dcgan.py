@@ -18,7 +18,7 @@ from keras import layers
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
 from kgan.gan import GAN
-from kgan.layers import BatchNormalization, MinibatchStdDev, SpectralConv2D, SpectralDense
+from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose, MinibatchStdDev, SpectralConv2D, SpectralDense
 from kgan.models._shapes import check_shape, doublings
 
 
@@ -112,7 +112,7 @@ def grow(x, shape, config, norm=None):
 def shrink(x, config):
     """Images [n, H, W, C] -> maps [n, 4, 4, d]: halve the size again and again. H = W, as `check_shape` has it."""
     kind = config.discriminator_normalization
-    convolution = SpectralConv2D if kind == "spectral" else layers.Conv2D
+    convolution = SpectralConv2D if kind == "spectral" else Conv2D
     for i, width in enumerate(_widths(config.filters, len(_sizes(x.shape[1])) - 1)):
         # no normalisation of the input (section 3): that layer has a bias instead
         norm = {"batch": _batch_norm, "layer": _layer_norm}.get(kind) if i else None
@@ -164,5 +164,5 @@ def _upsample(x, size, width, config, use_bias):
         x = layers.Cropping2D(((0, x.shape[1] - size), (0, x.shape[1] - size)))(x) if size < x.shape[1] else x
         return layers.Conv2D(width, config.kernel_size, padding="same", **options)(x)
     if size == 2 * x.shape[1]:
-        return layers.Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
+        return Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
     return layers.Conv2DTranspose(width, 4, padding="valid", **options)(x)  # 4 + 4 - 1 = 7
