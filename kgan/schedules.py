@@ -45,14 +45,15 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Adam(keras.optimizers.Adam):
-    """keras.optimizers.Adam, the same numbers, by one operation a variable. β2 may be a Scheduled, over `steps` updates.
+    """keras.optimizers.Adam, the same numbers by one operation a variable; β2 may be a Scheduled, over `steps` updates.
 
     Keras's own reads and writes each variable and its moments ten times over where XLA does not join that: twice as long.
     As in R3GAN, the bias is corrected by the β2 of the moment.
     """
 
     def __init__(self, learning_rate, beta_1, beta_2, steps, **kwargs):
-        super().__init__(learning_rate, beta_1, Schedule.parse(beta_2).start if isinstance(beta_2, str) else beta_2, **kwargs)
+        start = Schedule.parse(beta_2).start if isinstance(beta_2, str) else beta_2
+        super().__init__(learning_rate, beta_1, start, **kwargs)
         self.schedule, self.steps = beta_2, steps
 
     def update_step(self, gradient, variable, learning_rate):

@@ -1,4 +1,4 @@
-"""Convolutions of 4×4 kernels with stride 2, and transposed ones, by nine products of matrices for sixteen: Winograd's F(2×2, 2×2).
+"""Convolutions of 4×4 kernels with stride 2, and transposed ones, by nine products for sixteen: Winograd's F(2×2, 2×2).
 
 Winograd 1980, "Arithmetic Complexity of Computations"; Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural
 Networks", arXiv:1509.09308. Over squares of 2×2 pixels, of 4C channels, a 4×4 kernel with stride 2 is a 2×2 kernel with
@@ -9,8 +9,8 @@ stride 1. Along one axis two of its outputs are, of the squares d, with the kern
 
 that is, three products for four, and along both axes nine for sixteen. What is added before and after costs passes over the
 maps, so this wins where channels are many. Each of the three linear maps around the products (of the maps, of the kernel,
-of the products) has its transpose beside it, which is its gradient, and the transposed convolution's way back: so gradients
-are products of nine too, and can be differentiated in their turn. XLA makes each of these maps one pass over memory.
+of the products) has its transpose beside it, which is its gradient, and what the transposed convolution needs: so gradients
+are nine products too, and can be differentiated in their turn. XLA makes each of these maps a few passes over memory.
 """
 import functools
 

@@ -4,7 +4,7 @@ Radford, Metz, Chintala 2015, "Unsupervised Representation Learning with Deep Co
 Networks", arXiv:1511.06434.
 
     python train.py --model=dcgan                            five minutes on two CPU cores, to mostly readable digits
-    python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip --set jit_compile=true
+    python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip
 
 docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why. Conditional models join a
 label to `grow`, from a vector to images, and to `shrink`, from images to features.
@@ -32,7 +32,7 @@ class Config(BaseConfig):
     generator_learning_rate: Scheduled = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.998  # not published: samples are drawn from the average of about the last 500 generators
-    jit_compile: bool = False  # no faster with XLA at 28x28 on two CPU cores
+    jit_compile: bool = False  # with XLA no faster at 28×28 on CPU cores, and slower at 64×64
     filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
     kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution
