@@ -323,7 +323,8 @@ def test_strided_convolution_is_keras_s(name, unknown, jit, products):
 
 
 @pytest.mark.parametrize("name, shape, options", [
-    ("Conv2D", (6, 8, 64), {}), ("Conv2D", (7, 8, 64), {}), ("Conv2D", (8, 8, 5), {}), ("Conv2D", (8, 8, 64), dict(strides=1)),
+    ("Conv2D", (6, 8, 64), {}), ("Conv2D", (7, 8, 64), {}), ("Conv2D", (8, 8, 5), {}),
+    ("Conv2D", (8, 8, 64), dict(strides=1)),
     ("Conv2D", (8, 8, 64), dict(kernel_size=5)), ("Conv2D", (8, 8, 64), dict(padding="valid")),
     ("Conv2D", (8, 8, 64), dict(dtype="mixed_float16")), ("Conv2D", (None, None, 64), {}),
     ("Conv2DTranspose", (3, 4, 5), {}), ("Conv2DTranspose", (4, 4, 5), dict(filters=6)),
