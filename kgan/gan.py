@@ -165,10 +165,8 @@ class GAN(keras.Model):
         if isinstance(learning_rate, str):
             learning_rate = schedules.LearningRate(learning_rate, steps)
         cuts = {name: getattr(config, name) or None for name in ("clipnorm", "clipvalue", "global_clipnorm")}
-        if config.optimizer == "adam" and isinstance(config.beta_2, str):
-            return schedules.Adam(learning_rate, config.beta_1, config.beta_2, steps, **cuts)
         if config.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate, config.beta_1, config.beta_2, **cuts)
+            return schedules.Adam(learning_rate, config.beta_1, config.beta_2, steps, **cuts)
         kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
         return kind(learning_rate, **cuts)
 

@@ -7,7 +7,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kgan import winograd
+
 _BUILD_ITERATIONS = 30  # σ is then .5 % short on average, 2.5 % at worst, of 40 random kernels
+_MANY = 64  # channels from which on Winograd's convolution is faster
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -151,6 +154,46 @@ class BatchNormalization(keras.layers.BatchNormalization):
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + now * (1 - self.momentum))
         return outputs
+
+
+class _Winograd:
+    """Mixed into Conv2D or Conv2DTranspose: in training, 4×4 kernels with stride 2 go by kgan.winograd where that is faster.
+
+    That is on CPUs, in float32, where the larger maps have many channels: a fifth to two fifths of the time is saved, with
+    differences as of any other order of sums. Inference is Keras's, so that exports know nothing of this class.
+    """
+
+    def call(self, inputs, training=False):
+        if not training or not self._faster(inputs):
+            return super().call(inputs)
+        outputs = self._product(inputs, tf.convert_to_tensor(self.kernel))
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+    def _faster(self, inputs):
+        height, width, channels = self._larger(inputs)
+        plain = (self.kernel_size, self.strides, self.padding, self.data_format) == ((4, 4), (2, 2), "same", "channels_last")
+        return (plain and self.compute_dtype == "float32" and None not in (height, width) and height % 4 == width % 4 == 0
+                and channels >= _MANY and not tf.config.list_physical_devices("GPU"))
+
+
+@keras.saving.register_keras_serializable("kgan")
+class Conv2D(_Winograd, keras.layers.Conv2D):
+    """keras.layers.Conv2D, the same arguments, but for groups and dilation, and numbers; faster where _Winograd says so."""
+
+    _product = staticmethod(winograd.convolution)
+
+    def _larger(self, inputs):
+        return inputs.shape[1:]
+
+
+@keras.saving.register_keras_serializable("kgan")
+class Conv2DTranspose(_Winograd, keras.layers.Conv2DTranspose):
+    """keras.layers.Conv2DTranspose, likewise."""
+
+    _product = staticmethod(winograd.transposed)
+
+    def _larger(self, inputs):
+        return *(size and 2 * size for size in inputs.shape[1:3]), self.filters
 
 
 @keras.saving.register_keras_serializable("kgan")

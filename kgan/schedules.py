@@ -45,14 +45,22 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam whose β2 is a Scheduled, over `steps` updates. As in R3GAN, the bias is corrected by the β2 of the moment."""
+    """keras.optimizers.Adam, the same numbers by one operation a variable; β2 may be a Scheduled, over `steps` updates.
+
+    Keras's own reads and writes each variable and its moments ten times over where XLA does not join that: twice as long.
+    As in R3GAN, the bias is corrected by the β2 of the moment.
+    """
 
     def __init__(self, learning_rate, beta_1, beta_2, steps, **kwargs):
-        super().__init__(learning_rate, beta_1, Schedule.parse(beta_2).start, **kwargs)
+        start = Schedule.parse(beta_2).start if isinstance(beta_2, str) else beta_2
+        super().__init__(learning_rate, beta_1, start, **kwargs)
         self.schedule, self.steps = beta_2, steps
 
     def update_step(self, gradient, variable, learning_rate):
-        held = self.beta_2
-        self.beta_2 = at(self.schedule, tf.cast(self.iterations, tf.float32) / self.steps)
-        super().update_step(gradient, variable, learning_rate)
-        self.beta_2 = held  # a tensor of this trace must not outlive it
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations, tf.float32)
+        beta_2 = at(self.schedule, step / self.steps)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle, m=self._momentums[index].value.handle, v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1 ** (step + 1), beta2_power=beta_2 ** (step + 1), lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1, beta2=beta_2, epsilon=self.epsilon, grad=tf.convert_to_tensor(gradient))

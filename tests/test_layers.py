@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kgan import layers
 from kgan.layers import (BatchNormalization, ClipAtInference, ConditionalBatchNormalization, MinibatchStdDev, SelfAttention,
                          SpectralConv2D, SpectralDense)
 
@@ -270,6 +271,97 @@ def test_a_training_step_anywhere_is_the_plain_one(policy, jit):
     for ours, plain in zip(found, run("float32", lambda step: step), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=tolerance * max(1, np.abs(plain).max()))
+
+
+# === Conv2D, Conv2DTranspose ===
+
+# maps of 2h × 2w with 64 channels and of h × w with 5
+STRIDED = {"Conv2D": (5, (8, 12, 64)), "Conv2DTranspose": (64, (4, 6, 5))}
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """A list that grows with each product by kgan.winograd."""
+    made = []
+    for kind in (layers.Conv2D, layers.Conv2DTranspose):
+        plain = kind._product
+        monkeypatch.setattr(kind, "_product", staticmethod(lambda *inputs, plain=plain: made.append(1) or plain(*inputs)))
+    return made
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("name", STRIDED)
+def test_strided_convolution_is_keras_s(name, unknown, jit, products):
+    width, shape = STRIDED[name]
+
+    def step(kind):
+        """Outputs in training, first derivatives, and those of their squares, as a penalty takes them."""
+        keras.utils.set_random_seed(1)
+        layer = kind(width, 4, strides=2, padding="same", activation="tanh", bias_initializer="normal")
+        layer.build((None, *shape))
+        weights = normal(*layer.compute_output_shape((3, *shape))[1:], seed=2)
+
+        @tf.function(input_signature=[tf.TensorSpec([None if unknown else 3, *shape])], jit_compile=jit)
+        def both(x):
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as tape:
+                    tape.watch(x)
+                    y = layer(x, training=True)
+                    total = tf.reduce_sum(y * weights)
+                first = tape.gradient(total, [x, *layer.trainable_variables])
+                squares = tf.add_n([tf.reduce_sum(slope**2) for slope in first])
+            return y, *first, *outer.gradient(squares, [x, *layer.trainable_variables])
+        return [np.asarray(part) for part in both(normal(3, *shape))]
+
+    ours, keras_s = step(getattr(layers, name)), step(getattr(keras.layers, name))
+    assert products
+    for one, other in zip(ours, keras_s, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("name, shape, options", [
+    ("Conv2D", (6, 8, 64), {}), ("Conv2D", (7, 8, 64), {}), ("Conv2D", (8, 8, 5), {}),
+    ("Conv2D", (8, 8, 64), dict(strides=1)),
+    ("Conv2D", (8, 8, 64), dict(kernel_size=5)), ("Conv2D", (8, 8, 64), dict(padding="valid")),
+    ("Conv2D", (8, 8, 64), dict(dtype="mixed_float16")), ("Conv2D", (None, None, 64), {}),
+    ("Conv2DTranspose", (3, 4, 5), {}), ("Conv2DTranspose", (4, 4, 5), dict(filters=6)),
+    ("Conv2DTranspose", (None, 4, 5), {}), ("Conv2DTranspose", (4, 4, 5), dict(padding="valid"))])
+def test_other_convolutions_are_left_to_keras(name, shape, options, products):
+    def outputs(kind):
+        keras.utils.set_random_seed(1)
+        layer = kind(**{"filters": STRIDED[name][0], "kernel_size": 4, "strides": 2, "padding": "same", **options})
+        layer.build((None, *shape))
+        signature = [tf.TensorSpec([2, *shape])]
+        return tf.function(lambda x: layer(x, training=True), input_signature=signature)(
+            normal(2, *(size or 8 for size in shape)))
+
+    np.testing.assert_array_equal(outputs(getattr(layers, name)), outputs(getattr(keras.layers, name)))
+    assert not products
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_strided_convolution_outside_training(name, products, tmp_path):
+    """Inference is Keras's; a file holds the same weights under the same names."""
+    width, shape = STRIDED[name]
+
+    def network(kind):
+        keras.utils.set_random_seed(1)
+        x = keras.Input(shape)
+        return keras.Model(x, kind(width, 4, strides=2, padding="same", name="convolution")(x))
+
+    ours, keras_s, x = network(getattr(layers, name)), network(getattr(keras.layers, name)), normal(3, *shape)
+    np.testing.assert_array_equal(ours(x), keras_s(x))
+    assert not products
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in keras_s.weights]
+    ours.save(tmp_path / "ours.keras")
+    again = keras.saving.load_model(tmp_path / "ours.keras")
+    assert type(again.get_layer("convolution")) is getattr(layers, name)
+    np.testing.assert_array_equal(again(x), ours(x))
+    np.testing.assert_array_equal(keras.models.clone_model(ours)(x, training=True).shape, ours(x).shape)
+    assert products
 
 
 # === ConditionalBatchNormalization ===

@@ -134,11 +134,14 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
 
     def read(epoch, number, replica):
         # examples are counted from the start of `epoch`, through all the epochs that follow
-        positions = number * batch_size + np.arange(replica * rows, (replica + 1) * rows)
-        indices = np.array([order(int(epoch + position // size))[position % size] for position in positions])
+        passed, first = divmod(int(number) * batch_size + int(replica) * rows, size)
+        indices = order(int(epoch) + passed)[first:first + rows]
+        if len(indices) < rows:
+            indices = np.concatenate([indices, order(int(epoch) + passed + 1)[:rows - len(indices)]])
         return [source.arrays[field][indices] for field in fields]
 
-    def batch_of(epoch, number, replica):
+    def batch_of(epoch, place):
+        number, replica = place // len(own), tf.gather(tf.constant(list(own), tf.int64), place % len(own))
         values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)
         batch = {}
         for field, value in zip(fields, values):
@@ -151,18 +154,17 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
         return batch
 
     if repeat:
-        numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max).map(lambda number: (tf.zeros_like(number), number))
+        places = tf.data.Dataset.range(start * len(own), np.iinfo(np.int64).max)
+        batch_of = functools.partial(batch_of, 0)
     else:
         # each pass draws a number of its own, which stands for the epoch
         passes = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
-        numbers = passes.flat_map(lambda epoch: tf.data.Dataset.range(start, size // batch_size).map(
-            lambda number: (epoch, number)))
-    numbers = numbers.flat_map(lambda epoch, number: tf.data.Dataset.from_tensor_slices(list(own)).map(
-        lambda replica: (epoch, number, tf.cast(replica, tf.int64))))
+        places = passes.flat_map(lambda epoch: tf.data.Dataset.range(start * len(own), size // batch_size * len(own)).map(
+            lambda place: (epoch, place)))
     # without end, it says so: of what may end several hosts do not take shapes for granted
     count = tf.data.INFINITE_CARDINALITY if repeat else (size // batch_size - start) * len(own)
-    numbers = numbers.apply(tf.data.experimental.assert_cardinality(count))
+    places = places.apply(tf.data.experimental.assert_cardinality(count))
     # no autotuning: its thread sleeps ever longer, and deleting the iterator (the end of `fit`) may wait for it to wake
     options = tf.data.Options()
     options.autotune.enabled = False
-    return numbers.map(batch_of, num_parallel_calls=2, deterministic=True).prefetch(4).with_options(options)
+    return places.map(batch_of, num_parallel_calls=2, deterministic=True).prefetch(4).with_options(options)

@@ -4,7 +4,7 @@ Radford, Metz, Chintala 2015, "Unsupervised Representation Learning with Deep Co
 Networks", arXiv:1511.06434.
 
     python train.py --model=dcgan                            five minutes on two CPU cores, to mostly readable digits
-    python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip --set jit_compile=true
+    python train.py --model=dcgan --image_size=64 --dataset=folder:PATH --flip
 
 docs/results.md has pictures and figures, docs/recipes.md what differs from the paper and why. Conditional models join a
 label to `grow`, from a vector to images, and to `shrink`, from images to features.
@@ -18,7 +18,7 @@ from keras import layers
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
 from kgan.gan import GAN
-from kgan.layers import BatchNormalization, MinibatchStdDev, SpectralConv2D, SpectralDense
+from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose, MinibatchStdDev, SpectralConv2D, SpectralDense
 from kgan.models._shapes import check_shape, doublings
 
 
@@ -32,7 +32,7 @@ class Config(BaseConfig):
     generator_learning_rate: Scheduled = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.998  # not published: samples are drawn from the average of about the last 500 generators
-    jit_compile: bool = False  # no faster with XLA at 28x28 on two CPU cores
+    jit_compile: bool = False  # with XLA no faster at 28×28 on CPU cores, and slower at 64×64
     filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
     kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution
@@ -112,7 +112,7 @@ def grow(x, shape, config, norm=None):
 def shrink(x, config):
     """Images [n, H, W, C] -> maps [n, 4, 4, d]: halve the size again and again. H = W, as `check_shape` has it."""
     kind = config.discriminator_normalization
-    convolution = SpectralConv2D if kind == "spectral" else layers.Conv2D
+    convolution = SpectralConv2D if kind == "spectral" else Conv2D
     for i, width in enumerate(_widths(config.filters, len(_sizes(x.shape[1])) - 1)):
         # no normalisation of the input (section 3): that layer has a bias instead
         norm = {"batch": _batch_norm, "layer": _layer_norm}.get(kind) if i else None
@@ -164,5 +164,5 @@ def _upsample(x, size, width, config, use_bias):
         x = layers.Cropping2D(((0, x.shape[1] - size), (0, x.shape[1] - size)))(x) if size < x.shape[1] else x
         return layers.Conv2D(width, config.kernel_size, padding="same", **options)(x)
     if size == 2 * x.shape[1]:
-        return layers.Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
+        return Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
     return layers.Conv2DTranspose(width, 4, padding="valid", **options)(x)  # 4 + 4 - 1 = 7

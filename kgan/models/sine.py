@@ -29,6 +29,7 @@ class Config(mlp.Config):
     preset: Literal["default", "tutorial"] = "default"
     dataset: str = "sine"
     batch_size: int = 256
+    jit_compile: bool = True  # of networks this small XLA joins what else would be hundreds of operations
     steps: int = 8_000
     steps_per_execution: int = 100
     log_every: int = 200
