@@ -20,6 +20,7 @@ Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hin
                "relativistic_average", "mmd_rbf", "mmd_polynomial"]
 Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
 EvaluateBy = Literal["frechet_distance", "kernel_distance", "sliced_wasserstein", "precision", "recall", "density", "coverage"]
+Auto = bool | None  # a switch; None leaves it to what suits the device at hand
 Scheduled = float | str  # a number, or the text of a Schedule: the type of a field that may change in the course of a run
 
 
@@ -116,7 +117,8 @@ class Config:
     clipnorm: float = 0.0  # each variable's gradient is cut to this norm; 0: not at all
     clipvalue: float = 0.0  # each number of a gradient is cut to ± this
     global_clipnorm: float = 0.0  # a network's whole gradient is cut to this norm
-    jit_compile: bool = True  # XLA; not used with several replicas
+    # XLA; None: as Keras has it, on a GPU but not on a CPU, which it slows down more often than not; never with several replicas
+    jit_compile: Auto = None
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
     presets: ClassVar[dict] = {}
@@ -233,7 +235,9 @@ def _read(field, value):
         if typing.get_origin(kind) is tuple:
             parts = value if isinstance(value, (tuple, list)) else text.strip("()[]").split(",")
             return tuple(_whole(int(part)) for part in parts if str(part).strip())
-        if kind is bool:
+        if kind == Auto and text.lower() in ("auto", "none"):
+            return None
+        if kind in (bool, Auto):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if kind is int:
             return _whole(float(text))  # 1e4 is an integer too
@@ -245,7 +249,7 @@ def _read(field, value):
             raise ValueError
         return number
     except (ValueError, KeyError, OverflowError):
-        wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false", Scheduled:
+        wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false", Auto: "true, false or auto", Scheduled:
                   "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
                   "exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
         raise ConfigError(f"{field.name}={' '.join(str(value).split())}: must be {wanted}") from None

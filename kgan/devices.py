@@ -73,7 +73,7 @@ class Workers(NamedTuple):
         if text.startswith("unhealthy") and named:
             return named
         if not self.chief and "CoordinationService/" in text:
-            return [0]  # to which all others report
+            return sorted({0, *self.deaf()})  # all report to the chief, who may be gone because another is
         return self.deaf() or named or [i for i in range(len(self.tasks)) if i != self.index]
 
 

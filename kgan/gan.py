@@ -129,7 +129,8 @@ class GAN(keras.Model):
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
                 several replicas.
         """
-        jit = self.config.jit_compile and replicas() == 1 and not kwargs.get("run_eagerly")
+        jit = "auto" if self.config.jit_compile is None else self.config.jit_compile
+        jit = jit if replicas() == 1 and not kwargs.get("run_eagerly") else False
         if replicas() > 1:  # whose sums TensorFlow cannot place in the loop over steps
             kwargs["steps_per_execution"] = 1
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})

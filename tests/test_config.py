@@ -6,6 +6,7 @@ import pytest
 
 from kgan import models
 from kgan.config import Config, ConfigError, nearest
+from kgan.models import mlp
 
 ALL = models.names()
 
@@ -41,14 +42,17 @@ def test_what_is_no_number(text):
 
 
 @pytest.mark.parametrize("text, value", [("true", True), ("True", True), ("1", True), ("yes", True), (True, True),
-                                         ("false", False), ("FALSE", False), ("0", False), ("no", False), (False, False)])
+                                         ("false", False), ("FALSE", False), ("0", False), ("no", False), (False, False),
+                                         ("auto", None), (None, None)])
 def test_truth(text, value):
     assert Config.of(jit_compile=text).jit_compile is value
 
 
 def test_what_is_neither_true_nor_false():
-    with pytest.raises(ConfigError, match="jit_compile=maybe: must be true or false"):
+    with pytest.raises(ConfigError, match="jit_compile=maybe: must be true, false or auto"):
         Config.of(jit_compile="maybe")
+    with pytest.raises(ConfigError, match="minibatch_std=auto: must be true or false"):
+        mlp.Config.of(minibatch_std="auto")
 
 
 @pytest.mark.parametrize("text, value", [("64,32", (64, 32)), ("(64, 32)", (64, 32)), ("[64]", (64,)), ("64,", (64,)),

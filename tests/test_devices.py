@@ -130,6 +130,8 @@ def test_who_is_lost(monkeypatch):
     assert Workers(tasks, 1).lost("Connection reset while calling /job:worker/replica:0/task:0") == [0]
     assert Workers(tasks, 1).lost("Deadline exceeded: RPC: /tensorflow.CoordinationService/Heartbeat") == [0]
     assert Workers(tasks, 0).lost("?") == [1, 2]
+    monkeypatch.setattr(Workers, "deaf", lambda self: [2])
+    assert Workers(tasks, 1).lost("Deadline exceeded: RPC: /tensorflow.CoordinationService/Heartbeat") == [0, 2]
 
 
 def test_mistakes_before_anything_is_written(command, tiny, tmp_path):

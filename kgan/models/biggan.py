@@ -42,7 +42,6 @@ class Config(BaseConfig):
     beta_1: float = 0.0
     ema_decay: Scheduled = 0.998
     orthogonal_weight: float = 1e-4  # β of equation 3
-    jit_compile: bool = False
     filters: int = 8  # ch of the paper, of which the widths are multiples
     generator_widths: tuple[int, ...] = (8, 8, 4, 2)  # the last one's is after the last block; the first is repeated
     discriminator_widths: tuple[int, ...] = (2, 4, 8, 8)  # after each block
@@ -62,14 +61,13 @@ class Config(BaseConfig):
         "cifar10": dict(filters=64, generator_widths=(4, 4, 4, 4), discriminator_widths=(4, 4, 4, 4), halvings=2, attention=(),
                         shared_dim=0, hierarchical=False, noise_dim=128, initializer="normal", orthogonal_weight=0.0,
                         batch_size=50, discriminator_steps=4, generator_learning_rate=2e-4,
-                        discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=125_000, jit_compile=True),
+                        discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=125_000),
     }
     # Table 1, row 8, and appendix C. The authors' program takes SAGAN's rates instead, G 1e-4 and D 4e-4 with one D step, "the
     # first corner we cut to bring training times down" and "slightly less performant", and no regularisation
     _imagenet: ClassVar[dict] = dict(
         filters=96, attention=(64,), shared_dim=128, embedding_gain=1.0, noise_dim=120, batch_size=2048, discriminator_steps=2,
-        generator_learning_rate=5e-5, discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=150_000, standing_batches=100,
-        jit_compile=True)
+        generator_learning_rate=5e-5, discriminator_learning_rate=2e-4, ema_decay=0.9999, steps=150_000, standing_batches=100)
     presets["imagenet128"] = dict(_imagenet, generator_widths=(16, 16, 8, 4, 2, 1), halvings=5,
                                   discriminator_widths=(1, 2, 4, 8, 16, 16))
     presets["imagenet256"] = dict(_imagenet, generator_widths=(16, 16, 8, 8, 4, 2, 1), halvings=6, noise_dim=140,

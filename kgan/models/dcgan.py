@@ -32,7 +32,6 @@ class Config(BaseConfig):
     generator_learning_rate: Scheduled = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.998  # not published: samples are drawn from the average of about the last 500 generators
-    jit_compile: bool = False  # with XLA no faster at 28×28 on CPU cores, and slower at 64×64
     filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
     kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution

@@ -52,7 +52,6 @@ class Config(BaseConfig):
     discriminator_learning_rate: Scheduled = 2e-4
     filters: int = 32  # of the maps nearest the picture; doubled with each halving
     units: int = 512  # of the dense layers; Q's has an eighth
-    jit_compile: bool = False  # as dcgan
 
     presets: ClassVar[dict] = {
         "laptop": {},

@@ -26,7 +26,6 @@ class Config(BaseConfig):
     preset: Literal["small", "deep", "mixture"] = "small"
     steps: int = 20_000  # 21 epochs of 60,000; the tutorials train 100 (small) and 300 (deep)
     steps_per_execution: int = 100
-    jit_compile: bool = False  # on a CPU XLA's products are no faster, and its sums slower
     sample_every: int = 1_000
     checkpoint_every: int = 1_000
     log_every: int = 100

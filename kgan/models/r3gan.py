@@ -40,7 +40,6 @@ class Config(BaseConfig):
     beta_1: float = 0.0
     beta_2: Scheduled = "cosine:0.9:0.99:0.5"
     ema_decay: Scheduled = 0.998
-    jit_compile: bool = False  # XLA's grouped convolutions are slow on a CPU: four times as slow forward
     widths: tuple[int, ...] = (96, 64, 32)  # channels of the stages, from the smallest maps up; the last is repeated
     blocks: int = 1  # residual blocks a stage
     expansion: int = 2  # the inner width of a block over its outer one

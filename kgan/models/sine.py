@@ -21,6 +21,7 @@ signals have one frequency, 1.38, and residuals from .07 up.
 import dataclasses
 from typing import ClassVar, Literal
 
+from kgan.config import Auto
 from kgan.models import mlp
 
 
@@ -29,7 +30,7 @@ class Config(mlp.Config):
     preset: Literal["default", "tutorial"] = "default"
     dataset: str = "sine"
     batch_size: int = 256
-    jit_compile: bool = True  # of networks this small XLA joins what else would be hundreds of operations
+    jit_compile: Auto = True  # of networks this small XLA joins what else would be hundreds of operations
     steps: int = 8_000
     steps_per_execution: int = 100
     log_every: int = 200
