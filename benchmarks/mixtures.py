@@ -36,8 +36,8 @@ from kgan.data import mixtures
 from kgan.models import mlp
 
 COUNT, MANY = 2_500, 50_000
-# what a recipe must know of the data's size: the grid goes from -4 to 4, and its modes are 2 apart, not .77. A penalty on D's
-# gradient, which is per unit of the data, goes with the square of that
+# what a recipe must know of the data's size: the grid goes from -4 to 4. A penalty on D's gradient, which is per unit of the
+# data, goes with the square of that: .025 · 4²
 SIZE = {"ring": {}, "grid": dict(data_scale=4, penalty_weight="exponential:0.4:1e-5:0.25:0.7")}
 # an objective as it is commonly trained: DCGAN's Adam, no penalty, no Fourier features
 PLAIN = dict(penalty="none", drift_weight=0, fourier_features=0, generator_learning_rate=2e-4,
