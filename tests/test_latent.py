@@ -237,11 +237,11 @@ def test_mistakes(command, run_dir, tmp_path, arguments, words):
 
 
 def test_points(command, tmp_path):
-    gan = models.build("mlp", (2,), dict(SETTINGS, preset="mixture", fourier_features=0))
+    gan = models.build("mlp", (2,), dict(SETTINGS, preset="mixture", binary_noise=3, fourier_features=0))
     gan.compile()
     run = Run(tmp_path / "run")
     run.begin(dict(model="mlp", dataset="ring", shape=(2,), seed=0, image_size=None, channels=None, crop=True,
-                   data_dir=None, manual_dir=None, config=dict(SETTINGS, preset="mixture", fourier_features=0)))
+                   data_dir=None, manual_dir=None, config=dict(SETTINGS, preset="mixture", binary_noise=3, fourier_features=0)))
     run.save(gan, 10)
     paths = several(command, [[run.directory, "interpolate"], [run.directory, "arithmetic", "--add=1,2"],
                               [run.directory, "project", "--steps=3"]])

@@ -13,7 +13,7 @@ from kgan.metrics import probe
 from kgan.run import Run
 
 ROOT = Run(probe.__file__).directory.parents[2]
-MLP = dict(noise_dim=4, generator_units="8", discriminator_units="16", jit_compile=False)
+MLP = dict(noise_dim=4, binary_noise=2, generator_units="8", discriminator_units="16", jit_compile=False)
 
 
 def separable(count, seed):
