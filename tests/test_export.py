@@ -301,7 +301,7 @@ def test_mlp_in_all_formats(tmp_path):
     assert [entry["path"] for entry in record["artefacts"]] == PATHS and record["step"] == 7
     assert record["input"]["distribution"] == "uniform(-1, 1)" and record["output"]["range"] is None
     assert record["licence"] == "numbers drawn by kgan: none is needed" and record["truncation"] is False
-    assert "np.random.uniform(-1, 1, size=[3, 2])" in (directory / "export" / "README.md").read_text()
+    assert "np.random.uniform(-1, 1, size=[3, 16])" in (directory / "export" / "README.md").read_text()
     samples = gan.generate(6, seed=2)
     assert np.abs(samples).max() > 2
     serve = tf.saved_model.load(str(directory / "export" / "saved_model")).signatures
