@@ -117,7 +117,7 @@ class Config:
     clipnorm: float = 0.0  # each variable's gradient is cut to this norm; 0: not at all
     clipvalue: float = 0.0  # each number of a gradient is cut to ± this
     global_clipnorm: float = 0.0  # a network's whole gradient is cut to this norm
-    # XLA; None: as Keras has it, on a GPU but not on a CPU, which it slows down more often than not; never with several replicas
+    # XLA; None: as Keras has it, on a GPU but not on a CPU, where it seldom wins; never with several replicas
     jit_compile: Auto = None
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
@@ -249,8 +249,8 @@ def _read(field, value):
             raise ValueError
         return number
     except (ValueError, KeyError, OverflowError):
-        wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false", Auto: "true, false or auto", Scheduled:
-                  "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
+        wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false",
+                  Auto: "true, false or auto", Scheduled: "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
                   "exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
         raise ConfigError(f"{field.name}={' '.join(str(value).split())}: must be {wanted}") from None
 

@@ -130,7 +130,8 @@ class GAN(keras.Model):
                 several replicas.
         """
         jit = "auto" if self.config.jit_compile is None else self.config.jit_compile
-        jit = jit if replicas() == 1 and not kwargs.get("run_eagerly") else False
+        if replicas() > 1 or kwargs.get("run_eagerly"):
+            jit = False
         if replicas() > 1:  # whose sums TensorFlow cannot place in the loop over steps
             kwargs["steps_per_execution"] = 1
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
