@@ -250,8 +250,8 @@ def _read(field, value):
         return number
     except (ValueError, KeyError, OverflowError):
         wanted = {int: "a whole number, at most 2147483647", float: "a number", bool: "true or false",
-                  Auto: "true, false or auto", Scheduled: "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last a fraction of the run; cosine and "
-                  "exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
+                  Auto: "true, false or auto", Scheduled: "a number, or linear:START:END[:FINISH] or step:START:END:AT, the last "
+                  "a fraction of the run; cosine and exponential are written as linear"}.get(kind, "whole numbers, as in 64,32")
         raise ConfigError(f"{field.name}={' '.join(str(value).split())}: must be {wanted}") from None
 
 
