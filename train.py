@@ -64,7 +64,7 @@ def train(settings, directory, workers):
         config = gan.config
         devices.check(strategy, config)
         # a call of several steps must not run past a log row, a picture or a checkpoint
-        together = math.gcd(config.steps_per_execution, config.steps, config.log_every, config.sample_every,
+        together = math.gcd(devices.steps_per_execution(config), config.steps, config.log_every, config.sample_every,
                             config.checkpoint_every, config.evaluate_every)
         gan.compile(steps_per_execution=together)
     print(report.plan(settings, gan, source, directory))

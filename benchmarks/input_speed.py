@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from kgan import data, models
+from kgan import data, devices, models
 
 KINDS = {
     "glyphs 28×28×1": ("glyphs", {}, "dcgan"),
@@ -53,7 +53,7 @@ def compare(source, model, flip, repeats, seconds):
     keras.utils.set_random_seed(0)
     settings = dict(preset="mixture") if source.name == "ring" else {}
     gan = models.build(model, source.shape, settings)
-    gan.compile(steps_per_execution=gan.config.steps_per_execution)
+    gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     batches = iter(data.batches(source, gan.config.batch_size, repeat=True, flip=flip))
 
     def read(count):
@@ -63,7 +63,7 @@ def compare(source, model, flip, repeats, seconds):
     options = tf.data.Options()
     options.autotune.enabled = False
     ready = tf.data.Dataset.from_tensors(next(batches)).repeat().with_options(options)
-    at_once = gan.config.steps_per_execution
+    at_once = gan.steps_per_execution
 
     def train(count):
         gan.fit(ready, steps_per_epoch=-(-count // at_once) * at_once, shuffle=False, verbose=0)

@@ -3,6 +3,7 @@
     pip install -e ".[bench]"
     python benchmarks/train_speed.py                                 every work
     python benchmarks/train_speed.py --works=dcgan28 --repeats=9
+    python benchmarks/train_speed.py --works=dcgan64,dcgan28,mlp --precision=mixed_bfloat16      on a GPU
 
     work       what is trained                                                                      beside
     dcgan64    dcgan, preset `tutorial`: colour images of 64 pixels, batches of 64                  PyTorch
@@ -14,8 +15,10 @@ kgan's side is `GAN.fit` on train.py's input pipeline with the model's own setti
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
 images and logits of both must agree within 1e-3), by the same update: D on a batch and as many generated images, then G
 on these images, Adam, the averaged generator. It is at its best: channels_last, fused Adam, D frozen in G's step,
-set_to_none, examples picked from one array in memory, no metrics. NumPy's is a tutorial's loop, written out by hand:
-one signal an update, plain SGD; there batches are what kgan gains by.
+set_to_none, examples picked from one array in memory, no metrics. Where there is a GPU both train on it, in TF32 or with
+--precision=mixed_bfloat16, which is autocast there; PyTorch's array lies on the GPU, its losses and the generator go through
+torch.compile, cuDNN tries its algorithms out. NumPy's is a tutorial's loop, written out by hand: one signal an update,
+plain SGD; there batches are what kgan gains by.
 
 Each side is a process of its own with `--threads` threads. First each warms up (kgan traces and compiles: `first_step`
 is its first call of fit in seconds). Then they take turns of about `--seconds`, `--repeats` times; while one trains, the
@@ -59,22 +62,23 @@ def take_turns(train, batch_size, at_once=1):
         print(json.dumps(speed * batch_size), flush=True)
 
 
-def kgan_side(work, folder, threads):
+def kgan_side(work, folder, options):
     import keras
     import tensorflow as tf
 
-    from kgan import data, models
+    from kgan import data, devices, models
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(0)
     source = data.source("sine" if work["model"] == "sine" else "glyphs", **work["data"])
-    gan = models.build(work["model"], source.shape, work["settings"])
-    gan.compile(steps_per_execution=gan.config.steps_per_execution)
+    with devices.precision(options.precision):
+        gan = models.build(work["model"], source.shape, work["settings"])
+        gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)
     batches = data.batches(source, gan.config.batch_size, repeat=True)
     take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
-               gan.config.steps_per_execution)
+               gan.steps_per_execution)
 
 
 # === PyTorch ===
@@ -162,13 +166,13 @@ def torch_network(layers, weights):
     return nn.Sequential(*found).to(memory_format=torch.channels_last)
 
 
-def torch_side(work, folder, threads):
+def torch_side(work, folder, options):
     import copy
 
     import torch
     from torch.nn.functional import softplus
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # as TensorFlow does
     torch.manual_seed(0)
     told = json.loads((folder / "handed.json").read_text())
@@ -180,39 +184,59 @@ def torch_side(work, folder, threads):
     with torch.no_grad():
         images = generator.eval()(torch.from_numpy(handed["noise"]))
         logits = discriminator.eval()(images)
+    gpu = torch.cuda.is_available()
+    near = 0.05 if gpu else 1e-3  # of kgan's on a GPU, TF32 or bfloat16; PyTorch's are float32 on the CPU in any case
     for ours, theirs in ((images.permute(0, 2, 3, 1).numpy(), handed["images"]), (logits.numpy(), handed["logits"])):
-        if not np.abs(ours - theirs).max() < 1e-3 * max(1, np.abs(theirs).max()):
+        if not np.abs(ours - theirs).max() < near * max(1, np.abs(theirs).max()):
             raise SystemExit(f"the networks differ by {np.abs(ours - theirs).max()}")
 
+    device = torch.device("cuda" if gpu else "cpu")
+    generator, discriminator = generator.to(device), discriminator.to(device)
     average = copy.deepcopy(generator)
     generator.train(), discriminator.train()
     g_optimizer, d_optimizer = (torch.optim.Adam(network.parameters(), rate, tuple(told["betas"]), fused=True)
                                 for network, rate in zip((generator, discriminator), told["rates"]))
-    data, batch_size, decay = torch.from_numpy(handed["data"]), told["batch_size"], told["ema_decay"]
+    data, batch_size, decay = torch.from_numpy(handed["data"]).to(device), told["batch_size"], told["ema_decay"]
+    autocast = torch.autocast(device.type, torch.bfloat16, options.precision == "mixed_bfloat16")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+
+    def judge(real, fake):
+        return softplus(-discriminator(real).float()).mean() + softplus(discriminator(fake).float()).mean()
+
+    def fool(fake):
+        return softplus(-discriminator(fake).float()).mean()
+
+    make = generator
+    if gpu:
+        make, judge, fool = map(torch.compile, (make, judge, fool))
 
     def train(steps):
         for _ in range(steps):
-            real = data[torch.randint(len(data), (batch_size,))].permute(0, 3, 1, 2).float() / 127.5 - 1
-            fake = generator(torch.randn(batch_size, told["noise_dim"]))
-            d_loss = softplus(-discriminator(real)).mean() + softplus(discriminator(fake.detach())).mean()
+            real = data[torch.randint(len(data), (batch_size,), device=device)].permute(0, 3, 1, 2).float() / 127.5 - 1
+            with autocast:
+                fake = make(torch.randn(batch_size, told["noise_dim"], device=device))
+                d_loss = judge(real, fake.detach())
             d_optimizer.zero_grad(set_to_none=True)
             d_loss.backward()
             d_optimizer.step()
             discriminator.requires_grad_(False)
-            g_loss = softplus(-discriminator(fake)).mean()
+            with autocast:
+                g_loss = fool(fake)
             g_optimizer.zero_grad(set_to_none=True)
             g_loss.backward()
             g_optimizer.step()
             discriminator.requires_grad_(True)
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+        if gpu:
+            torch.cuda.synchronize()
 
     take_turns(train, batch_size)
 
 
 # === NumPy ===
 
-def numpy_side(work, folder, threads):
+def numpy_side(work, folder, options):
     """The tutorial: ReLU and LeakyReLU networks of 10 units, logits, SGD with a clipped gradient, signal by signal."""
     random = np.random.default_rng(0)
     sizes = {"generator": [1, 10, 10, 10], "discriminator": [10, 10, 10, 1]}
@@ -273,10 +297,12 @@ SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side}
 class Side:
     """A side in a process of its own."""
 
-    def __init__(self, side, work, folder, threads):
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        self._process = subprocess.Popen([sys.executable, __file__, f"--side={side},{work}", f"--folder={folder}",
-                                          f"--threads={threads}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, side, work, folder, options):
+        # on a GPU each takes what memory it needs, so that the other has some, too
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TF_CPP_MIN_LOG_LEVEL": "3",
+                       "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        self._process = subprocess.Popen([sys.executable, __file__, *sys.argv[1:], f"--side={side},{work}",
+                                          f"--folder={folder}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          text=True, env=environment)
 
     def answer(self, seconds=None):
@@ -293,18 +319,18 @@ class Side:
         self._process.wait()
 
 
-def compare(name, repeats, seconds, threads):
+def compare(name, options):
     """The figures of one work, as a dict."""
     other = WORKS[name]["other"]
     with tempfile.TemporaryDirectory() as folder:
-        kgan = Side("kgan", name, folder, threads)
+        kgan = Side("kgan", name, folder, options)
         first_step = kgan.answer()
-        sides = {"kgan": kgan, other: Side(other, name, folder, threads)}  # which needs what kgan has handed over
+        sides = {"kgan": kgan, other: Side(other, name, folder, options)}  # which needs what kgan has handed over
         sides[other].answer()
         for side in sides.values():
-            side.answer(seconds)  # short: tells how many steps a turn has
-            side.answer(seconds)
-        turns = [{name: side.answer(seconds) for name, side in sides.items()} for _ in range(repeats)]
+            side.answer(options.seconds)  # short: tells how many steps a turn has
+            side.answer(options.seconds)
+        turns = [{name: side.answer(options.seconds) for name, side in sides.items()} for _ in range(options.repeats)]
         for side in sides.values():
             side.end()
     ratios = [turn["kgan"] / turn[other] for turn in turns]
@@ -319,18 +345,19 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side:
-        side, work = arguments.side.split(",")
-        return SIDES[side](WORKS[work], Path(arguments.folder), arguments.threads)
+    options = parser.parse_args()
+    if options.side:
+        side, work = options.side.split(",")
+        return SIDES[side](WORKS[work], Path(options.folder), options)
     results = {}
-    for name in arguments.works.split(","):
-        results[name] = compare(name, arguments.repeats, arguments.seconds, arguments.threads)
+    for name in options.works.split(","):
+        results[name] = compare(name, options)
         print(name, json.dumps(results[name]), flush=True)
-    print(json.dumps({"benchmark": "train_speed", "threads": arguments.threads, "repeats": arguments.repeats,
-                      "seconds": arguments.seconds, "results": results}))
+    print(json.dumps({"benchmark": "train_speed", **{name: getattr(options, name) for name in (
+        "threads", "repeats", "seconds", "precision")}, "results": results}))
 
 
 if __name__ == "__main__":

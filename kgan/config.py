@@ -79,8 +79,9 @@ class Config:
     evaluate_by: EvaluateBy = "frechet_distance"  # the figure by which the best checkpoint is kept
     evaluate_count: int = 5_000  # samples and reference examples of each
     features: str = "auto"  # the network behind the figures: see kgan/metrics/features.py
-    # steps in one call of the compiled function: worth raising where a step takes < 5 ms; with several replicas it is 1
-    steps_per_execution: int = 1
+    # steps in one call of the compiled function: worth raising where a step takes < 5 ms; with several replicas it is 1.
+    # 0: what is best on the device at hand, see kgan.devices.steps_per_execution
+    steps_per_execution: int = 0
 
     # === The update, read by GAN. Scheduled: a number, or cosine:START:END, linear:…, step:… (Schedule) ===
     loss: Loss = "non_saturating"
@@ -124,12 +125,12 @@ class Config:
     presets: ClassVar[dict] = {}
 
     def __post_init__(self):
-        for name in ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "steps_per_execution",
-                     "discriminator_steps", "accumulation", "noise_dim", "penalty_every", "packing",
-                     "discriminator_outputs"):
+        for name in ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "discriminator_steps",
+                     "accumulation", "noise_dim", "penalty_every", "packing", "discriminator_outputs"):
             self._check(name, 1)
         self._check("bins", 2)
-        self._check("evaluate_every", 0)
+        for name in ("evaluate_every", "steps_per_execution"):
+            self._check(name, 0)
         self._check("evaluate_count", 2)
         if self.evaluate_every % self.log_every:
             raise ConfigError(f"evaluate_every={self.evaluate_every}: must be a multiple of log_every={self.log_every}")

@@ -70,8 +70,8 @@ def test_what_is_no_tuple(text):
 # === Checking ===
 
 @pytest.mark.parametrize("name", ["batch_size", "steps", "log_every", "sample_every", "checkpoint_every",
-                                  "steps_per_execution", "discriminator_steps", "noise_dim", "accumulation",
-                                  "penalty_every", "packing", "discriminator_outputs"])
+                                  "discriminator_steps", "noise_dim", "accumulation", "penalty_every",
+                                  "packing", "discriminator_outputs"])
 def test_counts_start_at_one(name):
     assert getattr(Config.of(**{name: 1}), name) == 1
     for value in (0, -3):
@@ -85,6 +85,7 @@ def test_counts_start_at_one(name):
     ("ema_decay", [0, 0.9999, "linear:0:.99"], [1, 1.5, -0.1, "linear:.9:1"]),
     ("beta_1", [0, 0.9], [1, -0.1, "linear:0:.5"]),
     ("beta_2", [0, 0.999, "cosine:.9:.99"], [1, 2, "cosine:.9:1"]),
+    ("steps_per_execution", [0, 1, 50], [-1]),
     ("clipnorm", [0, 5], [-1, "inf"]),
     ("clipvalue", [0, 5], [-1, "inf"]),
     ("global_clipnorm", [0, 5], [-1, "inf"]),

@@ -8,6 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kgan import callbacks, data, devices, models, run
 from kgan.config import Config
@@ -81,6 +82,14 @@ def test_workers_share_a_directory(tmp_path):
     with pytest.raises(run.RunError, match="seed: 0 there, 1 now"):
         run.Run(tmp_path / "run", writes=False).follow({**settings, "seed": 1}, 0)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_steps_per_execution(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert devices.steps_per_execution(Config.of()) == 1
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    assert devices.steps_per_execution(Config.of()) == 50
+    assert devices.steps_per_execution(Config.of(steps_per_execution=3)) == 3
 
 
 def test_a_batch_that_cannot_be_shared():
