@@ -117,13 +117,14 @@ def discriminator(shape, config):
 
 @keras.saving.register_keras_serializable("kgan")
 class BinaryNoise(layers.Layer):
-    """Noise [n, d] -> the same, but for its last `count` numbers, of which the signs are left: 1.0 or -1.0.
+    """Noise [n, d] -> the signs of its last `count` numbers, 1.0 or -1.0, after half of each of the others.
 
     What a continuous G makes of connected noise is connected too, so between modes that are not there are always samples
     of neither: Khayatkhoei et al. 2018, "Disconnected Manifold Learning for Generative Adversarial Networks", section 2;
     Tanielian et al. 2020, "Learning disconnected manifolds: a no GAN's land", bound precision by it. Signs make 2^count
     separate pieces of the noise. (Both papers go other ways: several generators; samples rejected. Bernoulli noise is
-    among those that Brock et al. 2018, BigGAN, tried.)
+    among those that Brock et al. 2018, BigGAN, tried.) The others are halved so that at the start it is the signs that
+    choose a mode: a piece that its other numbers have laid across two modes seldom comes loose from one again.
     """
 
     def __init__(self, count, **kwargs):
@@ -132,7 +133,7 @@ class BinaryNoise(layers.Layer):
 
     def call(self, noise):
         continuous, binary = noise[:, :-self.count], noise[:, -self.count:]
-        return ops.concatenate([continuous, ops.where(binary > 0, ops.ones_like(binary), -ops.ones_like(binary))], axis=-1)
+        return ops.concatenate([continuous / 2, ops.where(binary > 0, ops.ones_like(binary), -ops.ones_like(binary))], axis=-1)
 
     def get_config(self):
         return {**super().get_config(), "count": self.count}

@@ -78,7 +78,7 @@ def test_fourier_features_by_hand():
 
 def test_binary_noise():
     noise = np.array([[0.5, -2.0, 0.3, -1e-6], [-3.0, 1e-6, -4.0, 0.0]], np.float32)
-    np.testing.assert_array_equal(mlp.BinaryNoise(3)(noise), [[0.5, -1, 1, -1], [-3, 1, -1, -1]])
+    np.testing.assert_array_equal(mlp.BinaryNoise(3)(noise), [[0.25, -1, 1, -1], [-1.5, 1, -1, -1]])
     gan = models.build("mlp", (2,), dict(binary_noise=3, **TINY))
     same, other = noise * [1, 2, 0.1, 7], noise * [1, 2, -0.1, 7]  # that of the third is what changes
     np.testing.assert_array_equal(gan(same), gan(noise))
