@@ -464,11 +464,12 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         done = self._first + batch + 1
-        rate = self._bar.format_dict["rate"]
-        if time.time() - self._bar.last_print_t >= self._bar.mininterval or done == self.steps:
-            speed = f"{rate * self.batch_size:,.0f} {self.unit}/s  " if rate else ""
+        passed = time.time() - self._bar.last_print_t
+        if passed >= self._bar.mininterval or done == self.steps:
+            # since the last line: tqdm's own rate is that of the line before, of a short run the first step's
+            speed = (done - self._bar.last_print_n) * self.batch_size / max(passed, 1e-6)
             values = "  ".join(f"{metric.name} {float(logs[metric.name]):.3f}" for metric in self.model.metrics)
-            self._bar.set_postfix_str(speed + values, refresh=False)
+            self._bar.set_postfix_str(f"{speed:,.0f} {self.unit}/s  {values}", refresh=False)
         self._bar.update(done - self._bar.n)
 
     def on_train_end(self, logs=None):

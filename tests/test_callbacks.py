@@ -554,3 +554,20 @@ def test_where_the_time_goes(monkeypatch):
     assert (clock.first, clock.updates, clock.steps, clock.others) == (10, 6, 8, 6)
     assert clock.describe() == ("750 ms a step; of all 22 s 45% went into the first call (tracing, compiling), 27% into updates, "
                                 "27% into pictures, measures, checkpoints and logs")
+
+
+# === Progress ===
+
+def test_speed_is_that_since_the_last_line(monkeypatch):
+    """Ten steps of 64 in two seconds, whatever the first one took."""
+    said = []
+    progress = callbacks.Progress(steps=11, batch_size=64)
+    progress.set_model(SimpleNamespace(step=0, metrics=[]))
+    progress._first = 0
+    progress._bar = SimpleNamespace(mininterval=15, last_print_t=100.0, last_print_n=1, n=10, update=lambda by: None,
+                                    set_postfix_str=lambda text, refresh: said.append(text.strip()))
+    monkeypatch.setattr(callbacks.time, "time", lambda: 102.0)
+    progress.on_train_batch_end(5, {})
+    assert not said
+    progress.on_train_batch_end(10, {})
+    assert said == ["320 img/s"]
