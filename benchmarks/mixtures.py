@@ -104,7 +104,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", default="default", help=f"all, or some of {', '.join(RECIPES)}; several: joined by ;")
     parser.add_argument("--mixtures", default="ring,grid")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first_seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--pictures", help="folder for a scatter plot of each recipe's first seed")
     arguments = parser.parse_args()
@@ -120,12 +121,12 @@ def main():
     for name in names:
         for recipe in chosen:
             rows = []
-            for seed in range(arguments.seeds):
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
                 gan, seconds = train(name, RECIPES[recipe], settings, seed)
                 rows.append({**judge(name, gan), "seconds": seconds})
                 figures = {key: _rounded(value) for key, value in rows[-1].items()}
                 print(json.dumps({"mixture": name, "recipe": recipe, "seed": seed, **figures}), flush=True)
-                if arguments.pictures and seed == 0:
+                if arguments.pictures and seed == arguments.first_seed:
                     folder = Path(arguments.pictures)
                     folder.mkdir(parents=True, exist_ok=True)
                     real = mixtures.source(name, count=2_000).arrays["sample"]
