@@ -31,7 +31,7 @@ import keras
 import numpy as np
 
 import kgan
-from kgan import pictures
+from kgan import devices, pictures
 from kgan.data import mixtures
 from kgan.models import mlp
 
@@ -63,7 +63,7 @@ def train(name, recipe, settings, seed):
     config = mlp.Config.of(**{"preset": "mixture", "dataset": name, **SIZE[name], **recipe, **settings})
     keras.utils.set_random_seed(seed)
     gan = mlp.build((2,), config, seed)
-    gan.compile(steps_per_execution=config.steps_per_execution)
+    gan.compile(steps_per_execution=devices.steps_per_execution(config))
     data = kgan.data.load(name, batch_size=config.batch_size * config.discriminator_steps, seed=seed, repeat=True)
     start = time.perf_counter()
     gan.fit(data, steps_per_epoch=config.steps, shuffle=False, verbose=0)

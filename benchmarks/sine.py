@@ -29,6 +29,7 @@ import numpy as np
 
 import kgan
 import kgan.run
+from kgan import devices
 from kgan.data import signals
 from kgan.models import sine
 
@@ -62,7 +63,7 @@ def train(config, seed):
     """A trained GAN and the seconds that it took."""
     keras.utils.set_random_seed(seed)
     gan = sine.build((signals.LENGTH,), config, seed)
-    gan.compile(steps_per_execution=config.steps_per_execution)
+    gan.compile(steps_per_execution=devices.steps_per_execution(config))
     start = time.perf_counter()
     gan.fit(kgan.data.load("sine", batch_size=config.batch_size, seed=seed, repeat=True), steps_per_epoch=config.steps,
             shuffle=False, verbose=0)

@@ -13,12 +13,12 @@
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
-images and logits of both must agree within 1e-3), by the same update: D on a batch and as many generated images, then G
-on these images, Adam, the averaged generator. It is at its best: channels_last, fused Adam, D frozen in G's step,
-set_to_none, examples picked from one array in memory, no metrics. Where there is a GPU both train on it, in TF32 or with
---precision=mixed_bfloat16, which is autocast there; PyTorch's array lies on the GPU, its losses and the generator go through
-torch.compile, cuDNN tries its algorithms out. NumPy's is a tutorial's loop, written out by hand: one signal an update,
-plain SGD; there batches are what kgan gains by.
+images and logits of both must agree within 1e-3, on a GPU within .05), by the same update: D on a batch and as many
+generated images, then G on these images, Adam, the averaged generator. It is at its best: channels_last, fused Adam, D
+frozen in G's step, set_to_none, examples picked from one array in memory, no metrics. Where there is a GPU both train on
+it, in TF32 or with --precision=mixed_bfloat16, which is autocast there; PyTorch's array lies on the GPU, its losses and the
+generator go through torch.compile, cuDNN tries its algorithms out. NumPy's is a tutorial's loop, written out by hand: one
+signal an update, plain SGD; there batches are what kgan gains by.
 
 Each side is a process of its own with `--threads` threads. First each warms up (kgan traces and compiles: `first_step`
 is its first call of fit in seconds). Then they take turns of about `--seconds`, `--repeats` times; while one trains, the

@@ -129,8 +129,7 @@ class Config:
                      "accumulation", "noise_dim", "penalty_every", "packing", "discriminator_outputs"):
             self._check(name, 1)
         self._check("bins", 2)
-        for name in ("evaluate_every", "steps_per_execution"):
-            self._check(name, 0)
+        self._check("evaluate_every", 0)
         self._check("evaluate_count", 2)
         if self.evaluate_every % self.log_every:
             raise ConfigError(f"evaluate_every={self.evaluate_every}: must be a multiple of log_every={self.log_every}")
