@@ -123,8 +123,8 @@ class BinaryNoise(layers.Layer):
     of neither: Khayatkhoei et al. 2018, "Disconnected Manifold Learning for Generative Adversarial Networks", section 2;
     Tanielian et al. 2020, "Learning disconnected manifolds: a no GAN's land", bound precision by it. Signs make 2^count
     separate pieces of the noise. (Both papers go other ways: several generators; samples rejected. Bernoulli noise is
-    among those that Brock et al. 2018, BigGAN, tried.) The others are halved so that at the start it is the signs that
-    choose a mode: a piece that its other numbers have laid across two modes seldom comes loose from one again.
+    among those that Brock et al. 2018, BigGAN, tried.) The others are halved: whole, they choose modes as well, and the
+    samples between are there again (docs/recipes.md has figures).
     """
 
     def __init__(self, count, **kwargs):
