@@ -40,15 +40,14 @@ COUNT, MANY = 2_500, 50_000
 # data, goes with the square of that: .025 · 4²
 SIZE = {"ring": {}, "grid": dict(data_scale=4, penalty_weight="exponential:0.4:1e-5:0.25:0.7")}
 # an objective as it is commonly trained: DCGAN's Adam, no penalty, no Fourier features
-PLAIN = dict(penalty="none", drift_weight=0, fourier_features=0, generator_learning_rate=2e-4,
-             discriminator_learning_rate=2e-4, beta_1=0.5, beta_2=0.999)
+PLAIN = dict(penalty="none", fourier_features=0, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4,
+             beta_1=0.5, beta_2=0.999)
 RECIPES = {
-    "default": {},
-    "relativistic, R1 + R2": dict(drift_weight=0),
-    "relativistic, R1": dict(penalty="r1", drift_weight=0),
+    "default": {},  # relativistic, R1 + R2
+    "relativistic, R1": dict(penalty="r1"),
     "relativistic": PLAIN,
     "cross-entropy": dict(PLAIN, loss="non_saturating"),
-    "cross-entropy, R1 + R2": dict(loss="non_saturating", drift_weight=0),
+    "cross-entropy, R1 + R2": dict(loss="non_saturating"),
     "least squares": dict(PLAIN, loss="least_squares"),
     "WGAN-GP": dict(PLAIN, loss="wasserstein", penalty="gp", penalty_weight=10, penalty_every=1, discriminator_steps=5),
     "hinge": dict(PLAIN, loss="hinge"),

@@ -52,9 +52,9 @@ class Config(BaseConfig):
                         generator_activation="relu", discriminator_units=(128, 128, 128),
                         discriminator_activation="leaky_relu", init_scale=2.0,
                         fourier_features=64, fourier_scale=60.0, loss="relativistic", penalty="r1+r2",
-                        penalty_weight="exponential:0.025:1e-5:0.25:0.7", penalty_every=4, drift_weight="linear:0:0.1:0.4:0.5",
-                        generator_learning_rate="exponential:1e-3:3e-6:0.05:0.85",
-                        discriminator_learning_rate="exponential:1e-3:4e-4:0.3:0.95", beta_1=0.0, beta_2=0.99,
+                        penalty_weight="exponential:0.025:1e-5:0.25:0.7", penalty_every=4,
+                        generator_learning_rate="exponential:1e-3:5e-7:0.05:1",
+                        discriminator_learning_rate=1e-3, beta_1=0.0, beta_2=0.99,
                         ema_decay=0.995, batch_size=256, steps=20_000, steps_per_execution=100),
     }
 
