@@ -255,9 +255,9 @@ def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):
 def test_going_back_where_numbers_end(command, tmp_path):
     """And what follows a rollback is the same after an interruption."""
     settings = dict(preset="mixture", generator_units=8, discriminator_units=8, jit_compile=False, loss="least_squares",
-                    noise_dim=2, binary_noise=0, init_scale=1, penalty="none", optimizer="sgd",
-                    generator_learning_rate="step:.01:.4:.5", discriminator_learning_rate="step:.01:.4:.5", log_every=2,
-                    sample_every=10, checkpoint_every=10)
+                    noise_dim=2, binary_noise=0, init_scale=1, penalty="none", drift_weight="linear:0:.1:.4:.5",
+                    optimizer="sgd", generator_learning_rate="step:.01:.4:.5", discriminator_learning_rate="step:.01:.4:.5",
+                    log_every=2, sample_every=10, checkpoint_every=10)
     flags = ["train.py", "--model=mlp", "--dataset=ring", "--batch_size=32", "--steps=60", "--on_nan=rollback",
              *(f"--set={name}={value}" for name, value in settings.items())]
     whole, run = tmp_path / "whole", tmp_path / "run"
