@@ -1,0 +1,108 @@
+"""Images: stored as uint8 [H, W, C], seen by networks as float32 in [-1, 1]; C is 1 (grey), 3 (RGB), 2 or 4 (with alpha)."""
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FIELD, OUTPUT, UNIT = "image", "images", "img"
+RANGE = (-1.0, 1.0)
+SHOWN = 64
+MEDIA = {"image/png": ".png"}
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
+# what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 1 << 26  # of a file that `read` decodes
+
+
+def scale(values):
+    return values / 127.5 - 1
+
+
+def store(values):
+    """float [-1, 1] to uint8 [0, 255], rounded, halves to even; what lies outside is cut."""
+    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def read(data, field, max_pixels=MAX_PIXELS):
+    """The bytes of an image file as uint8 [H, W, C]. Transparent pixels become white, EXIF rotation is applied.
+
+    Raises:
+        ValueError: it is no image, is larger than `max_pixels`, or has another size than `field` wants.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:  # before anything is decoded
+                raise ValueError(f"{image.width}×{image.height} pixels, more than {max_pixels}")
+            ImageOps.exif_transpose(image, in_place=True)
+            image = flatten(image)
+    except ValueError:
+        raise
+    except Exception:  # Pillow raises nearly anything on broken files
+        raise ValueError(f"this is no image that can be read; {', '.join(FORMATS)} are") from None
+    height, width, channels = field.shape
+    if (height or image.height, width or image.width) != (image.height, image.width):
+        raise ValueError(f"the image is {image.width}×{image.height} pixels; {width}×{height} are needed")
+    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+
+
+def flatten(image):
+    """Any Pillow image as "L" if it is grey, else as "RGB"; transparency on white, 16 bits scaled to 8."""
+    if image.mode.startswith("I"):  # convert("L") would clip these to 255
+        return Image.fromarray(np.uint8(np.clip(np.rint(np.asarray(image) / 257), 0, 255)))
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert(mode)
+
+
+def write(sample, media="image/png"):
+    """A PNG file of exactly the sample's pixels."""
+    buffer = io.BytesIO()
+    sheet(np.asarray(sample)[None], columns=1).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def sheet(images, behind=None, columns=8, gap=2, border=0, smallest=0):
+    """One picture of many.
+
+    Args:
+        images: float [n, H, W, C] in [-1, 1].
+        behind: not used.
+        columns: images a row.
+        gap, border: white pixels between them and around all.
+        smallest: the sheet is enlarged by a whole factor, pixel by pixel, to about this width.
+
+    Returns:
+        PIL.Image of mode L, LA, RGB or RGBA, by C.
+    """
+    pixels = store(images)
+    count, height, width, channels = pixels.shape
+    columns = min(columns, count)
+    size = sheet_size((height, width), count, columns, gap)
+    picture = np.full((size[0] + 2 * border, size[1] + 2 * border, channels), 255, np.uint8)
+    for i, image in enumerate(pixels):
+        top, left = border + i // columns * (height + gap), border + i % columns * (width + gap)
+        picture[top:top + height, left:left + width] = image
+    picture = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    factor = max(1, round(smallest / picture.width))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def sheet_size(shape, count=1, columns=1, gap=2):
+    """(height, width) of a `sheet` without border of `count` samples [H, W, …]."""
+    columns = min(columns, count)
+    return tuple(many * (side + gap) - gap for many, side in zip((-(-count // columns), columns), shape[:2]))
+
+
+def images(samples):
+    return samples
+
+
+def examples(field, count, seed=0):
+    """Smooth random images, float32 [count, *field.shape]; free sizes are 32."""
+    height, width, channels = (size or 32 for size in field.shape)
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    turns = rng.uniform(-3, 3, (count, 2, 1, 1, channels))
+    phase = rng.uniform(0, 2 * np.pi, (count, 1, 1, channels))
+    return np.sin(turns[:, 0] * y[..., None] + turns[:, 1] * x[..., None] + phase).astype(np.float32)
