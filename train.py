@@ -10,6 +10,7 @@ import functools
 import math
 import os
 import sys
+import types
 
 from absl import flags
 
@@ -40,37 +41,18 @@ def main(arguments):
 def train(settings, directory, workers):
     """From settings to an exported generator. Returns the exit status."""
     import_tensorflow()  # not before: help and mistakes in flags are answered without it, it takes seconds
-    import keras
-    import tensorflow as tf
-
-    from export import artefacts
     from kgan import callbacks, report
 
     run = Run(directory, workers.chief)
-    source = kgan.data.source(settings["dataset"], **{name: settings[name] for name in (
-        "image_size", "channels", "crop", "data_dir", "manual_dir")}, attributes=bool(settings["config"]["condition"]))
-    source = source.by(settings["config"]["condition"], settings["config"]["bins"])
+    source = kgan.data.of(settings, kgan.models.outline(settings["model"]).Config.needs)
     kgan.flags.complete(settings, source)
     if workers.chief and not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
-
-    if FLAGS.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(settings["seed"])
-    strategy = devices.strategy(FLAGS.strategy, workers)
-    with devices.precision(settings["precision"]), strategy.scope():
-        gan = kgan.models.build(settings["model"], source.shape, settings["config"], settings["seed"],
-                                settings.get("classes", ()))
-        config = gan.config
-        devices.check(strategy, config)
-        # a call of several steps must not run past a log row, a picture or a checkpoint
-        together = math.gcd(devices.steps_per_execution(config), config.steps, config.log_every, config.sample_every,
-                            config.checkpoint_every, config.evaluate_every)
-        gan.compile(steps_per_execution=together)
+    gan, strategy = build(settings, workers)
+    config = gan.config
     print(report.plan(settings, gan, source, directory))
-    group = config.batch_size * config.discriminator_steps
-    batches = functools.partial(kgan.data.batches, source, group, seed=settings["seed"], repeat=True,
-                                flip=settings["flip"])
+    batches = functools.partial(kgan.data.batches, source, config.batch_size * config.discriminator_steps,
+                                seed=settings["seed"], repeat=True, flip=settings["flip"])
     if FLAGS.dry_run:
         print(report.summary(gan), report.cost(gan, devices.distribute(strategy, batches)), sep="\n")
         return 0
@@ -80,6 +62,42 @@ def train(settings, directory, workers):
     if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
         evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run)
+    start, arrays = begin(run, settings, strategy, workers)
+    if start:
+        print(f"resumed    at step {start:,}" if start < config.steps else
+              f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
+    if start < config.steps:
+        gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
+                verbose=0, shuffle=False, callbacks=[callback for callback in used.all if callback])
+    else:
+        for callback in (used.checkpoints, used.watch, evaluate):
+            callback and callback.recall(gan)
+    return end(run, settings, gan, source, workers, used, evaluate)
+
+
+def build(settings, workers):
+    """(the compiled GAN, the tf.distribute.Strategy that trains it)."""
+    import keras
+    import tensorflow as tf
+
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(settings["seed"])
+    strategy = devices.strategy(FLAGS.strategy, workers)
+    with devices.precision(settings["precision"]), strategy.scope():
+        gan = kgan.models.of(settings)
+        config = gan.config
+        devices.check(strategy, config)
+        # a call of several steps must not run past a log row, a picture or a checkpoint
+        gan.compile(steps_per_execution=math.gcd(
+            devices.steps_per_execution(config), config.steps, config.log_every, config.sample_every,
+            config.checkpoint_every, config.evaluate_every))
+    return gan, strategy
+
+
+def begin(run, settings, strategy, workers):
+    """Takes the run's directory. Returns (the step to go on from, the arrays of its checkpoint or None)."""
     start = 0
     if workers.chief:
         run.begin(settings, FLAGS.overwrite)
@@ -88,40 +106,45 @@ def train(settings, directory, workers):
     if workers.tasks:
         start = devices.largest(strategy, start)  # the chief's, when it has got so far
         arrays = arrays if workers.chief else run.follow(settings, start)
-    if start:
-        print(f"resumed    at step {start:,}" if start < config.steps else
-              f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    return start, arrays
 
-    checkpoints = callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays)
-    watch = callbacks.Watch(source.some(64), config.log_every, config.steps, settings["seed"], run.log)
-    log = callbacks.Log(run.log if workers.chief else None, config.log_every, config.steps,
-                        directory / "tensorboard" if workers.chief else None, evaluate.columns if evaluate else ())
-    interrupt = callbacks.Interrupt(checkpoints)
+
+def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
+    """The callbacks by name, and as `all` those of this worker in the order in which they are called."""
+    from kgan import callbacks, kinds
+
+    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label")]
+    found = types.SimpleNamespace(checkpoints=callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays))
+    some = source.choose(64)
+    found.watch = callbacks.Watch(source.examples(some), config.log_every, config.steps, settings["seed"], run.log,
+                                  source.given(some, given))
+    found.log = callbacks.Log(run.log if workers.chief else None, config.log_every, config.steps,
+                              run.directory / "tensorboard" if workers.chief else None, evaluate.columns if evaluate else ())
+    found.interrupt = callbacks.Interrupt(found.checkpoints)
     if workers.tasks:  # they agree on it, not at each step
-        interrupt = callbacks.Interrupt(checkpoints, config.log_every, functools.partial(devices.largest, strategy))
-    shown = 2_000 if source.shape == (2,) else 64  # points in the plane need many to show a density
-    real = source.some_of_each(config.condition, 8) if config.condition else source.some(shown)
-    samples = callbacks.Samples(run.samples, config.sample_every, config.steps, real, shown, settings["seed"])
-    progress = callbacks.Progress(config.steps, group, "img" if gan.key == "image" else "samples")
-    profile = callbacks.Profile(directory / "tensorboard", *kgan.flags.steps_of(FLAGS.profile)) if FLAGS.profile else None
-    clock = callbacks.Clock()
-    used = [clock.end, checkpoints, watch, evaluate, log, samples, interrupt, progress, profile, clock.begin] \
-        if workers.chief else [checkpoints, watch, log, interrupt]
-    if start < config.steps:
-        gan.fit(
-            devices.distribute(strategy, functools.partial(batches, start=start)),
-            steps_per_epoch=config.steps - start,
-            verbose=0,
-            shuffle=False,
-            callbacks=[callback for callback in used if callback])
-    else:
-        checkpoints.restore(gan)
-        watch.recall(gan)
-        if evaluate:
-            evaluate.recall()
+        found.interrupt = callbacks.Interrupt(found.checkpoints, config.log_every, functools.partial(devices.largest, strategy))
+    found.clock = callbacks.Clock()
+    if not workers.chief:
+        found.all = [found.checkpoints, found.watch, found.log, found.interrupt]
+        return found
+    shown = kinds.get(gan.kind).SHOWN
+    drawn = source.choose_of_each(config.condition, 8) if config.condition else source.choose(shown)
+    samples = callbacks.Samples(run.samples, config.sample_every, config.steps, source.examples(drawn), shown,
+                                settings["seed"], source.given(drawn, given))
+    progress = callbacks.Progress(config.steps, config.batch_size * config.discriminator_steps, kinds.get(gan.kind).UNIT)
+    profile = FLAGS.profile and callbacks.Profile(run.directory / "tensorboard", *kgan.flags.steps_of(FLAGS.profile))
+    found.all = [found.clock.end, found.checkpoints, found.watch, evaluate, found.log, samples, found.interrupt, progress,
+                 profile, found.clock.begin]
+    return found
 
-    if log.not_finite:  # which has said why, and what to try
-        if FLAGS.on_nan == "rollback" and (step := run.roll_back(*log.not_finite)):
+
+def end(run, settings, gan, source, workers, used, evaluate):
+    """The report and the export, or what is to be said of a run that stopped. Returns the exit status."""
+    from export import artefacts
+    from kgan import report
+
+    if used.log.not_finite:  # which has said why, and what to try
+        if FLAGS.on_nan == "rollback" and (step := run.roll_back(*used.log.not_finite)):
             print(f"train.py: back to step {step:,}, with half the learning rates", file=sys.stderr, flush=True)
             sys.stdout.flush()
             # anew, since what a resumed run does is right to the bit
@@ -129,16 +152,16 @@ def train(settings, directory, workers):
         print("train.py: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
     if workers.chief:
-        report.finish(run, settings, gan, source, gan.step, checkpoints.elapsed, watch.warnings, evaluate,
-                      clock.describe())
-    if interrupt.signal:
-        print(f"stopped at step {gan.step:,} of {config.steps:,}; the same command goes on from there")
-        return 128 + interrupt.signal
+        report.finish(run, settings, gan, source, gan.step, used.checkpoints.elapsed, used.watch.warnings, evaluate,
+                      used.clock.describe())
+    if used.interrupt.signal:
+        print(f"stopped at step {gan.step:,} of {gan.config.steps:,}; the same command goes on from there")
+        return 128 + used.interrupt.signal
     if not workers.chief:
         return 0
-    artefacts.write(directory, FLAGS.export)
+    artefacts.write(run.directory, FLAGS.export)
     print(f"samples    {run.newest_sample()}\nreport     {run.report}\n"
-          f"generator  {', '.join(str(directory / 'export' / name) for name in FLAGS.export)}")
+          f"generator  {', '.join(str(run.directory / 'export' / name) for name in FLAGS.export)}")
     return 0
 
 

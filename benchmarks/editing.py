@@ -34,7 +34,7 @@ import kgan
 from kgan import edit, pictures
 from kgan.data.cache import cached
 from kgan.data.measures import MEASURES
-from kgan.data.source import scale
+from kgan.data.source import seen
 from kgan.metrics import features
 from kgan.metrics.evaluate import sources
 from kgan.run import Run, load
@@ -95,7 +95,7 @@ def main():
     gan, step = load(arguments.run)
     measure = MEASURES[MEASURE[condition]]
     rows = slice(arguments.count)
-    images, label, asked = scale(test.arrays["image"][rows]), test.arrays["label"][rows], test.arrays[condition][rows]
+    images, label, asked = seen("image", test.arrays["image"][rows]), test.arrays["label"][rows], test.arrays[condition][rows]
 
     judges = {"classifier": lambda images: classifier(images)[1].argmax(1), "judge": judge(train)}
     classifier = features.classifier(train, test)

@@ -39,7 +39,7 @@ def prepare(folder, size, channels, batches):
     import export.onnx
     import export.saved_model
     import export.tflite
-    from export import artefacts
+    from export import contract
     from kgan import models
 
     keras.utils.set_random_seed(0)
@@ -47,7 +47,7 @@ def prepare(folder, size, channels, batches):
     for seed in range(50):  # batch statistics: with the initial ones the images are all but grey, and any two agree
         gan.generator(gan.latents(64, seed), training=True)
     gan.ema_generator.set_weights(gan.generator.get_weights())
-    told = artefacts.interface(gan)
+    told = contract.interface(gan)
     export.saved_model.write(gan.ema_generator, told, folder / "saved_model", gan.latents)
     export.onnx.write(gan.ema_generator, told, folder / "onnx")
     for batch in batches:

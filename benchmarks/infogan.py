@@ -51,9 +51,9 @@ def judge(gan, classifier, held):
     categories = np.repeat(np.arange(len(gan.classes)), -(-COUNT // len(gan.classes)))[:COUNT]
     _, probabilities = classifier(gan.generate(COUNT, seed=1, label=categories))
     of_samples, meaning = agreement(categories, probabilities.argmax(1), len(gan.classes), len(classifier.classes))
-    from kgan.data.source import scale
+    from kgan.data.source import seen
     images = held.arrays["image"]
-    found = np.concatenate([np.asarray(gan.judge(scale(np.asarray(images[i:i + 500])), training=False)["category"]).argmax(1)
+    found = np.concatenate([np.asarray(gan.judge(seen("image", np.asarray(images[i:i + 500])), training=False)["category"]).argmax(1)
                             for i in range(0, len(images), 500)])
     of_real, _ = agreement(found, np.asarray(held.arrays["label"]), len(gan.classes), len(classifier.classes))
     return {"samples": of_samples, "real": of_real, "meaning": [classifier.classes[i] for i in meaning]}

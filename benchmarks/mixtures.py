@@ -130,7 +130,7 @@ def main():
                     folder.mkdir(parents=True, exist_ok=True)
                     real = mixtures.source(name, count=2_000).arrays["sample"]
                     file = f"{name}-{recipe.lower().replace(', ', '-').replace(' ', '-').replace('-+-', '-')}.png"
-                    pictures.draw(gan.generate(2_000, seed=0), real).save(folder / file)
+                    pictures.sheet("points", gan.generate(2_000, seed=0), real).save(folder / file)
             results.setdefault(name, {})[recipe] = summary(name, rows)
     print(json.dumps({"benchmark": "mixtures", "settings": settings, "results": results}))
 

@@ -34,12 +34,12 @@ BUILD = """
 import sys
 import keras
 import export.saved_model
-from export import artefacts
+from export import contract
 from kgan import models
 keras.utils.set_random_seed(0)
 gan = models.build("dcgan", {shape}, {{}})
 export.saved_model.write(gan.ema_generator, {{
-    "name": "dcgan", "model": "dcgan", "dataset": "none", "step": 1, "directions": [], **artefacts.interface(gan)}},
+    "name": "dcgan", "model": "dcgan", "dataset": "none", "step": 1, "directions": [], **contract.interface(gan)}},
     {folder!r}, gan.latents)
 """
 

@@ -32,7 +32,7 @@ import kgan
 from kgan import pictures
 from kgan.data import modes, stacked
 from kgan.data.cache import cached
-from kgan.data.source import scale
+from kgan.data.source import seen
 from kgan.run import Run, load
 
 COUNT, EPOCHS, BATCH, RATE, SURE = 26_000, 4, 128, 2e-3, 0.9
@@ -63,7 +63,7 @@ def train(image_size, options, folder):
               steps_per_epoch=steps, shuffle=False, verbose=0)
     seconds = time.perf_counter() - start
     images, labels = (np.asarray(test.arrays[field]) for field in ("image", "label"))
-    accuracy = model.evaluate(scale(images), labels, batch_size=250, verbose=0)[1]
+    accuracy = model.evaluate(seen("image", images), labels, batch_size=250, verbose=0)[1]
     np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in model.get_weights()]))
     return {"accuracy": round(accuracy, 4), "seconds": round(seconds, 1)}
 
@@ -124,7 +124,7 @@ def main():
     model, notes = classifier(image_size, options, arguments.train)
     real = stacked.source(image_size, split="test", count=arguments.count, **options).arrays
     result = {"benchmark": "stacked_mnist", "count": arguments.count, "classifier": notes,
-              "real": judge(model, scale(real["image"][:])), "real_labels": _rounded(modes.coverage(real["label"], stacked.MODES))}
+              "real": judge(model, seen("image", real["image"][:])), "real_labels": _rounded(modes.coverage(real["label"], stacked.MODES))}
     results = []
     for run in arguments.runs:
         gan, step = load(run)

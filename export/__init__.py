@@ -1,7 +1,7 @@
 """From a run to files that other programs load: one module a format.
 
 Each has `write(generator, contract, directory, latents)`, which writes the format's artefacts as `directory`: generator
-is the keras.Model, contract what `artefacts.contract` says of it, latents(count, seed) its noise; `inputs` knows what a
+is the keras.Model, contract what `export.contract` says of it, latents(count, seed) its noise; `inputs` knows what a
 generator takes beside. `artefacts` calls them and replaces nothing before `check` has compared what was written with Keras.
 
 Adding a format: write `export/NAME.py` with that function, a function NAME in `export/runtime.py` that loads what it

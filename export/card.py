@@ -1,47 +1,46 @@
 """The model card: export.json's numbers as a page for people."""
 from export.check import BOUNDS
+from export.inputs import sized
 
 _LOAD = {
     "saved_model": """import tensorflow as tf
 signatures = tf.saved_model.load("saved_model").signatures
-{output} = signatures["serving_default"](noise={noise_tf}{label_tf})["{output}"]
-{output} = signatures["generate"](count=tf.constant(8), seed=tf.constant(0){each})["{output}"]  # {generated}""",
+{output} = signatures["serving_default"]({tf})["{output}"]""",
     "tflite": """import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 serve = Interpreter("tflite/generator_float32.tflite").get_signature_runner("serving_default")
-{output} = serve(noise={noise_fixed}.astype("float32"){label_fixed})["{output}"]""",
+{output} = serve({fixed})["{output}"]""",
     "onnx": """import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession("onnx/generator.onnx")
-{output}, = session.run(["{output}"], {{"noise": {noise_numpy}.astype("float32"){label_numpy}}})""",
+{output}, = session.run(["{output}"], {{{numpy}}})""",
     # a page needs a server, for browsers load no modules from files
     "web": """python -m http.server --directory web""",
 }
+# of a SavedModel of noise
+_GENERATE = """
+{output} = signatures["generate"](count=tf.constant(8), seed=tf.constant(0){each})["{output}"]  # {generated}"""
 _LANGUAGE = {"web": "sh"}
 _NAMED = 20  # classes; export.json has all
 
 
 def text(record):
     """README.md of an export; record is what is in export.json."""
-    source, result = record["input"], record["output"]
-    images = result["name"] == "images"
+    function = record["functions"]["generator"]
     config = record["config"]
     seen = record["step"] * config["batch_size"] * config["discriminator_steps"]
-    label = record.get("label")  # exports before there were labels have none
-    spans = f"in [{result['range'][0]}, {result['range'][1]}]" if result["range"] else "not bounded"
+    made = function["outputs"][0]
     return "\n".join([
         f"# {record['name']}: the generator of a GAN",
         "",
-        f"Turns noise{' and a class' if label else ''} into {'images' if images else 'samples'} like those of the data set "
-        f"`{record['dataset']}`. "
+        f"Turns {' and '.join(_NOUNS.get(told['name'], _one(told)) for told in function['inputs'])} into {made['name']} like "
+        f"those of the data set `{record['dataset']}`. "
         f"Written by kgan {record['versions']['kgan']}; `export.json` has all of this and the whole configuration.",
         "",
         f"- **Model**: `{record['model']}`, {record['parameters']:,} parameters, averaged over training (EMA)",
         f"- **Training**: step {record['step']:,} ({record['checkpoint']} checkpoint), {seen:,} real examples shown; "
         f"data set `{record['dataset']}`",
-        f"- **Input**: `{source['name']}`, {source['dtype']} {_shape(source)}, drawn from {source['distribution']}",
-        *([f"- **Input**: `{label['name']}`, {label['dtype']} {_shape(label)}, the class, from 0 on: "
-           f"{_classes(label['classes'])}"] if label else []),
-        f"- **Output**: `{result['name']}`, {result['dtype']} {_shape(result)}, {spans}",
+        *(f"- **Input**: {_described(told)}" for told in function["inputs"]),
+        *(f"- **Output**: {_described(told)}" for told in function["outputs"]),
         f"- **Licence of the data**: {record['licence'] or 'not known to kgan'}",
         "",
         "## Quality",
@@ -63,8 +62,29 @@ def text(record):
     ]) + "\n"
 
 
-def _shape(contract):
-    return "[" + ", ".join("n" if size is None else str(size) for size in contract["shape"]) + "]"
+_NOUNS = {"noise": "noise", "label": "a class"}
+
+
+def _one(told):
+    return f"{'an' if told['kind'][0] in 'aeiou' else 'a'} {told['kind']}"
+
+
+def _described(told):
+    """An input or output of the contract, in words."""
+    words = f"`{told['name']}`, {told['dtype']} {_shape(told)}"
+    if told["kind"] == "noise":
+        return f"{words}, drawn from {told['distribution']}"
+    if told["kind"] == "label":
+        return f"{words}, the class, from 0 on: {_classes(told['classes'])}"
+    spans = f"in [{told['range'][0]}, {told['range'][1]}]" if told["range"] else "not bounded"
+    trained = f"; trained at {'×'.join(map(str, told['size']))}, TFLite and web files take that size alone" if "size" in told else ""
+    return f"{words}, {_one(told)}, {spans}{trained}"
+
+
+def _shape(told):
+    first, *sizes = told["shape"]
+    letters = iter("hwd")
+    return "[" + ", ".join(["n", *(next(letters) if size is None else str(size) for size in sizes)]) + "]"
 
 
 def _classes(names):
@@ -92,21 +112,37 @@ def _row(entry):
 
 
 def _loading(record):
-    uniform, size, result = record["noise"]["kind"] == "uniform", record["noise"]["dim"], record["output"]
-
-    def draw(rows):
-        shape = f"size=[{rows}, {size}]"
-        return f"np.random.uniform(-1, 1, {shape})" if uniform else f"np.random.normal({shape})"
-
-    def label(text):
-        return text.format(classes=len(record["label"]["classes"])) if record.get("label") else ""
-
+    inputs, made = (record["functions"]["generator"][name] for name in ("inputs", "outputs"))
+    output = made[0]["name"]
     for name in dict.fromkeys(entry["format"] for entry in record["artefacts"]):
         batch = next(entry["batch"] for entry in record["artefacts"] if entry["format"] == name)
-        yield from ("", f"```{_LANGUAGE.get(name, 'python')}", _LOAD[name].format(
-            output=result["name"], generated="uint8" if result["name"] == "images" else "float32",
-            noise_tf=f"tf.random.uniform([8, {size}], -1, 1)" if uniform else f"tf.random.normal([8, {size}])",
-            noise_fixed=draw(batch), noise_numpy=draw(8), label_tf=label(", label=tf.range(8) % {classes}"),
-            each=label(", label=tf.constant(-1)"),
-            label_fixed=label(f', label=np.arange({batch}, dtype="int32") % {{classes}}'),
-            label_numpy=label(', "label": np.arange(8, dtype="int32") % {classes}')), "```")
+        yield from ("", f"```{_LANGUAGE.get(name, 'python')}")
+        text = _LOAD[name].format(
+            output=output, tf=", ".join(f"{told['name']}={_tensor(told, 8)}" for told in inputs),
+            fixed=", ".join(f"{told['name']}={_array(told, batch)}" for told in inputs),
+            numpy=", ".join(f'"{told["name"]}": {_array(told, 8)}' for told in inputs))
+        if name == "saved_model" and record["noise"]:
+            text += _GENERATE.format(output=output, generated="uint8" if made[0]["kind"] == "image" else "float32",
+                                     each=", label=tf.constant(-1)" if record["label"] else "")
+        yield from (text, "```")
+
+
+def _tensor(told, rows):
+    """An example of an input, as TensorFlow."""
+    if told["kind"] == "label":
+        return f"tf.range({rows}) % {len(told['classes'])}"
+    if told["kind"] == "noise":
+        shape = f"[{rows}, {told['shape'][1]}]"
+        return f"tf.random.uniform({shape}, -1, 1)" if told["range"] else f"tf.random.normal({shape})"
+    return f"tf.zeros({[rows, *sized(told)]})"
+
+
+def _array(told, rows):
+    """An example of an input, as NumPy."""
+    if told["kind"] == "label":
+        return f'np.arange({rows}, dtype="int32") % {len(told["classes"])}'
+    if told["kind"] == "noise":
+        shape = f"size=[{rows}, {told['shape'][1]}]"
+        drawn = f"np.random.uniform(-1, 1, {shape})" if told["range"] else f"np.random.normal({shape})"
+        return f'{drawn}.astype("float32")'
+    return f'np.zeros({[rows, *sized(told)]}, "float32")'

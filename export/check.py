@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kgan import command
+from export import record
+from kgan import command, kinds
 from kgan.command import UserError
 
 ROWS, SEED, COUNT = 8, 12, 3  # of noise; of both; of images through the signatures `generate` and `png`
+LARGER = 5  # by so much free sizes exceed those of training in a second comparison
 CLASSES = 64  # of a conditional generator each class has a row, if there are no more than this
 # precision -> (least PSNR in dB, largest absolute difference, times the largest value where that is above 1); None: any.
 # float16: one level of 255. A generator that was trained long has a worst value off by .007 at a PSNR of 76 dB.
@@ -34,15 +36,24 @@ def reference(gan, path):
     """Writes what an artefact of this GAN must give to the file `path` (.npz), and returns `path`."""
     import tensorflow as tf
 
-    from kgan.pictures import to_uint8
+    from export.contract import interface
+    from export.inputs import given
 
+    told = interface(gan)
+    inputs, output = told["functions"]["generator"]["inputs"], told["functions"]["generator"]["outputs"][0]
+    rows = max(ROWS, min(len(gan.classes), CLASSES))
+    found = {"output": output["name"], "kind": output["kind"], "count": np.int32(COUNT), "seed": np.int32(SEED)}
     with tf.device("CPU"):  # a GPU convolves in TF32
-        rows = max(ROWS, min(len(gan.classes), CLASSES))
-        noise, label = gan.latents(rows, SEED), gan.labels(rows)
-        samples, latents, generated = gan.make(noise, label), gan.latents(COUNT, SEED), gan.generate(COUNT, SEED)
-    inputs = {"noise": noise} if label is None else {"noise": noise, "label": label}
-    np.savez(path, **inputs, samples=samples, output=f"{gan.key}s", count=np.int32(COUNT), seed=np.int32(SEED),
-             latents=latents, generated=to_uint8(generated) if gan.key == "image" else generated)
+        # where sizes are free, at two of them
+        for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
+            values = {"noise": gan.latents(rows, SEED), "label": gan.labels(rows), **given(inputs, rows, SEED, larger)}
+            found.update({f"in{case}/{each['name']}": values[each["name"]] for each in inputs})
+            found[f"samples{case or ''}"] = gan.make(values["noise"], values)
+        if told["noise"]:
+            generated = gan.generate(COUNT, SEED)
+            found["latents"] = gan.latents(COUNT, SEED)
+            found["generated"] = kinds.get("image").store(generated) if output["kind"] == "image" else generated
+    np.savez(path, **found)
     return path
 
 
@@ -66,24 +77,36 @@ def check(path, kind, precision, reference):
     with np.load(reference) as file:
         wanted = dict(file)
     found = _run(path, kind, reference)
-    samples, keras = found["samples"], wanted["samples"]
+    bounds = kinds.get(str(wanted["kind"])).RANGE
+    # the other size first: what is told is of that which it was trained at
+    for case in ("samples1", "samples"):
+        if case in found:
+            result = _compare(name, found[case], wanted[case], bounds, *BOUNDS[precision])
+    if kind == "saved_model" and "latents" in wanted:
+        result.update(_signatures(name, found, wanted))
+    return {**result, "milliseconds": float(found["milliseconds"])}
+
+
+def _compare(name, samples, keras, bounds, least, most):
+    """`largest`, `mean` and `psnr` of what an artefact makes against Keras's.
+
+    Args:
+        bounds: the range of the samples, or None.
+        least, most: PSNR in dB and largest difference that pass, or None.
+    """
     if samples.shape != keras.shape or samples.dtype != keras.dtype:
         raise CheckError(f"{name}: makes {samples.dtype} {samples.shape}, Keras {keras.dtype} {keras.shape}")
     difference = np.abs(samples.astype(np.float64) - keras)
-    peak = 2.0 if keras.ndim == 4 else float(np.ptp(keras))
+    peak = float(np.ptp(bounds) if bounds else np.ptp(keras))
     error = float(np.mean(difference ** 2))
     result = {"largest": float(difference.max()), "mean": float(difference.mean()),
-              "psnr": 10 * float(np.log10(peak ** 2 / error)) if error else None,
-              "milliseconds": float(found["milliseconds"])}
-    least, most = BOUNDS[precision]
+              "psnr": 10 * float(np.log10(peak ** 2 / error)) if error else None}
     if most is not None:
         most *= max(1.0, float(np.abs(keras).max()))
         if not result["largest"] <= most:  # nor NaN
             raise CheckError(f"{name}: differs from Keras by {result['largest']:.2g}, above {most:.2g}")
     if least is not None and error and not result["psnr"] >= least:
         raise CheckError(f"{name}: PSNR {result['psnr']:.1f} dB against Keras, below {least}")
-    if kind == "saved_model":
-        result.update(_signatures(name, found, wanted))
     return result
 
 
@@ -94,7 +117,7 @@ def _signatures(name, found, wanted):
     generated, keras = found["generated"], wanted["generated"]
     if generated.shape != keras.shape or generated.dtype != keras.dtype:
         raise CheckError(f"{name}: generate makes {generated.dtype} {generated.shape}, not {keras.dtype} {keras.shape}")
-    if keras.ndim != 4:
+    if generated.dtype != np.uint8:
         if not np.allclose(generated, keras, rtol=1e-5, atol=1e-5):
             raise CheckError(f"{name}: generate gives other samples than GAN.generate")
         return {}
@@ -135,11 +158,10 @@ def main(arguments):
         raise UserError("which run? python -m export.check runs/NAME")
     from kgan.quiet import import_tensorflow
     import_tensorflow()
-    from export import artefacts
     from kgan.run import load
 
     directory = Path(arguments[1]) / "export"
-    entries = artefacts.read(directory).get("artefacts")
+    entries = record.read(directory).get("artefacts")
     if not entries:
         raise UserError(f"{directory} has no export.json that can be read: python -m export {arguments[1]}")
     print(f"{'artefact':<34}{'bytes':>12}{'largest':>10}{'mean':>10}{'PSNR':>8}{'ms':>8}  result")
@@ -164,13 +186,12 @@ def main(arguments):
 def _again(directory, entry, run, reference, step):
     """Checks an artefact that export.json lists. Returns (result or {}, what is wrong or "")."""
     import export
-    from export import artefacts
 
     path = directory / entry["path"]
     again = f"python -m export {run} --formats={entry['format']}"
     if not path.exists():
         return {}, f"not there: {again}"
-    if artefacts.sha256(path) != entry["sha256"]:
+    if record.sha256(path) != entry["sha256"]:
         return {}, f"its SHA-256 is not that in export.json: {again}"
     if entry["step"] != step:
         return {}, f"of step {entry['step']:,}, the checkpoint is of step {step:,}: {again}"

@@ -22,8 +22,8 @@ def write(generator, contract, directory, latents=None):
     """Writes generator.onnx into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
-        contract: of `artefacts.contract`; the output has its name, `images` or `samples`.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
+        contract: of `export.contract`; the output has its name, `images` or `samples`.
         directory: path.
         latents: not used.
 
@@ -34,7 +34,7 @@ def write(generator, contract, directory, latents=None):
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
-    spec = [specs(generator)]
+    spec = [specs(generator, inputs=contract.get("functions", {}).get("generator", {}).get("inputs"))]
     serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)}, input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
@@ -46,7 +46,9 @@ def write(generator, contract, directory, latents=None):
         raise UserError(f"ONNX: the generator has {', '.join(strange)}, no operator of ONNX: "
                         "leave the format out, or replace the layer")
     for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
+        for name, size in zip("nhw", value.type.tensor_type.shape.dim):
+            if name == "n" or not size.dim_value:  # tf2onnx names free ones itself, each anew
+                size.dim_param = name
     onnx.helper.set_model_props(model, {"generator.json": json.dumps(contract)})
     directory = Path(directory)
     directory.mkdir(parents=True)

@@ -1,10 +1,10 @@
 """An artefact in its own runtime, in a process of its own: python -m export.runtime FORMAT PATH IN.npz OUT.npz
 
-Imports neither Keras nor kgan. IN.npz has `noise` [n, D] float32, of a conditional generator `label` [n] int32, `output`
-(the output's name), `count` and `seed`.
-OUT.npz gets `samples` [n, …], `milliseconds` (median of CALLS calls after two others, one thread, one row or the file's
-fixed batch) and, of a SavedModel, what its other signatures give: `generated`, `latents`, and of images `decoded`, the
-PNGs.
+Imports neither Keras nor kgan. IN.npz has the inputs by name, `in0/NAME` [n, …], and perhaps as `in1/NAME` others of another
+size; `output` (the output's name), `count` and `seed`.
+OUT.npz gets `samples` [n, …], where sizes are free `samples1` of the others, `milliseconds` (median of CALLS calls after two
+others, one thread, one row or the file's fixed batch) and, of a SavedModel that has them, what its other signatures give:
+`generated`, `latents`, and of images `decoded`, the PNGs.
 """
 import sys
 import time
@@ -12,7 +12,6 @@ import time
 import numpy as np
 
 CALLS = 15
-INPUTS = "noise", "label"  # those of them that IN.npz has
 
 
 def saved_model(path, given, threads=1):
@@ -20,10 +19,13 @@ def saved_model(path, given, threads=1):
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     signatures = tf.saved_model.load(path).signatures
     output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
-    more = {"latents": signatures["latents"](**arguments)["noise"].numpy()}
-    if "label" in given:
+    more = {}
+    if "latents" in signatures:
+        more["latents"] = signatures["latents"](**arguments)["noise"].numpy()
+    if "in0/label" in given:
         arguments["label"] = tf.constant(-1)  # the classes in turn
-    more["generated"] = signatures["generate"](**arguments)[output].numpy()
+    if "generate" in signatures:
+        more["generated"] = signatures["generate"](**arguments)[output].numpy()
     if "png" in signatures:
         pngs = signatures["png"](**arguments)["png_bytes"]
         more["decoded"] = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
@@ -35,7 +37,7 @@ def tflite(path, given, threads=1):
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(path, num_threads=threads)
     serve = interpreter.get_signature_runner("serving_default")
-    batch = int(serve.get_input_details()["noise"]["shape"][0])
+    batch = int(next(iter(serve.get_input_details().values()))["shape"][0])
     return lambda inputs: serve(**inputs)[str(given["output"])], batch, {}
 
 
@@ -60,14 +62,17 @@ def main(kind, path, source, target):
     with np.load(source) as file:
         given = dict(file)
     call, batch, more = RUNTIMES[kind](path, given)
-    inputs = {name: given[name] for name in INPUTS if name in given}
+    inputs, others = ({name.partition("/")[2]: values for name, values in given.items() if name.startswith(case)}
+                      for case in ("in0/", "in1/"))
 
     def repeated(start, rows):  # the last rows up to a whole batch
         return {name: np.resize(values[start:start + rows], (rows, *values.shape[1:])) for name, values in inputs.items()}
 
-    count = len(inputs["noise"])
+    count = len(next(iter(inputs.values())))
     samples = call(inputs) if not batch else np.concatenate(
         [call(repeated(i, batch))[:count - i] for i in range(0, count, batch)])
+    if others and not batch:  # with the batch sizes are fixed, too
+        more["samples1"] = call(others)
     rows, times = repeated(0, batch or 1), []
     for _ in range(CALLS + 2):
         start = time.perf_counter()

@@ -25,7 +25,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
-from export.inputs import make, specs, with_label
+from export.inputs import given, make, specs, with_label
 from kgan.command import UserError
 from kgan.quiet import silence
 
@@ -37,8 +37,8 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     """Writes generator_PRECISION.tflite into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
-        contract: of `artefacts.contract`; the output has its name, `images` or `samples`, and it says which classes there are.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
+        contract: of `export.contract`; the output has its name, `images` or `samples`, and it says which classes there are.
         directory: path.
         latents: function of (count, seed) to noise, for the ranges of int8.
         batch: rows that a file takes.
@@ -49,11 +49,11 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     """
     directory = Path(directory)
     directory.mkdir(parents=True)
-    module = tf.Module()
+    module, told = tf.Module(), contract.get("functions", {}).get("generator", {}).get("inputs")
     # a SavedModel that lists no variables would be converted with none
     module.variables_of_generator = [variable.value for variable in generator.variables]
     module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)},
-                               input_signature=[specs(generator, batch)])
+                               input_signature=[specs(generator, batch, told)])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
@@ -114,9 +114,11 @@ def _convert(folder, precision, contract, latents, batch):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         rows, seed = _CALIBRATION
         rows = max(rows, len((contract.get("label") or {"classes": ()})["classes"]))
-        seen = with_label(contract, latents(-(-rows // batch) * batch, seed))
+        rows = -(-rows // batch) * batch
+        seen = with_label(contract, latents(rows, seed)) if contract["noise"] else given(
+            contract["functions"]["generator"]["inputs"], rows, seed)
         converter.representative_dataset = lambda: (
-            {name: values[i:i + batch].numpy() for name, values in seen.items()} for i in range(0, rows, batch))
+            {name: np.asarray(values[i:i + batch]) for name, values in seen.items()} for i in range(0, rows, batch))
     try:
         with silence():
             return converter.convert()

@@ -30,7 +30,7 @@ PACKAGES = {
 }
 # its loader takes the second where a browser lacks relaxed SIMD; the two others need headers or options
 _RUNTIMES = "litert_wasm_internal", "litert_wasm_compat_internal"
-_TOLD = "name", "model", "dataset", "step", "checkpoint", "input", "label", "output", "noise", "truncation", "directions"
+_TOLD = "functions", "name", "model", "dataset", "step", "checkpoint", "input", "label", "output", "noise", "truncation", "directions"
 _NOTICE = f"""\
 LiteRT.js {VERSION} (npm: @litertjs/core, @litertjs/wasm-utils), by the LiteRT authors, under the Apache License 2.0, which
 is in LICENSE. kgan changed index.js and wasm-utils.js: the one imports the other from here, and neither names a map.
@@ -41,8 +41,8 @@ def write(generator, contract, directory, latents):
     """Writes the page into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that and `label`.
-        contract: of `artefacts.contract`.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
+        contract: of `export.contract`.
         directory: path.
         latents: as in `tflite.write`.
 

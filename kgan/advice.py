@@ -33,7 +33,7 @@ def alarms(gan):
                 f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}",
                 f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
     d_advice += [] if config.instance_noise else ["--set instance_noise=linear:0.1:0"]
-    if gan.key == "image" and not config.augment:
+    if gan.kind == "image" and not config.augment:
         d_advice.append("if there are few images --set augment=flip+color+translation+cutout")
     d_has_won = Alarm(
         "D has won: of nearly every pair it can tell which is real (d_accuracy 0.995 or more in 10 rows of the log), so"

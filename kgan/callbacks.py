@@ -53,11 +53,13 @@ class Watch(StepCallback):
         last: a step that has a row in any case.
         seed: of the noise.
         path: of log.csv, from which a resumed run takes up what was noticed before; None: every `fit` starts anew.
+        given: dict of what the generator is given beside noise and label, of the same examples as `real`.
     """
 
-    def __init__(self, real, every=50, last=None, seed=0, path=None):
+    def __init__(self, real, every=50, last=None, seed=0, path=None, given=None):
         super().__init__(every, last)
         self.count, self.seed, self.path = min(len(real), 64), seed, path
+        self._given = {name: values[:self.count] for name, values in (given or {}).items()}
         self._real = distance(real[:self.count])
         self.warnings = []  # (step, text)
 
@@ -72,7 +74,7 @@ class Watch(StepCallback):
 
     def on_step(self, step, logs):
         if self._real:
-            diversity = distance(self.model.generate(self.count, self.seed)) / self._real
+            diversity = distance(self.model.generate(self.count, self.seed, given=self._given)) / self._real
             # as float32: of that log.csv's digits tell all. Keras hands the same dict to the callbacks that follow
             logs["diversity"] = float(np.float32(diversity))
         for text in self._notice({**logs, "step": step}):
@@ -118,7 +120,7 @@ class Evaluate(StepCallback):
                               f"{', '.join(name for name in self.columns if name in BETTER)}")
         self.best = self.latest = None  # (step, dict of figures)
 
-    def recall(self):
+    def recall(self, gan=None):
         """Brings back from log.csv what was measured before. `fit` does it by itself."""
         self.best = self.latest = None
         for row in rows(self.run and self.run.log):
@@ -140,7 +142,7 @@ class Evaluate(StepCallback):
         if not all(math.isfinite(float(value)) for value in logs.values()):
             return  # Log will say what is wrong, and end training
         asked = self.evaluator.asked
-        samples = self.model.generate(self.evaluator.count, self.seed, label=asked)
+        samples = self.model.generate(self.evaluator.count, self.seed, label=asked, given=self.evaluator.given)
         figures = self.evaluator.figures(samples, asked, every=False)
         # as float32: of that log.csv's digits tell all
         figures = {name: float(np.float32(value)) for name, value in figures.items()}
@@ -227,24 +229,36 @@ class Samples(StepCallback):
             Of a conditional GAN 8 of each class, one class after the other.
         count: samples a picture.
         seed: of the noise.
+        given: dict of what the generator is given beside noise and label, of the same examples as `real`: the picture then
+            has what is given, what is made of it and the real one side by side.
     """
 
-    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0):
+    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None):
         super().__init__(every, last)
-        self.directory, self.real, self.count, self.seed = directory, real, count, seed
+        self.directory, self.real, self.count, self.seed, self.given = directory, real, count, seed, given or {}
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
-            write(self.directory / "real.png", pictures.png(pictures.draw(real)))
+            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
         if self._first == 0:
             self.on_step(0, logs)
 
     def on_step(self, step, logs):
-        samples = sheet(self.model, self.count, self.seed)
-        behind = None if samples.ndim == 4 else self.real
-        write(self.directory / f"step-{step:09d}.png", pictures.png(pictures.draw(samples, behind)))
+        if self.given:
+            picture = beside(self.model, self.given, self.real, self.seed)
+        else:
+            picture = pictures.sheet(self.model.kind, sheet(self.model, self.count, self.seed), self.real)
+        write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+
+
+def beside(gan, given, real, seed=0, count=16):
+    """A picture of the first examples: what the generator is given, what it makes of it, the real ones."""
+    given = {name: values[:count] for name, values in given.items()}
+    made = gan.generate(len(next(iter(given.values()))), seed, given=given)
+    drawn = [(gan.fields[name].kind, values) for name, values in given.items() if name != "label"]
+    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])])
 
 
 def sheet(gan, count, seed=0):
@@ -352,7 +366,7 @@ class Checkpoints(StepCallback):
         """Seconds of training, those before a resume counted in."""
         return self._elapsed + (time.monotonic() - self._start if self._start else 0.0)
 
-    def restore(self, gan):
+    def recall(self, gan):
         """Gives `gan` the state in `arrays`, and its learning rates for it. `fit` does it by itself."""
         restore(gan, self._arrays)
         if rollbacks := self.run.rollbacks():
@@ -365,7 +379,7 @@ class Checkpoints(StepCallback):
     def on_epoch_begin(self, epoch, logs=None):
         # not before: fit has just reset the metrics, whose running means belong to the checkpoint
         if self._arrays:
-            self.restore(self.model)
+            self.recall(self.model)
         super().on_epoch_begin(epoch, logs)
 
     def on_step(self, step, logs):

@@ -123,11 +123,16 @@ class Config:
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
     presets: ClassVar[dict] = {}
+    # field of the data -> its kind (kgan.kinds), of what is made and of what is given beside noise and label, as in
+    # {"input": "image", "image": "image"}; {}: whatever one thing the data make
+    needs: ClassVar[dict] = {}
+    paired: ClassVar[bool] = True  # whether the fields of an example belong together
 
     def __post_init__(self):
         for name in ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "discriminator_steps",
-                     "accumulation", "noise_dim", "penalty_every", "packing", "discriminator_outputs"):
+                     "accumulation", "penalty_every", "packing", "discriminator_outputs"):
             self._check(name, 1)
+        self._check("noise_dim", 0 if len(self.needs) > 1 else 1)  # what is made of something else may do without
         self._check("bins", 2)
         self._check("evaluate_every", 0)
         self._check("evaluate_count", 2)

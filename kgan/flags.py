@@ -125,8 +125,11 @@ def complete(settings, source):
         settings["classes"] = source.classes[condition]
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
-    if source.key == "image":
+    if source.kind == "image":
         settings["image_size"], _, settings["channels"] = source.shape
+    needs = models.outline(settings["model"]).Config.needs
+    if len(needs) > 1:  # of what is made alone, the shape says enough
+        settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from kgan import command
+from kgan import command, kinds
 from kgan.command import UserError
 from kgan.config import unknown
-from kgan.data.source import DataError, scale
+from kgan.data.source import DataError, seen
+from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -41,46 +42,10 @@ _NEARBY = 0.25  # of `arithmetic`'s picture, as in the paper's figure 7
 
 # === The space of noise ===
 
-def slerp(a, b, t):
-    """Spherical linear interpolation: at an even pace along the great circle from a to b.
-
-    Shoemake 1985, "Animating Rotation with Quaternion Curves"; White 2016, "Sampling Generative Networks",
-    arXiv:1609.04468: normal noise lies near a sphere, which a straight line leaves. The angle is that between the
-    directions; where the lengths differ, they are blended with the same weights.
-
-    Args:
-        a, b: arrays [..., D].
-        t: array [...] or a number: 0 gives a, 1 gives b.
-
-    Returns:
-        array [..., D] of the floating type of a and b. Linear where there is no one great circle: where the directions
-        are the same or opposite, or a or b is 0.
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    kind = np.result_type(a, b, np.float32)
-    a, b, t = a.astype(np.float64), b.astype(np.float64), np.asarray(t, np.float64)[..., None]
-    u, v = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-300) for x in (a, b))
-    # the arc cosine of u·v would lose half of the digits of small angles
-    angle = 2 * np.arctan2(np.linalg.norm(u - v, axis=-1, keepdims=True), np.linalg.norm(u + v, axis=-1, keepdims=True))
-    sine = np.sin(angle)
-    flat = (sine < 1e-6) | ~a.any(-1, keepdims=True) | ~b.any(-1, keepdims=True)
-    sine = np.where(flat, 1.0, sine)
-    first = np.where(flat, 1 - t, np.sin((1 - t) * angle) / sine)
-    last = np.where(flat, t, np.sin(t * angle) / sine)
-    return (first * a + last * b).astype(kind)
-
-
-def lerp(a, b, t):
-    """Linear interpolation, arguments and result as for `slerp`."""
-    a, b = np.asarray(a), np.asarray(b)
-    return (a + np.asarray(t)[..., None] * (b - a)).astype(np.result_type(a, b, np.float32))
-
-
 def interpolate(gan, a, b, steps, label=None):
     """Samples on the way from one noise to another, both ends among them.
 
-    Normal noise goes along the sphere (`slerp`). Uniform noise goes straight: all of a straight line between two points
-    of a cube lies in it, and is as likely as they are.
+    Normal noise goes along the sphere, uniform noise straight: `kgan.kinds.noise.way`.
 
     Args:
         gan: GAN.
@@ -91,8 +56,7 @@ def interpolate(gan, a, b, steps, label=None):
     Returns:
         float32 numpy array [steps, ...], as `GAN.generate` gives them.
     """
-    between = slerp if gan.config.noise == "normal" else lerp
-    noise = between(np.asarray(a, np.float32), np.asarray(b, np.float32), np.linspace(0, 1, steps))
+    noise = way(gan.config.noise)(np.asarray(a, np.float32), np.asarray(b, np.float32), np.linspace(0, 1, steps))
     return samples_of(gan, noise, (0 if label is None else label) if gan.classes else None)
 
 
@@ -332,7 +296,7 @@ def read_images(files, settings):
         except Exception as error:  # Pillow raises nearly anything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{file}: not read as an image ({reason}); JPEG, PNG, GIF, BMP and WebP are") from None
-    return scale(np.stack(images))
+    return seen("image", np.stack(images))
 
 
 def held_back(settings, count, field=None):
@@ -344,7 +308,7 @@ def held_back(settings, count, field=None):
 
     train, test = sources(settings)
     source = train if test is None else test
-    return scale(np.asarray(source.arrays[source.key][:count])) if field is None else np.asarray(source.arrays[field][:count])
+    return source.examples(slice(count), field)
 
 
 def _ways(gan, values, _):
@@ -352,7 +316,7 @@ def _ways(gan, values, _):
     pairs = [values["between"]] if values["between"] else np.arange(2 * values["rows"]).reshape(-1, 2)
     noise, label = _numbered(gan, int(np.max(pairs)) + 1, values)
     samples = np.concatenate([interpolate(gan, noise[a], noise[b], values["columns"], label[a]) for a, b in pairs])
-    return (pictures.grid(samples, values["columns"]) if samples.ndim == 4 else pictures.draw(samples)), []
+    return pictures.sheet(gan.kind, samples, columns=values["columns"]), []
 
 
 def _sheet(gan, values, _):
@@ -381,15 +345,16 @@ def _sum(gan, values, _):
     total = arithmetic(add, subtract)
     columns = max(4, *(len(group) + 1 for group in numbers))
     means = [arithmetic([group]) for group in add + subtract]
-    if gan.key != "image":
-        return pictures.draw(samples_of(gan, total[None], label), samples_of(gan, means, label)), ["grey: the groups' means"]
+    if kinds.get(gan.kind).PLOT:
+        return pictures.sheet(gan.kind, samples_of(gan, total[None], label), samples_of(gan, means, label)), [
+            "grey: the groups' means"]
     rows = []
     for group, mean in zip(add + subtract, means):
         images = samples_of(gan, [*group, mean], label)
         rows += [images[:-1], np.ones((columns - len(images), *images.shape[1:])), images[-1:]]
     near = np.random.default_rng(values["seed"]).uniform(-_NEARBY, _NEARBY, (columns - 1, len(total)))
     rows.append(samples_of(gan, [*(total + near), total], label))
-    return pictures.grid(np.concatenate(rows), columns), []
+    return pictures.sheet(gan.kind, np.concatenate(rows), columns=columns), []
 
 
 def _numbered(gan, count, values):
@@ -406,15 +371,15 @@ def _projected(gan, values, examples):
     noise, error = project(gan, examples, values["steps"], values["restarts"], values["seed"], label=values["label"])
     found = samples_of(gan, noise, values["label"])
     remark = [f"mean squared error {error.mean():.4f}, worst {error.max():.4f}"]
-    if gan.key != "image":
-        return pictures.draw(found, examples), remark
+    if kinds.get(gan.kind).PLOT:
+        return pictures.sheet(gan.kind, found, examples), remark
     columns = min(10, len(examples))
     rows = []
     for start in range(0, len(examples), columns):  # a row of real images, below it theirs
         for images in (examples, found):
             row = images[start:start + columns]
             rows += [row, np.ones((columns - len(row), *row.shape[1:]))]
-    return pictures.grid(np.concatenate(rows), columns), remark
+    return pictures.sheet(gan.kind, np.concatenate(rows), columns=columns), remark
 
 
 if __name__ == "__main__":

@@ -1,61 +1,45 @@
-"""Samples as pictures: images as a grid, points in the plane as a scatter plot, signals as lines."""
+"""Pictures: sheets of samples, charts of what was measured, animations."""
 import io
 
 import numpy as np
 from PIL import Image
 
-
-def to_uint8(images):
-    """float [-1, 1] to uint8 [0, 255], rounded; what lies outside is cut."""
-    return np.clip(np.rint((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+from kgan import kinds
+from kgan.kinds import image
 
 
 def grid(images, columns=8, gap=2, smallest=512):
-    """One picture of many.
+    """One picture of many images, RGB: `kgan.kinds.image.sheet`."""
+    return image.sheet(images, columns=columns, gap=gap, smallest=smallest).convert("RGB")
+
+
+def sheet(kind, samples, behind=None, columns=8):
+    """One picture of many samples of a kind, a name, as a PIL.Image (RGB); real ones in grey behind points and signals."""
+    return kinds.get(kind).sheet(np.asarray(samples), behind, columns).convert("RGB")
+
+
+def side_by_side(columns, smallest=768, across=2):
+    """Rows of what belongs together, one example each, as a PIL.Image (RGB).
 
     Args:
-        images: float [n, H, W, C] in [-1, 1], C 1 or 3.
-        columns: pictures a row.
-        gap: pixels between them.
-        smallest: the grid is enlarged by a whole factor, pixel by pixel, to at least about this width.
-
-    Returns:
-        PIL.Image, RGB.
+        columns: list of (name of a kind, samples [n, …]), from left to right.
+        smallest: the picture is enlarged by a whole factor to about this width.
+        across: examples a row.
     """
-    images = to_uint8(images)
-    count, height, width, channels = images.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
-        sheet[top:top + height, left:left + width] = image
-    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet[..., :3]).convert("RGB")
+    cells = [[kinds.get(kind).sheet(np.asarray(values[i:i + 1]), smallest=0).convert("RGB") for kind, values in columns]
+             for i in range(len(columns[0][1]))]
+    height = max(cell.height for row in cells for cell in row)
+    cells = [[cell.resize((cell.width * height // cell.height, height), Image.Resampling.NEAREST) for cell in row]
+             for row in cells]
+    gap, (width, rows) = 2, (max(sum(cell.width + 2 for cell in row) for row in cells), -(-len(cells) // across))
+    picture = Image.new("RGB", (across * (width + 4 * gap) - 3 * gap, rows * (height + gap) + gap), "white")
+    for i, row in enumerate(cells):
+        left = gap + i % across * (width + 4 * gap)
+        for cell in row:
+            picture.paste(cell, (left, gap + i // across * (height + gap)))
+            left += cell.width + gap
     factor = max(1, round(smallest / picture.width))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
-def draw(samples, real=None):
-    """Samples of any kind as a PIL.Image (RGB).
-
-    Args:
-        samples: float [n, H, W, C] in [-1, 1], or [n, 2] points, or [n, D] signals.
-        real: points or signals to be drawn behind the samples, in grey; None: none.
-    """
-    samples = np.asarray(samples)
-    if samples.ndim == 4:
-        return grid(samples)
-    axes = _axes()
-    if samples.shape[1] == 2:
-        if real is not None:
-            axes.plot(*np.asarray(real).T, ".", color="0.75", markersize=2)
-        axes.plot(*samples.T, ".", color="tab:blue", markersize=3, alpha=0.6)
-        axes.set_aspect("equal", "datalim")
-    else:
-        if real is not None:
-            axes.plot(np.asarray(real).T, color="0.85", linewidth=1)
-        axes.plot(samples.T, linewidth=1, alpha=0.8)
-    return _render(axes)
 
 
 def curves(steps, columns):

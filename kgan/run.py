@@ -273,7 +273,7 @@ def load(directory, checkpoint="newest"):
         raise RunError(f"{directory} has no checkpoint yet" if checkpoint != "best" else
                        f"{directory} has no best checkpoint: nothing was measured in its training (--evaluate_every=N)")
     with devices.precision(settings.get("precision", "float32")):
-        gan = models.build(model, tuple(shape), settings["config"], settings.get("seed", 0), settings.get("classes", ()))
+        gan = models.of(settings)
         gan.compile()
     restore(gan, arrays)
     gan.settle()

@@ -425,7 +425,7 @@ def test_rollbacks_lower_the_learning_rates(run):
     gan = fit(build(), callbacks.Checkpoints(run, 10), callbacks.Samples(run.samples, 10, count=4), steps=10)
     assert run.roll_back(15, "D's loss") == run.roll_back(18, "G's loss") == 10
     again = build()
-    callbacks.Checkpoints(run, 10, 20, run.newest()[1]).restore(again)
+    callbacks.Checkpoints(run, 10, 20, run.newest()[1]).recall(again)
     np.testing.assert_array_equal(rates(again), rates(gan) / 4)
     report.finish(run, {"model": "mlp", "dataset": "ring", "config": {}, "seed": 1}, again, SOURCE, 10, 1.0)
     assert "- **Rolled back** from step 18, where G's loss was not finite, to step 10;" in run.report.read_text()

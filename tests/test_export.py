@@ -19,9 +19,10 @@ import export
 import export.onnx
 import export.saved_model
 import export.tflite
-from export import artefacts, check
-from kgan import models, pictures, run
+from export import artefacts, check, contract
+from kgan import models, run
 from kgan.command import UserError
+from kgan.kinds import image
 
 ROOT = Path(export.__file__).parents[1]
 MIXTURE = dict(preset="mixture", generator_units="8", discriminator_units="8")
@@ -79,7 +80,7 @@ def made(directory, model="mlp", shape=(2,), classes=(), **settings):
     return Path(directory), gan
 
 
-told = artefacts.interface  # as much of a contract as a format needs
+told = contract.interface  # as much of a contract as a format needs
 
 
 def tflite(path, noise, **label):
@@ -131,7 +132,7 @@ def test_generate_and_png(exported, gan, seed):
     numbers = dict(count=tf.constant(4), seed=tf.constant(seed))
     images = signatures["generate"](**numbers)["images"].numpy()
     assert images.dtype == np.uint8
-    np.testing.assert_array_equal(images, pictures.to_uint8(gan.generate(4, seed)))
+    np.testing.assert_array_equal(images, image.store(gan.generate(4, seed)))
     pngs = signatures["png"](**numbers)["png_bytes"].numpy()
     np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
     assert signatures["generate"](count=tf.constant(0), seed=tf.constant(0))["images"].shape == (0, 8, 8, 3)
@@ -157,7 +158,7 @@ def test_each_says_what_it_is(exported):
 def test_rounding():
     """Halves too, and what lies outside."""
     values = np.concatenate([np.arange(0, 256, 0.5, np.float32) / np.float32(127.5) - 1, [-2, 2]]).astype(np.float32)
-    np.testing.assert_array_equal(export.saved_model._to_uint8(values), pictures.to_uint8(values))
+    np.testing.assert_array_equal(export.saved_model._to_uint8(values), image.store(values))
 
 
 def test_tflite_of_a_run(exported, gan):
@@ -210,7 +211,7 @@ def test_card_with_figures(exported, tmp_path):
     record = json.loads((exported / "export" / "export.json").read_text())
     (tmp_path / "metrics.json").write_text(json.dumps({
         "figures": {"recall": 0.25, "score": None}, "real": {"recall": 0.75}, "protocol": {"count": 99}}))
-    record["quality"] = artefacts._quality(tmp_path / "metrics.json")
+    record["quality"] = contract._quality(tmp_path / "metrics.json")
     card = artefacts.card.text(record)
     assert "| recall | 0.25 | 0.75 |" in card and "count 99" in card
     assert "score" not in card and "Not measured" not in card
@@ -359,8 +360,8 @@ def test_conditional_equals_keras(conditional, tmp_path):
     wanted = check.reference(gan, tmp_path / "right.npz")
     with np.load(wanted) as file:
         arrays = dict(file)
-    assert arrays["label"].dtype == np.int32 and arrays["label"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
-    np.savez(tmp_path / "others.npz", **{**arrays, "label": arrays["label"][::-1]})
+    assert arrays["in0/label"].dtype == np.int32 and arrays["in0/label"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    np.savez(tmp_path / "others.npz", **{**arrays, "label": arrays["in0/label"][::-1]})
     for name in FORMATS:
         for path, precision in export.FORMATS[name].artefacts.items():
             check.check(folder / path, name, precision, wanted)
@@ -391,7 +392,7 @@ def test_signatures_with_a_label(conditional):
     for label, name in enumerate([None, *CLASSES], -1):
         numbers = dict(count=tf.constant(7), seed=tf.constant(5), label=tf.constant(label))
         images = signatures["generate"](**numbers)["images"].numpy()
-        np.testing.assert_array_equal(images, pictures.to_uint8(gan.generate(7, 5, label=name)))
+        np.testing.assert_array_equal(images, image.store(gan.generate(7, 5, label=name)))
         pngs = signatures["png"](**numbers)["png_bytes"].numpy()
         np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(png))) for png in pngs], images)
         seen.add(images.tobytes())
@@ -480,30 +481,37 @@ def test_weights_are_stored_once(tmp_path):
 
 def test_points_are_samples(tmp_path):
     gan = models.build("mlp", (2,), MIXTURE)
-    assert export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out") <= 1e-5
+    export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out", gan.latents)
+    assert check.check(tmp_path / "out", "saved_model", "float32", check.reference(gan, tmp_path / "gan.npz"))["largest"] <= 1e-5
     serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
     assert {name: spec.shape.as_list() for name, spec in serve.structured_outputs.items()} == {"samples": [None, 2]}
 
 
 def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
-    gan = models.build("mlp", (2,), MIXTURE)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("x")
-    for difference in (1e-3, float("nan")):
-        monkeypatch.setattr(export.saved_model, "check", lambda *_: difference)
-        with pytest.raises(RuntimeError, match="differs from Keras"):
-            export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out")
-        assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    (directory / "export" / "saved_model").mkdir(parents=True)
+    (directory / "export" / "saved_model" / "old").write_text("x")
+    right = check.reference(gan, tmp_path / "right.npz")
+    with np.load(right) as file:
+        samples = file["samples"]
+    for wrong in (samples + 1e-3, samples * np.nan):
+        monkeypatch.setattr(check, "_run", lambda *_: {"samples": wrong, "milliseconds": 1.0})
+        with pytest.raises(check.CheckError, match="differs from Keras"):
+            artefacts.write(directory, ["saved_model"])
+        assert [path.name for path in (directory / "export").rglob("*")] == ["saved_model", "old"]
     monkeypatch.undo()
-    export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "out")
-    assert not (tmp_path / "out" / "old").exists() and (tmp_path / "out" / "saved_model.pb").exists()
+    artefacts.write(directory, ["saved_model"])
+    target = directory / "export" / "saved_model"
+    assert not (target / "old").exists() and (target / "saved_model.pb").exists()
 
 
 def test_check_sees_a_difference(tmp_path):
     one, other = (models.build("mlp", (2,), MIXTURE) for _ in range(2))
-    export.saved_model.write(one.ema_generator, told(one), tmp_path / "out")
-    assert export.saved_model.check(tmp_path / "out", one.ema_generator, told(one)) <= 1e-5
-    assert export.saved_model.check(tmp_path / "out", other.ema_generator, told(one)) > 1e-3
+    export.saved_model.write(one.ema_generator, told(one), tmp_path / "out", one.latents)
+    right, wrong = (check.reference(gan, tmp_path / f"{i}.npz") for i, gan in enumerate((one, other)))
+    assert check.check(tmp_path / "out", "saved_model", "float32", right)["largest"] <= 1e-5
+    with pytest.raises(check.CheckError, match="differs from Keras"):
+        check.check(tmp_path / "out", "saved_model", "float32", wrong)
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -12,7 +12,9 @@ import tensorflow as tf
 import kgan
 from kgan import augment, config, losses, penalties
 from kgan.config import Config, ConfigError
-from kgan.gan import CHECKED, GAN, draw_noise
+from kgan.draws import draw_noise
+from kgan.game import CHECKED
+from kgan.gan import GAN
 
 NOISE, DATA = 3, 2
 

@@ -13,7 +13,8 @@ import kgan
 from kgan import callbacks, latent, report
 from kgan.config import Config, ConfigError
 from kgan.data.source import DataError, Source
-from kgan.gan import GAN, truncate
+from kgan.gan import GAN
+from kgan.kinds.noise import truncate
 from kgan.run import _differences
 
 CLASSES = "ant", "bee", "cat"
@@ -128,7 +129,7 @@ def test_predict_takes_a_dict():
 @pytest.mark.parametrize("bound", [0.1, 0.5, 1.0, 2.0, 6.0])
 def test_truncation_is_the_truncated_normal_distribution(bound):
     noise = np.concatenate([np.random.default_rng(0).normal(size=2_000), [0.0, -9.0, 9.0]]).astype(np.float32)
-    found = truncate(noise, bound).numpy()
+    found = truncate(noise, bound)
     inner = slice(0, 2_000)
     wanted = stats.truncnorm.ppf(stats.norm.cdf(noise[inner].astype(np.float64)), -bound, bound)
     np.testing.assert_allclose(found[inner], wanted, atol=2e-5)
@@ -214,7 +215,7 @@ def test_names_of_bins_tell_them_apart():
 def test_rows_of_rare_classes():
     source = Source("rare", {"image": np.arange(24, dtype=np.uint8).reshape(24, 1, 1, 1), "label": np.repeat([0, 2], [4, 20])},
                     {"label": ["a", "b", "c"]})
-    rows = np.rint((source.some_of_each("label", 8).reshape(2, 8) + 1) * 127.5).astype(int)
+    rows = np.rint((source.examples(source.choose_of_each("label", 8)).reshape(2, 8) + 1) * 127.5).astype(int)
     assert rows[0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3] and rows[1].tolist() == list(range(4, 12))
 
 

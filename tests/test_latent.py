@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from kgan import GAN, Config, latent, models
+from kgan.kinds import noise as noise_kind
 from kgan.run import Run
 
 ROOT = latent.Path(latent.__file__).parents[1]
@@ -57,19 +58,19 @@ def test_principal_directions_change_most(gan):
 # === slerp ===
 
 def test_slerp_by_hand():
-    np.testing.assert_allclose(latent.slerp([1.0, 0], [0, 1.0], [0, 1 / 3, 1]),
+    np.testing.assert_allclose(noise_kind.slerp([1.0, 0], [0, 1.0], [0, 1 / 3, 1]),
                                [[1, 0], [np.sqrt(3) / 2, 0.5], [0, 1]], atol=1e-12)
     # lengths 2 and 3 at an angle of 60°: sin 30° / sin 60° = 1/√3 of each
     a, b = np.array([2.0, 0, 0]), 3 * np.array([0.5, np.sqrt(3) / 2, 0])
-    np.testing.assert_allclose(latent.slerp(a, b, 0.5), (a + b) / np.sqrt(3), atol=1e-12)
+    np.testing.assert_allclose(noise_kind.slerp(a, b, 0.5), (a + b) / np.sqrt(3), atol=1e-12)
     # the same circle, beyond b
-    np.testing.assert_allclose(latent.slerp([1.0, 0], [0, 1.0], 2), [-1, 0], atol=1e-12)
+    np.testing.assert_allclose(noise_kind.slerp([1.0, 0], [0, 1.0], 2), [-1, 0], atol=1e-12)
 
 
 def test_slerp_stays_on_the_sphere_at_an_even_pace():
     a, b = np.random.default_rng(0).normal(size=(2, 5, 100))
     a, b = (10 * x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b))
-    way = latent.slerp(a[:, None], b[:, None], np.linspace(0, 1, 7))
+    way = noise_kind.slerp(a[:, None], b[:, None], np.linspace(0, 1, 7))
     assert way.shape == (5, 7, 100)
     np.testing.assert_allclose(np.linalg.norm(way, axis=-1), 10, rtol=1e-9)
     steps = np.linalg.norm(np.diff(way, axis=1), axis=-1)
@@ -81,15 +82,15 @@ def test_slerp_stays_on_the_sphere_at_an_even_pace():
 @pytest.mark.parametrize("a, b", [([1.0, 2], [1.0, 2]), ([1.0, 2], [2.0, 4]), ([1.0, 2], [-1.0, -2]),
                                   ([0.0, 0], [1.0, 2]), ([1.0, 2], [1 + 1e-9, 2])])
 def test_slerp_is_linear_where_there_is_no_one_circle(a, b):
-    np.testing.assert_allclose(latent.slerp(a, b, 0.25), 0.75 * np.array(a) + 0.25 * np.array(b), atol=1e-8)
+    np.testing.assert_allclose(noise_kind.slerp(a, b, 0.25), 0.75 * np.array(a) + 0.25 * np.array(b), atol=1e-8)
 
 
 def test_slerp_broadcasts_and_keeps_float32():
     a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    assert latent.slerp(a, b, 0.3).dtype == np.float32
-    many = latent.slerp(a, b, np.array([[0.2], [0.7]]))
+    assert noise_kind.slerp(a, b, 0.3).dtype == np.float32
+    many = noise_kind.slerp(a, b, np.array([[0.2], [0.7]]))
     assert many.shape == (2, 4, 3)
-    np.testing.assert_allclose(many[1, 2], latent.slerp(a[2], b[2], 0.7), rtol=1e-6)
+    np.testing.assert_allclose(many[1, 2], noise_kind.slerp(a[2], b[2], 0.7), rtol=1e-6)
 
 
 # === The functions ===
@@ -103,11 +104,11 @@ def test_ways_end_at_the_samples(gan, uniform):
 
 
 def test_normal_noise_goes_round_and_uniform_noise_straight(gan, uniform):
-    for each, middle in ((gan, latent.slerp), (uniform, lambda a, b, t: (a + b) / 2)):
+    for each, middle in ((gan, noise_kind.slerp), (uniform, lambda a, b, t: (a + b) / 2)):
         a, b = np.asarray(each.latents(2, 3))
         np.testing.assert_allclose(latent.interpolate(each, a, b, 3)[1], np.asarray(each(middle(a, b, 0.5)[None]))[0],
                                    atol=1e-6)
-        other = (a + b) / 2 if each is gan else latent.slerp(a, b, 0.5)
+        other = (a + b) / 2 if each is gan else noise_kind.slerp(a, b, 0.5)
         assert np.abs(latent.interpolate(each, a, b, 3)[1] - np.asarray(each(other[None]))[0]).max() > 1e-2
 
 

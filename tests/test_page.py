@@ -25,11 +25,11 @@ from PIL import Image
 
 import export
 import export.saved_model
-from export import artefacts, web
-from kgan import gan as kgan_gan
+from export import contract, web
 from kgan import latent, models
 from kgan.command import UserError
-from kgan.pictures import to_uint8
+from kgan.kinds import noise as noise_kind
+from kgan.kinds.image import store
 
 ROOT = Path(export.__file__).parents[1]
 FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -52,7 +52,7 @@ def made(model="dcgan", shape=(8, 8, 3), gain=60.0, **settings):
 def told(gan):
     """As much of a contract as a page needs."""
     return {"name": "tiny", "model": "some", "dataset": "none", "step": 1234, "checkpoint": "newest",
-            **artefacts.interface(gan),
+            **contract.interface(gan),
             "directions": latent.principal_directions(gan, samples=256).astype(float).tolist()}
 
 
@@ -318,7 +318,7 @@ def test_equals_keras(browser, address, gan):
     for row, wanted in zip(noise, in_keras(gan, noise)):
         found = browser.answer(f"[...await kgan.run({row.tolist()})]")
         np.testing.assert_allclose(found, wanted.ravel(), atol=1e-4)
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
     assert (browser.pixels()[..., 3] == 255).all() and np.ptp(browser.pixels()[..., :3]) > 50
     assert browser.errors() == []
 
@@ -332,7 +332,7 @@ def test_noise(browser, address, gan):
     a, b = browser.noise(seed=3), browser.noise(seed=2**31 - 1)
     for at in (0, 0.3, 1):
         way = browser.noise(seed=3, to=2**31 - 1, at=at)
-        np.testing.assert_allclose(way, latent.slerp(a, b, at), atol=1e-5)
+        np.testing.assert_allclose(way, noise_kind.slerp(a, b, at), atol=1e-5)
     np.testing.assert_allclose(browser.noise(seed=3, to=3, at=0.3), a, atol=1e-6)
     moved = browser.noise(seed=3, directions=[1.5, 0, -2])
     np.testing.assert_allclose(moved, a + np.array([1.5, 0, -2]) @ told(gan)["directions"][:3], atol=1e-5)
@@ -348,20 +348,20 @@ def test_controls(browser, address, gan):
         browser.find(name).click()
         browser.until(lambda: browser.hash() != before)
     browser.until(lambda: browser.hash() == {"seed": "5", "first": "24"})
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=5)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=5)))[0], levels=1)
     browser.until(lambda: browser.find("#grid button").text == "24")
 
     browser.find("[name=pick][value=to]").click()
     browser.find("#grid button:nth-child(3)").click()
     browser.until(lambda: browser.hash() == {"seed": "5", "to": "26", "at": "1", "first": "24"})
     assert browser.find("#grid button:nth-child(3)").get_attribute("aria-pressed") == "true"
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=26)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=26)))[0], levels=1)
 
     place = dict(seed=5, to=26, at=0.5, directions=[0, 2])
     for selector, value in (("#at", 0.5), ("#sliders label:nth-child(2) input", 2)):
         browser.changed(lambda: browser.run("""const slider = document.querySelector(arguments[0]);
             slider.value = arguments[1]; slider.dispatchEvent(new Event("input"))""", selector, value))
-    browser.shows(to_uint8(in_keras(gan, browser.noise(**place)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(**place)))[0], levels=1)
     assert browser.text("status") == "50 % of the way from seed 5 to 26, moved along directions"
 
     # the address is all that another visitor needs
@@ -503,7 +503,7 @@ def test_no_request_leaves_the_host(browser, address):
 def test_browser_without_relaxed_simd(browser, address, gan):
     browser.open(f"{address}#seed=3", script="const instantiate = WebAssembly.instantiate; WebAssembly.instantiate = "
                  "(code, ...more) => code.length < 200 ? Promise.reject(Error('no')) : instantiate(code, ...more)")
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=3)))[0], levels=1)
     assert any("compat_internal.wasm" in asked for asked in browser.requests())
 
 
@@ -559,12 +559,12 @@ def test_truncation_is_that_of_kgan(browser, address):
         found = np.array(browser.run("return Array.from({length: 100}, (_, seed) => "
                                      "[...kgan.noise({seed, truncation: arguments[0]})])", bound))
         assert np.abs(found).max() <= bound
-        wanted = kgan_gan.truncate(np.array(drawn), bound)  # in float64
+        wanted = noise_kind.truncate(np.array(drawn), bound)  # in float64
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     # after all else
     place = dict(seed=3, to=9, at=0.5, directions=[2])
     np.testing.assert_allclose(browser.noise(**place, truncation=0.5),
-                               kgan_gan.truncate(browser.noise(**place), 0.5), atol=1e-6)
+                               noise_kind.truncate(browser.noise(**place), 0.5), atol=1e-6)
 
 
 def test_classes_equal_keras(browser, conditional):
@@ -590,19 +590,19 @@ def test_choosing_a_class(browser, conditional):
         "Each in turn", *CLASSES]
 
     def grid(classes, truncation=None):
-        wanted = [to_uint8(in_keras(gan, browser.noise(seed=i, truncation=truncation), label))[0] for i, label in
+        wanted = [store(in_keras(gan, browser.noise(seed=i, truncation=truncation), label))[0] for i, label in
                   enumerate(classes)]
         browser.until(lambda: max(np.abs(tile(browser, i)[..., :3].astype(int) - image).max()
                                   for i, image in enumerate(wanted)) <= 1)
 
     # in turn each seed has a class of its own, and says so
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4), 1))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=4), 1))[0], levels=1)
     grid([i % 3 for i in range(24)])
     assert browser.find("#grid button:nth-child(6)").text == f"5\n{CLASSES[2]}"
     assert browser.find("#grid button:nth-child(6)").get_attribute("aria-label") == f"Seed 5, class {CLASSES[2]}"
     browser.find("[name=pick][value=to]").click()
     browser.find("#grid button:nth-child(4)").click()
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=3), 1))[0], levels=1)  # a way stays in the class of A
+    browser.shows(store(in_keras(gan, browser.noise(seed=3), 1))[0], levels=1)  # a way stays in the class of A
     np.testing.assert_array_equal(browser.pixels("#b"), browser.pixels())
     browser.run("const to = document.getElementById('to'); to.value = ''; to.onchange()")
 
@@ -612,14 +612,14 @@ def test_choosing_a_class(browser, conditional):
     grid([1] * 24)
     browser.keys("ARROW_DOWN")
     browser.until(lambda: browser.hash() == {"seed": "4", "label": CLASSES[2]})
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4), 2))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=4), 2))[0], levels=1)
     grid([2] * 24)
     assert browser.text("status") == f"Seed 4, class {CLASSES[2]}" and browser.find("#grid button:nth-child(6)").text == "5"
 
     browser.run("document.getElementById('truncation').focus()")
     browser.keys("END", *["ARROW_LEFT"] * 15)
     browser.until(lambda: browser.hash() == {"seed": "4", "label": CLASSES[2], "truncation": "0.6"})
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=4, truncation=0.6), 2))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=4, truncation=0.6), 2))[0], levels=1)
     grid([2] * 24, 0.6)
     assert browser.text("status") == f"Seed 4, class {CLASSES[2]}, truncated at 0.6"
     assert browser.find("#truncation").get_attribute("aria-valuetext") == "0.6" == browser.find("#cut output").text
@@ -644,7 +644,7 @@ def test_link_to_a_class(browser, conditional, label):
     """Whatever a class is called; and what there is not is left out."""
     address, gan = conditional
     browser.open(f"{address}#{urllib.parse.urlencode(dict(seed=7, label=label, truncation=0.3))}")
-    browser.shows(to_uint8(in_keras(gan, browser.noise(seed=7, truncation=0.3), CLASSES.index(label)))[0], levels=1)
+    browser.shows(store(in_keras(gan, browser.noise(seed=7, truncation=0.3), CLASSES.index(label)))[0], levels=1)
     browser.find("#more").click()
     browser.until(lambda: browser.hash() == {"seed": "7", "label": label, "truncation": "0.3", "first": "24"})
     link, picture = browser.driver.current_url, browser.pixels()
@@ -765,7 +765,7 @@ def test_server_page_with_classes(browser, tmp_path):
         browser.find("#copy").click()
         browser.until(browser.find("#copied").is_displayed)
         assert browser.find("#copied").get_attribute("value") == f"curl -o sample-3.png '{asked}'"
-        wanted = to_uint8(gan.generate(1, 3, label="it's", truncation=0.5))[0]
+        wanted = store(gan.generate(1, 3, label="it's", truncation=0.5))[0]
         assert np.abs(png(asked).astype(int) - wanted).max() <= 1
 
         browser.run("const found = document.getElementById('label'); found.value = '2'; found.onchange()")
@@ -777,10 +777,10 @@ def test_server_page_with_classes(browser, tmp_path):
         with urllib.request.urlopen(browser.find("#gif").get_attribute("href"), timeout=30) as answer:
             animation = Image.open(answer)
             animation.seek(23)
-        last = to_uint8(gan.generate(1, 9, label=CLASSES[1], truncation=0.5))[0].repeat(16, 0).repeat(16, 1)
+        last = store(gan.generate(1, 9, label=CLASSES[1], truncation=0.5))[0].repeat(16, 0).repeat(16, 1)
         np.testing.assert_allclose(np.asarray(animation.convert("RGB")), last, atol=8)
         browser.open(f"{address}#seed=5")  # in turn
-        browser.shows(to_uint8(gan.generate(1, 5, label=1))[0])
+        browser.shows(store(gan.generate(1, 5, label=1))[0])
         assert browser.errors() == []
 
 

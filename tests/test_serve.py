@@ -30,16 +30,16 @@ pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
 
 import export
 import export.saved_model
-from export import artefacts
+from export import contract
 from export.serving import drawing, rest
 from export.serving.batching import Batcher, Full
 from export.serving.limits import Refusal
 from export.serving.model import Model, Versions
 from export.serving.noise import along, between, truncate
 from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
-from kgan import gan as kgan_gan
 from kgan import latent, models, run
-from kgan.pictures import to_uint8
+from kgan.kinds import noise as noise_kind
+from kgan.kinds.image import store
 
 ROOT = Path(export.__file__).parents[1]
 HOST = "127.0.0.1"
@@ -59,14 +59,14 @@ def made(directory, model="dcgan", shape=(8, 8, 3), step=3, gain=60.0, **setting
     if not place.directory.exists():
         config = {name: value for name, value in dataclasses.asdict(gan.config).items() if name != "dataset"}
         place.begin({"kgan": "0", "model": model, "dataset": "ring", "seed": 0, "shape": list(shape), "config": config})
-    told = artefacts.contract(gan, place.directory, step, "newest")
+    told = contract.contract(gan, place.directory, step, "newest", "")
     export.saved_model.write(gan.ema_generator, told, directory, gan.latents)
     return gan
 
 
 def written(gan, directory, **changes):
     """A GAN's SavedModel in `directory`, with a contract that says what a page needs."""
-    told = {"name": "tiny", "model": "some", "dataset": "none", "step": 3, **artefacts.interface(gan),
+    told = {"name": "tiny", "model": "some", "dataset": "none", "step": 3, **contract.interface(gan),
             "directions": latent.principal_directions(gan, samples=256).astype(float).tolist()}
     export.saved_model.write(gan.ema_generator, told, directory, gan.latents)
     (directory / export.CONTRACT).write_text(json.dumps({**told, **changes}))
@@ -193,7 +193,7 @@ def test_predict(server, gan):
 
 
 def test_other_signatures(server, gan):
-    wanted = to_uint8(gan.generate(4, seed=9))
+    wanted = store(gan.generate(4, seed=9))
     status, found = server.predict({"signature_name": "generate", "inputs": {"count": 4, "seed": 9}})
     assert status == 200
     np.testing.assert_array_equal(found["outputs"], wanted)
@@ -318,25 +318,25 @@ def test_picture_is_that_of_keras(server, gan):
     for seed in (0, 7, TOP):
         status, headers, content = server.ask(f"/image.png?seed={seed}")
         assert status == 200 and headers["content-type"] == "image/png"
-        np.testing.assert_array_equal(pixels(content), to_uint8(gan.generate(1, seed))[0])
+        np.testing.assert_array_equal(pixels(content), store(gan.generate(1, seed))[0])
     assert server.ask("/image.png")[2] == server.ask("/image.png?seed=0")[2]
     large = pixels(server.ask("/image.png?seed=7&scale=3")[2])
-    np.testing.assert_array_equal(large, to_uint8(gan.generate(1, 7))[0].repeat(3, 0).repeat(3, 1))
+    np.testing.assert_array_equal(large, store(gan.generate(1, 7))[0].repeat(3, 0).repeat(3, 1))
 
 
 def test_between_and_along(server, gan):
     a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
     directions = latent.principal_directions(gan)
-    for query, noise in (("to=2&at=0.25", latent.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a), ("at=0.5", a),
+    for query, noise in (("to=2&at=0.25", noise_kind.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a), ("at=0.5", a),
                          ("directions=2,-1.5", a + 2 * directions[0] - 1.5 * directions[1]),
-                         ("to=2&at=0.5&directions=0,3", latent.slerp(a, b, 0.5) + 3 * directions[1])):
+                         ("to=2&at=0.5&directions=0,3", noise_kind.slerp(a, b, 0.5) + 3 * directions[1])):
         found = pixels(server.ask(f"/image.png?seed=1&{query}")[2]).astype(int)
         # the file has six digits of a direction
-        assert np.abs(found - to_uint8(gan(noise[None].astype(np.float32)))[0]).max() <= 1, query
+        assert np.abs(found - store(gan(noise[None].astype(np.float32)))[0]).max() <= 1, query
 
 
 def test_grid_and_animation(server, gan):
-    images = to_uint8(gan.generate(6, 3))
+    images = store(gan.generate(6, 3))
     sheet = pixels(server.ask("/grid.png?seed=3&rows=2&cols=3")[2])
     assert sheet.shape == (18, 28, 3)
     for i, image in enumerate(images):
@@ -346,7 +346,7 @@ def test_grid_and_animation(server, gan):
     film = Image.open(io.BytesIO(content))
     assert (status, headers["content-type"], film.size, film.n_frames) == (200, "image/gif", (16, 16), 8)
     film.seek(4)
-    last = to_uint8(gan.generate(1, 2))[0].repeat(2, 0).repeat(2, 1)
+    last = store(gan.generate(1, 2))[0].repeat(2, 0).repeat(2, 1)
     np.testing.assert_allclose(np.asarray(film.convert("RGB")), last, atol=8)
 
 
@@ -383,7 +383,7 @@ def quoted(path, **query):
 
 def test_pictures_of_a_class(conditional):
     server, gan = conditional
-    of_class = {name: to_uint8(gan.generate(6, 5, label=name)) for name in CLASSES}
+    of_class = {name: store(gan.generate(6, 5, label=name)) for name in CLASSES}
     assert min(np.abs(a.astype(int) - b).mean() for a, b in zip(of_class.values(), [*of_class.values()][1:])) > 10
     for name, images in of_class.items():
         np.testing.assert_array_equal(pixels(server.ask(quoted("/image.png", seed=5, label=name))[2]), images[0])
@@ -393,7 +393,7 @@ def test_pictures_of_a_class(conditional):
     # without a name the classes come in turn, and one sample is of the first
     np.testing.assert_array_equal(pixels(server.ask("/image.png?seed=5")[2]), of_class[CLASSES[0]][0])
     sheet = pixels(server.ask("/grid.png?seed=5&rows=2&cols=3")[2])
-    for i, image in enumerate(to_uint8(gan.generate(6, 5))):
+    for i, image in enumerate(store(gan.generate(6, 5))):
         np.testing.assert_array_equal(sheet[i // 3 * 10:][:8, i % 3 * 10:][:, :8], image)
 
 
@@ -403,7 +403,7 @@ def test_way_of_a_class(conditional):
     a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
     for name in (None, CLASSES[2]):
         query = {"label": name} if name else {}
-        wanted = to_uint8(latent.interpolate(gan, a, b, 5, label=name))
+        wanted = store(latent.interpolate(gan, a, b, 5, label=name))
         film = Image.open(io.BytesIO(server.ask(quoted("/interpolate.gif", **{"from": 1}, to=2, steps=5, **query))[2]))
         for i, image in enumerate(wanted):
             film.seek(i)
@@ -416,16 +416,16 @@ def test_truncation(conditional):
     server, gan = conditional
     for bound in (0.1, 0.55, 2):
         found = pixels(server.ask(f"/image.png?seed=5&truncation={bound}")[2]).astype(int)
-        assert np.abs(found - to_uint8(gan.generate(1, 5, truncation=bound))[0]).max() <= 1
-    wanted = to_uint8(gan.generate(4, 5, label=1, truncation=0.3)).astype(int)
+        assert np.abs(found - store(gan.generate(1, 5, truncation=bound))[0]).max() <= 1
+    wanted = store(gan.generate(4, 5, label=1, truncation=0.3)).astype(int)
     sheet = pixels(server.ask(quoted("/grid.png", seed=5, rows=1, cols=4, label=CLASSES[1], truncation=0.3))[2])
     assert max(np.abs(sheet[:, 10 * i:10 * i + 8] - image).max() for i, image in enumerate(wanted)) <= 1
     # after all else, so that nothing is beyond it
     a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
-    noise = latent.slerp(a, b, 0.5) + 3 * latent.principal_directions(gan, samples=256)[0]
-    noise = kgan_gan.truncate(noise[None].astype(np.float32), 0.5)
+    noise = noise_kind.slerp(a, b, 0.5) + 3 * latent.principal_directions(gan, samples=256)[0]
+    noise = noise_kind.truncate(noise[None].astype(np.float32), 0.5)
     found = pixels(server.ask("/image.png?seed=1&to=2&at=0.5&directions=3&truncation=0.5")[2]).astype(int)
-    assert np.abs(found - to_uint8(gan.make(noise, 0))[0]).max() <= 1
+    assert np.abs(found - store(gan.make(noise, 0))[0]).max() <= 1
 
 
 def test_etags_of_classes(conditional):
@@ -488,10 +488,10 @@ def test_predict_with_labels(conditional):
     for asked, name in ((-1, None), (1, CLASSES[1])):
         inputs = {"count": 4, "seed": 9, "label": asked}
         found = server.predict({"signature_name": "generate", "inputs": inputs})[1]["outputs"]
-        np.testing.assert_array_equal(found, to_uint8(gan.generate(4, 9, label=name)))
+        np.testing.assert_array_equal(found, store(gan.generate(4, 9, label=name)))
         found = server.predict({"signature_name": "png", "inputs": inputs})[1]["outputs"]
         np.testing.assert_array_equal([pixels(base64.b64decode(image["b64"])) for image in found],
-                                      to_uint8(gan.generate(4, 9, label=name)))
+                                      store(gan.generate(4, 9, label=name)))
     for label, words in (("red", "an integer is needed, not a string"), ([1], "an integer is needed, not a list"),
                          (1.0, "an integer is needed"), (2**31, "2147483648 is beyond int32"), (3, "must be from 0 to 2")):
         status, found = server.predict({"instances": [{"noise": ROW, "label": label}]})
@@ -524,7 +524,7 @@ def test_labels_join(conditional):
     calls, rows = (server.number(f"serve_batch_rows_{name}") - value for name, value in zip(("count", "sum"), before))
     assert rows == 2 * len(asked) and calls <= rows - 8  # those for noise do not join
     for (seed, name), content in zip(asked, found):
-        assert np.abs(pixels(content).astype(int) - to_uint8(gan.generate(1, seed, label=name))[0]).max() <= 1
+        assert np.abs(pixels(content).astype(int) - store(gan.generate(1, seed, label=name))[0]).max() <= 1
 
 
 def test_hosts(server):
@@ -853,7 +853,7 @@ def test_newer_models(watched, gan, tmp_path):
     assert load.failures == [] and {status for status, _ in load.answers} == {200}
     new = server.ask("/image.png?seed=3")
     assert {body for _, body in load.answers} == {old[2], new[2]} and old[1]["etag"] != new[1]["etag"]
-    np.testing.assert_array_equal(pixels(new[2]), to_uint8(newer.generate(1, 3))[0])
+    np.testing.assert_array_equal(pixels(new[2]), store(newer.generate(1, 3))[0])
     assert server.ask("/image.png?seed=3", headers={"If-None-Match": old[1]["etag"]})[0] == 200
     assert server.ask("/v1/models/tiny/versions/1")[0] == 404 and server.ask("/readyz")[2] == b"version 5"
     log = server.log.read_text()
@@ -1038,7 +1038,7 @@ def test_truncation_is_that_of_kgan():
     for bound in (0.1, 0.3, 1.0, 2.0, 5.0):
         found = truncate(noise[None], bound)[0]
         assert found.dtype == np.float32 and np.abs(found).max() <= bound
-        np.testing.assert_allclose(found, kgan_gan.truncate(noise, bound), atol=2e-6)
+        np.testing.assert_allclose(found, noise_kind.truncate(noise, bound), atol=2e-6)
         assert (np.diff(found[np.argsort(noise)]) >= 0).all() and (np.abs(found) >= np.abs(before) - 1e-6).all()
         before = found
     np.testing.assert_allclose(truncate(noise[None], 12.0)[0], noise, atol=1e-6)
@@ -1047,8 +1047,8 @@ def test_truncation_is_that_of_kgan():
 def test_ways_are_those_of_kgan():
     a, b = np.random.default_rng(0).normal(size=(2, 12))
     t = np.linspace(0, 1, 7)
-    np.testing.assert_allclose(between(a, b, t, False), latent.slerp(a, b, t), atol=1e-6)
-    np.testing.assert_allclose(between(a, b, t, True), latent.lerp(a, b, t), atol=1e-6)
+    np.testing.assert_allclose(between(a, b, t, False), noise_kind.slerp(a, b, t), atol=1e-6)
+    np.testing.assert_allclose(between(a, b, t, True), noise_kind.lerp(a, b, t), atol=1e-6)
     for other in (a, -a, 0 * a):
         assert np.isfinite(between(a, other, t, False)).all()
     np.testing.assert_allclose(along(a[None], np.eye(12), [1, 2], False)[0] - a, [1, 2] + [0] * 10, atol=1e-6)
@@ -1079,7 +1079,7 @@ def test_pictures_of_two_and_four_channels():
         images = np.random.default_rng(0).uniform(-1.2, 1.2, (1, 4, 5, channels)).astype(np.float32)
         picture = drawing.draw(images, "images")
         assert picture.mode == mode
-        np.testing.assert_array_equal(np.asarray(picture).reshape(4, 5, channels), to_uint8(images)[0])
+        np.testing.assert_array_equal(np.asarray(picture).reshape(4, 5, channels), store(images)[0])
 
 
 def test_a_strange_saved_model(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kgan import kinds
 from kgan.config import nearest
 from kgan.data.source import DataError, Source
 
@@ -56,8 +57,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
             the pass), and what does not fill a batch is left out.
 
     Returns:
-        tf.data.Dataset of dicts: `image` float32 [batch_size, H, W, C] in [-1, 1] or `sample` float32 [batch_size, D],
-        and the data set's other fields, such as `label` int64 [batch_size].
+        tf.data.Dataset of dicts of the data set's fields, as networks see them: `image` float32 [batch_size, H, W, C] in
+        [-1, 1] or `sample` float32 [batch_size, D], and others, such as `label` int64 [batch_size].
 
     Raises:
         DataError: the data set cannot be had; the message says what to do.
@@ -110,8 +111,35 @@ def check_name(name):
                         "folder:PATH; or any image data set of tensorflow-datasets")
 
 
+# settings of a run that say which data it is of
+OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
+
+
+def of(settings, needs=None, split="train", like=None):
+    """The data of a run, as its model sees them.
+
+    Args:
+        settings: as in a run's config.json: `dataset`, OPTIONS, and of `config` what concerns the data: `condition`, `bins`,
+            `degrade`, `direction`.
+        needs: fields that the model needs, `Config.needs`; None: any.
+        split: as for `load`.
+        like: Source of the training split, whose bounds between classes are taken over; None: its own.
+
+    Raises:
+        DataError: the data set cannot be had, or lacks a field.
+    """
+    config = settings.get("config", {})
+    options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
+    found = source(settings["dataset"], split=split, attributes=bool(config.get("condition")), **options)
+    found = found.by(config.get("condition", ""), config.get("bins", 6), like=like)
+    return found.roles(needs or {}, reverse=config.get("direction") == "BtoA")
+
+
 def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
     """A Source as a tf.data pipeline. Arguments and result as for `load`.
+
+    All image fields of an example are flipped alike. Fields of different groups have orders of their own; an epoch is one of
+    the group of `key`.
 
     Where `replicas` devices share each batch, what comes are the shares of those with the indices `own`, one after the other:
     their rows of the first batch, then those of the next. No other rows are read.
@@ -119,38 +147,54 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
     import tensorflow as tf
 
     size = len(source)
-    if batch_size > size:
-        raise DataError(f"{source.name} has {size} examples, fewer than one batch of {batch_size}: "
+    shortest = min(map(len, source.arrays.values()))
+    if batch_size > shortest:
+        raise DataError(f"{source.name} has {shortest} examples, fewer than one batch of {batch_size}: "
                         "lower --batch_size or add data")
-    fields = sorted(source.arrays)
+    fields, described = sorted(source.arrays), source.fields
     types = [source.arrays[field].dtype for field in fields]
+    main = source.groups.get(source.key)
+    streams = {group: i for i, group in enumerate(sorted({*source.groups.values()} - {main}), 1)} | {main: 0}
     seed = seed & 0x7FFFFFFF
 
-    @functools.lru_cache(maxsize=2)  # a batch reaches over two epochs at most
-    def order(epoch):
-        return np.random.default_rng([seed, epoch]).permutation(size)
+    @functools.lru_cache(maxsize=2 * len(streams))  # a batch reaches over two epochs at most
+    def order(stream, length, epoch):
+        return np.random.default_rng([seed, epoch, stream] if stream else [seed, epoch]).permutation(length)
 
     rows = batch_size // replicas
 
     def read(epoch, number, replica):
         # examples are counted from the start of `epoch`, through all the epochs that follow
-        passed, first = divmod(int(number) * batch_size + int(replica) * rows, size)
-        indices = order(int(epoch) + passed)[first:first + rows]
-        if len(indices) < rows:
-            indices = np.concatenate([indices, order(int(epoch) + passed + 1)[:rows - len(indices)]])
-        return [source.arrays[field][indices] for field in fields]
+        begin = int(number) * batch_size + int(replica) * rows
+        found = []
+        for field in fields:
+            array, stream = source.arrays[field], streams[source.groups.get(field, main)]
+            passed, first = divmod(begin, len(array))
+            indices = order(stream, len(array), int(epoch) + passed)[first:first + rows]
+            if len(indices) < rows:
+                indices = np.concatenate([indices, order(stream, len(array), int(epoch) + passed + 1)[:rows - len(indices)]])
+            if hasattr(array, "at"):
+                found.append(array.at(indices, int(epoch) * size + begin + np.arange(rows)))
+            else:
+                found.append(array[indices])
+        return found
 
     def batch_of(epoch, place):
         number, replica = place // len(own), tf.gather(tf.constant(list(own), tf.int64), place % len(own))
         values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)
         batch = {}
+        draw = None
         for field, value in zip(fields, values):
             value.set_shape((rows, *source.arrays[field].shape[1:]))
-            batch[field] = tf.cast(value, tf.float32) / 127.5 - 1 if field == "image" else value
-        if flip and "image" in batch:
-            draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
-            draw = draw[replica * rows:(replica + 1) * rows]
-            batch["image"] = tf.where(draw < 0.5, tf.reverse(batch["image"], [2]), batch["image"])
+            kind = kinds.get(described[field].kind)
+            if hasattr(kind, "scale") and value.dtype != tf.float32:
+                value = kind.scale(tf.cast(value, tf.float32))
+            if flip and described[field].kind == "image":
+                if draw is None:
+                    draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
+                    draw = draw[replica * rows:(replica + 1) * rows]
+                value = tf.where(draw < 0.5, tf.reverse(value, [2]), value)
+            batch[field] = value
         return batch
 
     if repeat:

@@ -48,7 +48,7 @@ def source(name, split="train", count=None, seed=0):
     label = rng.integers(len(means), size=default if count is None else count)
     sample = means[label] + SIGMA[name] * rng.standard_normal((len(label), 2))
     return Source(name, {"sample": sample.astype(np.float32), "label": label},
-                  {"label": [f"({x:.3g}, {y:.3g})" for x, y in means]})
+                  {"label": [f"({x:.3g}, {y:.3g})" for x, y in means]}, kinds={"sample": "points"})
 
 
 def coverage(name, samples):

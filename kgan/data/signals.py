@@ -33,7 +33,8 @@ def source(split="train", count=None, seed=0):
     phase, frequency, amplitude = (low + (high - low) * uniform).T
     sample = amplitude[:, None] * np.sin(phase[:, None] + frequency[:, None] * np.arange(LENGTH))
     fields = {"sample": sample, "amplitude": amplitude, "frequency": frequency, "phase": phase}
-    return Source("sine", {field: values.astype(np.float32) for field, values in fields.items()})
+    return Source("sine", {field: values.astype(np.float32) for field, values in fields.items()},
+                  kinds={"sample": "signal"})
 
 
 def fit(signals, frequencies=np.linspace(1.1, 1.6, 251)):

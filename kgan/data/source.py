@@ -1,8 +1,9 @@
-"""What a data set is to the rest of kgan: named arrays of the same length."""
+"""What a data set is to the rest of kgan: named fields, each of a kind, each an array."""
 import dataclasses
 
 import numpy as np
 
+from kgan import kinds
 from kgan.command import UserError
 from kgan.config import nearest
 
@@ -17,11 +18,16 @@ class Source:
 
     Attributes:
         name: as the user asked for it.
-        arrays: dict of field to array [N, ...], memory-mapped or in memory. `image` is uint8 [N, H, W, C]; data that
-            are no images have `sample`, float32 [N, D], instead; `label` is int64 [N]; other fields are extras.
+        arrays: dict of field to array [N, ...], memory-mapped or in memory, stored as its kind has it: `image` is uint8
+            [N, H, W, C], `sample` float32 [N, D], `label` int64 [N]. What is made on the fly has `at(rows, positions)`
+            beside indexing: the examples `rows` as they are at these positions of a run.
         classes: dict of field to a list of names, for fields that count classes from 0.
         note: what a person should know about the preparation (files skipped, say); "" if nothing.
         cuts: dict of field to the bounds [K + 1] of the classes that `by` has made of a number.
+        kinds: dict of field to the name of its kind. What is left out is a label where it has classes, a number where it is
+            one, else of the kind whose name it bears.
+        groups: dict of field to the name of its group, where examples are not paired: fields of a group have one length and
+            one order. Those that are left out are of the group of `key`.
     """
 
     name: str
@@ -29,19 +35,68 @@ class Source:
     classes: dict = dataclasses.field(default_factory=dict)
     note: str = ""
     cuts: dict = dataclasses.field(default_factory=dict)
+    kinds: dict = dataclasses.field(default_factory=dict)
+    groups: dict = dataclasses.field(default_factory=dict)
 
     def __len__(self):
-        return len(next(iter(self.arrays.values())))
+        return len(self.arrays[self.key])
+
+    @property
+    def fields(self):
+        """Dict of name to kgan.kinds.Field."""
+        return {name: kinds.Field(self._kind(name, array), array.shape[1:], self.classes.get(name, ()))
+                for name, array in self.arrays.items()}
+
+    def _kind(self, name, array):
+        if name in self.kinds:
+            return self.kinds[name]
+        if name in self.classes:
+            return "label"
+        if array.ndim == 1:
+            return "number"
+        return name if name in kinds.names() else kinds.guess(array.shape[1:])
 
     @property
     def key(self):
-        """The field that a generator learns to make: "image" or "sample"."""
-        return "image" if "image" in self.arrays else "sample"
+        """The field that a generator learns to make: that which bears its kind's name for it, "image", "sample" …"""
+        for name, field in self.fields.items():
+            if name == kinds.get(field.kind).FIELD and field.kind not in ("label", "number"):
+                return name
+        raise DataError(f"{self.name}: there is nothing to learn to make among its fields {', '.join(self.arrays)}")
+
+    @property
+    def kind(self):
+        """The name of the kind of `key`."""
+        return self.fields[self.key].kind
 
     @property
     def shape(self):
-        """Shape of one example of `key`, (H, W, C) or (D,)."""
-        return tuple(int(n) for n in self.arrays[self.key].shape[1:])
+        """Shape of one example of `key`, of images (H, W, C)."""
+        return self.fields[self.key].shape
+
+    def roles(self, needs, reverse=False):
+        """This data set as a model sees it that needs these fields.
+
+        Args:
+            needs: dict of field to kind, of what is made and what is given; {}: anything.
+            reverse: whether `input` and what is made change places.
+
+        Raises:
+            DataError: a field is not there; the message says which data would have it.
+        """
+        if reverse and "input" in self.arrays:
+            swapped = {"input": self.key, self.key: "input"}
+            change = {attribute: {swapped.get(name, name): value for name, value in getattr(self, attribute).items()}
+                      for attribute in ("arrays", "kinds", "groups")}
+            # what was of no group is of that of what is made, which is the other one now
+            return dataclasses.replace(self, **change).roles(needs)
+        for name, kind in needs.items():
+            found = self.fields.get(name)
+            if found is None or found.kind != kind:
+                raise DataError(f"{self.name}: this model needs {name!r}, of the kind {kind}; the data have "
+                                f"{', '.join(f'{name} ({field.kind})' for name, field in self.fields.items())}. "
+                                + _LAYOUTS.get(name, ""))
+        return self
 
     def by(self, field, bins, like=None):
         """This data set with `field` as classes: of a number `bins` of them, equal parts of its distribution.
@@ -80,7 +135,7 @@ class Source:
     def _measured(self, field):
         from kgan.data.measures import MEASURES
 
-        if field not in MEASURES or len(self.shape) != 3:
+        if field not in MEASURES or self.kind != "image":
             raise self._no_such(field)
         if self.shape[-1] != 1:
             raise DataError(f"condition={field}: is measured on grey images, {self.name} is in colour: --channels=1")
@@ -90,7 +145,7 @@ class Source:
         from kgan.data.measures import MEASURES
 
         known = sorted(name for name, array in self.arrays.items() if array.ndim == 1)
-        measures = sorted({*MEASURES} - {*known}) if len(self.shape) == 3 else []
+        measures = sorted({*MEASURES} - {*known}) if self.kind == "image" else []
         return DataError(f"condition={field}: {self.name} has no such field{nearest(field, known + measures)}; it has "
                          f"{', '.join(known) or 'none that could be a condition'}"
                          + (f"; measured on the images can be {', '.join(measures)}" if measures else ""))
@@ -100,20 +155,36 @@ class Source:
         return dataclasses.replace(self, arrays={**self.arrays, name: self.arrays[field]},
                                    classes={**self.classes, name: self.classes[field]})
 
-    def some(self, count, seed=0):
-        """At most `count` examples of `key`, drawn at random: float32 [n, ...], images in [-1, 1]."""
-        chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        return scale(np.asarray(self.arrays[self.key][chosen]))
+    def choose(self, count, seed=0):
+        """Rows of at most `count` examples, drawn at random: int [n]."""
+        return np.random.default_rng(seed).permutation(len(self))[:count]
 
-    def some_of_each(self, field, count):
-        """The first `count` examples of `key` of each class of `field`, as for `some`; of the first 16 classes.
+    def choose_of_each(self, field, count):
+        """Rows of the first `count` examples of each class of `field`, one class after the other; of the first 16 classes.
 
         Those of a class that has fewer come again and again; a class that has none is left out.
         """
         labels = np.asarray(self.arrays[field])
         found = [np.flatnonzero(labels == label)[:count] for label in range(min(len(self.classes[field]), 16))]
-        chosen = [np.resize(rows, count) for rows in found if len(rows)]
-        return scale(np.asarray(self.arrays[self.key][np.concatenate(chosen)]))
+        return np.concatenate([np.resize(rows, count) for rows in found if len(rows)])
+
+    def some(self, count, seed=0):
+        """At most `count` examples of `key`, drawn at random, as for `examples`."""
+        return self.examples(self.choose(count, seed))
+
+    def examples(self, rows, field=None):
+        """Examples as networks see them: float32 [n, ...] of `key` or of another field, images in [-1, 1].
+
+        Of a field of a group of its own the rows are taken round and round.
+        """
+        name = field or self.key
+        array = self.arrays[name]
+        rows = rows if isinstance(rows, slice) else np.asarray(rows) % len(array)
+        return seen(self.fields[name].kind, np.asarray(array[rows]))
+
+    def given(self, rows, names):
+        """Dict of the fields `names` of examples, as networks see them; labels as numbers of classes."""
+        return {name: self.examples(rows, name) for name in names}
 
 
 def _cut(values, bins):
@@ -136,8 +207,19 @@ def _texts(values):
     return texts
 
 
-def scale(values):
-    """uint8 images to float32 in [-1, 1]; other values to float32 as they are."""
-    if values.dtype == np.uint8:
-        return values.astype(np.float32) / 127.5 - 1
-    return values.astype(np.float32)
+def seen(kind, values):
+    """Values of a kind, an array, as networks see them: float32; stored ones are scaled, of images to [-1, 1].
+
+    Labels, and what is float already, stay as they are.
+    """
+    module = kinds.get(kind)
+    if not hasattr(module, "scale"):
+        return values
+    return values.astype(np.float32) if values.dtype.kind == "f" else module.scale(values.astype(np.float32))
+
+
+# what would give a field that a model needs
+_LAYOUTS = {
+    "input": "Folders have it as pairs: files with input and target side by side, or two folders A/ and B/ (or input/ and "
+             "target/) with files of the same names; or make it of the images: --set degrade=grey, blur:2, downscale:4 …",
+}

@@ -9,13 +9,16 @@ as they make sense for the kind:
     UNIT            what a progress bar counts: "img"
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
     SHOWN           how many samples a sheet has
+    PLOT            whether a sheet has all samples in one plot; else each is a picture
     MEDIA           dict of media type -> suffix of the files that `write` gives; the first is the default
     SUFFIXES        suffixes of the files that `read` reads
     scale(values)   stored numbers as float32, an array or a tensor, to what networks see
     store(values)   the reverse, to a stored NumPy array
     read(data, field)               bytes of a file -> one stored example; ValueError: a sentence that says what is wrong
     write(sample, media=…)          one sample as networks see it -> bytes
-    sheet(samples, behind=None, …)  PIL.Image of many samples as networks see them, real ones behind them where that helps
+    sheet(samples, behind=None, columns=8, smallest=512)    PIL.Image of many samples as networks see them, real ones
+                    behind them where that helps; smallest 0: as small as it goes, which is what a server sends
+    sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet
     images(samples)                 float32 [n, H, W, C] in [-1, 1] for a feature network; None: there is no such view
     compare(made, true)             dict of name -> float64 [n], of two aligned batches as networks see them
     examples(field, count, seed)    plausible examples as networks see them, for tests and for a server's first call

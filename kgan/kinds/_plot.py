@@ -3,19 +3,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE, _MARGIN, _FINER = 360, 12, 3  # pixels; a plot is drawn larger by _FINER and reduced, for smooth lines
+_ROOM = 30  # for the numbers along an axis
 COLOURS = "#1f77b4 #d95f02 #2a9d5c #c0392b #7b5ea7 #8c6d31".split()
 BEHIND = "#d0d0d0"
 
 
 class Plot:
-    """A white square of `side` pixels; x and y are the values at its left and right, lower and upper edges.
+    """A white square; x and y are the values at its left and right, lower and upper edges.
 
-    `axes`: whether numbers stand along its left and lower edges.
+    `side`: in pixels, with numbers along its left and lower edges; 0: SIDE, without numbers.
     """
 
-    def __init__(self, x, y, side=SIDE, axes=False):
-        self.side, self._axes = side, axes
-        room = 30 if axes else 0  # for the numbers
+    def __init__(self, x, y, side=0):
+        self._axes, self.side, side = bool(side), side or SIDE, side or SIDE
+        room = _ROOM if self._axes else 0
         self._origin = _FINER * np.array([_MARGIN + room, _MARGIN])
         self._low = np.array([x[0], y[1]])
         spans = np.array([x[1] - x[0], y[0] - y[1]])
@@ -42,7 +43,7 @@ class Plot:
             pen, font = ImageDraw.Draw(picture), ImageFont.load_default()
             (x0, x1), (y0, y1) = self._ends
             left, top = self._origin / _FINER
-            right, bottom = self.side - _MARGIN, self.side - _MARGIN - 30
+            right, bottom = self.side - _MARGIN, self.side - _MARGIN - _ROOM
             pen.line([(left, top), (left, bottom), (right, bottom)], fill="#808080")
             for value in _ticks(x0, x1):
                 pen.text((left + (value - x0) / (x1 - x0) * (right - left), bottom + 4), f"{value:g}", "black", font, "ma")

@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 
 FIELD, OUTPUT, UNIT = "image", "images", "img"
 RANGE = (-1.0, 1.0)
+PLOT = False
 SHOWN = 64
 MEDIA = {"image/png": ".png"}
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
@@ -58,24 +59,25 @@ def flatten(image):
 def write(sample, media="image/png"):
     """A PNG file of exactly the sample's pixels."""
     buffer = io.BytesIO()
-    sheet(np.asarray(sample)[None], columns=1).save(buffer, "PNG")
+    sheet(np.asarray(sample)[None], smallest=0).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def sheet(images, behind=None, columns=8, gap=2, border=0, smallest=0):
+def sheet(images, behind=None, columns=8, smallest=512, gap=2):
     """One picture of many.
 
     Args:
         images: float [n, H, W, C] in [-1, 1].
         behind: not used.
         columns: images a row.
-        gap, border: white pixels between them and around all.
-        smallest: the sheet is enlarged by a whole factor, pixel by pixel, to about this width.
+        smallest: the sheet has a border and is enlarged by a whole factor, pixel by pixel, to about this width; 0: it has
+            exactly the images' pixels and the gaps between them.
+        gap: white pixels between them.
 
     Returns:
         PIL.Image of mode L, LA, RGB or RGBA, by C.
     """
-    pixels = store(images)
+    pixels, border = store(images), gap if smallest else 0
     count, height, width, channels = pixels.shape
     columns = min(columns, count)
     size = sheet_size((height, width), count, columns, gap)
@@ -85,7 +87,8 @@ def sheet(images, behind=None, columns=8, gap=2, border=0, smallest=0):
         picture[top:top + height, left:left + width] = image
     picture = Image.fromarray(picture[..., 0] if channels == 1 else picture)
     factor = max(1, round(smallest / picture.width))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return picture if factor == 1 else picture.resize((picture.width * factor, picture.height * factor),
+                                                      Image.Resampling.NEAREST)
 
 
 def sheet_size(shape, count=1, columns=1, gap=2):

@@ -58,9 +58,10 @@ def measure(target, directory, evaluators):
     `evaluators`: dict in which those of the targets before are found again: their features took time.
     """
     from kgan import pictures
-    from kgan.latent import lerp, slerp
     from kgan.metrics import smoothness
-    from kgan.metrics.evaluate import OPTIONS, Evaluator
+    from kgan.data import OPTIONS
+    from kgan.kinds.noise import way
+    from kgan.metrics.evaluate import Evaluator
     from kgan.run import write
 
     settings = Run(target).settings() or {}
@@ -72,7 +73,7 @@ def measure(target, directory, evaluators):
     make, noise, protocol = generator(target, settings)
     condition = settings.get("config", {}).get("condition") or ""
     condition = condition, settings["config"]["bins"] if condition and "bins" in settings["config"] else None
-    key = json.dumps([condition, *(settings.get(name) for name in OPTIONS)])
+    key = json.dumps([condition, *(settings.get(name) for name in ("dataset", *OPTIONS))])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
     samples, asked = make(evaluator)
     if samples.shape[1:] != evaluator.train.shape:
@@ -82,7 +83,7 @@ def measure(target, directory, evaluators):
     if noise and evaluator.network:
         sample, latents, kind = noise
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
-                                        latents(1_000, FLAGS.seed + 2), between=slerp if kind == "normal" else lerp)
+                                        latents(1_000, FLAGS.seed + 2), between=way(kind))
         figures["path_length"], figures["path_length_error"] = map(float, length)
     result = {"figures": figures, "real": evaluator.real, "classes": per_class,
               "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}

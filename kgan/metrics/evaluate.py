@@ -13,26 +13,23 @@ import functools
 import numpy as np
 
 import kgan
-from kgan import pictures
+from kgan import kinds, models, pictures
 from kgan.data import modes
-from kgan.data.source import DataError, scale
+from kgan.data.source import DataError, seen
 from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
           "recall": True, "density": True, "coverage": True}
 SURE = 0.9
-OPTIONS = ("dataset", "image_size", "channels", "crop", "data_dir", "manual_dir")  # settings that say which data
 
 
 def sources(settings):
-    """(train, test) of a run's settings, by its condition; test is None where the data have no such split."""
-    options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None and name != "dataset"}
-    condition = [settings.get("config", {}).get(name, default) for name, default in (("condition", ""), ("bins", 6))]
-    options["attributes"] = bool(condition[0])
-    train = kgan.data.source(settings["dataset"], **options).by(*condition)
+    """(train, test) of a run's settings, as its model sees them; test is None where the data have no such split."""
+    needs = Evaluator._needs(settings)
+    train = kgan.data.of(settings, needs)
     try:
-        return train, kgan.data.source(settings["dataset"], split="test", **options).by(*condition, like=train)
+        return train, kgan.data.of(settings, needs, "test", like=train)
     except DataError:
         return train, None
 
@@ -68,6 +65,8 @@ class Evaluator:
         self.labels = np.asarray(held.arrays["label"][rows]) if "label" in held.classes else None
         # what samples are asked to be: the classes of the examples, one by one; and what these are called
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
+        # what samples are made of beside noise and label: that of the examples, one by one
+        self.given = held.given(rows, [name for name in self._needs(settings) if name != held.key])
         self._named = condition == "label"
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
@@ -77,6 +76,10 @@ class Evaluator:
                          **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}
         if asked := settings.get("config", {}).get("condition"):
             self.protocol["condition"] = asked
+
+    @staticmethod
+    def _needs(settings):
+        return models.outline(settings["model"]).Config.needs if "model" in settings else {}
 
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)
@@ -118,7 +121,7 @@ class Evaluator:
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
-        small = self.train.key != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
+        small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
         if not self.network or every and not small:
             if small:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
@@ -172,13 +175,14 @@ class Evaluator:
             drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
         distance, index = neighbors.nearest(found, self._trained, k=5)
         figures["nearest_train"] = float(np.median(distance[:, 0]) / max(self._usual, 1e-12))
-        if self.train.key == "image":
-            samples, train = scale(np.asarray(samples)), self.train.arrays["image"]
+        kind = self.train.kind
+        if kinds.get(kind).images(self.train.examples([0])) is not None:
+            samples = seen(kind, np.asarray(samples))
             away = neighbors.nearest(found, self.features)[0][:, 0]
             order = np.argsort(away, kind="stable")
-            drawn["best"], drawn["worst"] = (pictures.grid(samples[rows]) for rows in (order[:64], order[::-1][:64]))
-            rows = [np.concatenate([samples[i:i + 1], scale(train[index[i]])]) for i in range(min(8, len(samples)))]
-            drawn["neighbors"] = pictures.grid(np.concatenate(rows), columns=6)
+            drawn["best"], drawn["worst"] = (pictures.sheet(kind, samples[rows]) for rows in (order[:64], order[::-1][:64]))
+            rows = [np.concatenate([samples[i:i + 1], self.train.examples(index[i])]) for i in range(min(8, len(samples)))]
+            drawn["neighbors"] = pictures.sheet(kind, np.concatenate(rows), columns=6)
         return figures, per_class, drawn
 
     def _per_class(self, found, judged, asked):

@@ -4,7 +4,7 @@
     inception    Keras's InceptionV3 with ImageNet's weights, fetched once. Not the graph that published FIDs use: figures
                  by it compare with each other, not with theirs
     a path       a .keras file or a SavedModel of yours: that is how to use the published Inception graph where you have it
-    raw          the numbers themselves: for points and signals
+    raw          the numbers themselves: for what has no view as an image, points and signals
     none         no network: images are compared by sliced Wasserstein distance alone
 
 A figure means nothing without its network: `FeatureNetwork.protocol` says which it was, and belongs beside it.
@@ -20,7 +20,8 @@ from keras import layers
 
 import kgan
 from kgan.data.cache import cached
-from kgan.data.source import DataError, Source, scale
+from kgan import kinds
+from kgan.data.source import DataError, Source, seen
 
 SEEN, BATCH, RATE, UNITS = 180_000, 128, 2e-3, 128  # the classifier's: examples in all, a batch, Adam's peak rate, features
 
@@ -36,6 +37,7 @@ class FeatureNetwork:
         protocol: dict of plain values that belong beside every figure.
         classes: names of the K classes; empty where there are no probabilities, or they are of another data set's classes.
         batch_size: how many images `model` takes at once.
+        kind: of the examples that it is called with, which it sees as `kgan.kinds` shows them as images.
     """
 
     name: str
@@ -43,22 +45,30 @@ class FeatureNetwork:
     protocol: dict
     classes: tuple = ()
     batch_size: int = 250
+    kind: str = "image"
 
-    def __call__(self, images):
-        """Features [n, F] and probabilities [n, K] (or None) of uint8 [0, 255] or float [-1, 1] images [n, H, W, C]."""
-        found = [self.model(scale(np.asarray(images[i:i + self.batch_size])))
-                 for i in range(0, len(images), self.batch_size)]
+    def __call__(self, examples):
+        """Features [n, F] and probabilities [n, K] (or None) of examples, stored or as networks see them."""
+        found = [self.model(viewed(self.kind, np.asarray(examples[i:i + self.batch_size])))
+                 for i in range(0, len(examples), self.batch_size)]
         features, probabilities = zip(*found)
         features = np.concatenate([np.asarray(part, np.float32) for part in features])
         return features, None if probabilities[0] is None else np.concatenate(probabilities)
+
+
+def viewed(kind, values):
+    """Values of a kind, stored or as networks see them, as images float32 [n, H, W, C]; as they are where there is no view."""
+    values = seen(kind, values)
+    images = kinds.get(kind).images(values)
+    return values if images is None else np.asarray(images, np.float32)
 
 
 def get(name, train, test=None):
     """The feature network of that name for a data set.
 
     Args:
-        name: "auto", "classifier", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels,
-            `none` for images without, `raw` for points and signals.
+        name: "auto", "classifier", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels
+            and what can be seen as such, `none` without labels, `raw` for points and signals.
         train: Source of the training split.
         test: Source of another split, on which the classifier's accuracy is measured; None: a fifth of `train`, taken
             out of its training.
@@ -69,18 +79,20 @@ def get(name, train, test=None):
     Raises:
         DataError: it cannot be had for these data; the message says what else there is.
     """
-    image = train.key == "image"
+    image = kinds.get(train.kind).images(train.examples([0])) is not None
     if name == "auto":
         name = ("classifier" if len(train.classes.get("label", ())) > 1 else "none") if image else "raw"
     if name == "none" and image:
         return None
     if name == "raw":
-        return FeatureNetwork("raw", lambda values: (values.reshape(len(values), -1), None), {"features": "raw values"})
+        return FeatureNetwork("raw", lambda values: (values.reshape(len(values), -1), None), {"features": "raw values"},
+                              kind=train.kind)
     if not image:
         raise DataError(f"features={name}: is for images; {train.name} has points or signals: features=raw")
     if name == "classifier":
         return classifier(train, test)
-    return inception(train.shape) if name == "inception" else load(name, train.shape)
+    shape = viewed(train.kind, train.examples([0])).shape[1:]
+    return dataclasses.replace(inception(shape) if name == "inception" else load(name, shape), kind=train.kind)
 
 
 # === The classifier of the data set's own labels ===
@@ -99,13 +111,13 @@ def classifier(train, test=None):
     key = dict(kind="classifier", version=3, seen=SEEN, batch=BATCH, rate=RATE, units=UNITS, classes=names,
                shape=train.shape, data=[_digest(train), test and _digest(test)])
     arrays, notes = cached(f"classifier-{train.name}", key, lambda folder: _learn(train, test, folder))
-    network = _network(train.shape, len(names))
+    network = _network(viewed(train.kind, train.examples([0])).shape[1:], len(names))
     _unflatten(network, arrays["weights"])
     scaled = layers.Rescaling(1 / notes["root_mean_square"])(network.get_layer("features").output)
     features = keras.Model(network.input, [scaled, network.output])
     protocol = {"features": f"classifier of {train.name}'s labels, {UNITS} features", "accuracy": notes["accuracy"],
                 "accuracy_of": notes["accuracy_of"]}
-    return FeatureNetwork("classifier", _compiled(features), protocol, names)
+    return FeatureNetwork("classifier", _compiled(features), protocol, names, kind=train.kind)
 
 
 def _network(shape, classes):
@@ -136,27 +148,36 @@ def _learn(train, test, folder):
         order = np.random.default_rng(0).permutation(len(train))
         held, kept = np.sort(order[:len(train) // 5]), np.sort(order[len(train) // 5:])
         train, test, of = _subset(train, kept), _subset(train, held), "a fifth of the data, held back"
-    network = _network(train.shape, len(train.classes["label"]))
+    shape = viewed(train.kind, train.examples([0])).shape[1:]
+    network = _network(shape, len(train.classes["label"]))
     batch = min(BATCH, len(train))
     steps = SEEN // batch
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)),
                     "sparse_categorical_crossentropy", metrics=["accuracy"])
-    data = kgan.data.batches(train, batch, repeat=True).map(lambda batch: (batch["image"], batch["label"]))
+
+    def pair(examples):
+        images = examples[train.key]
+        if train.kind != "image":  # whose view is NumPy's
+            images = tf.ensure_shape(tf.numpy_function(kinds.get(train.kind).images, [images], tf.float32), (batch, *shape))
+        return images, examples["label"]
+
+    data = kgan.data.batches(train, batch, repeat=True).map(pair)
     print(f"features   training a classifier of {train.name}'s labels, once: {steps:,} steps", flush=True)
     network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
     count = min(len(test), 20_000)
     labels = np.asarray(test.arrays["label"][:count])
-    found = np.concatenate([network.predict_on_batch(scale(test.arrays["image"][i:i + 500])).argmax(1)
+    found = np.concatenate([network.predict_on_batch(viewed(test.kind, test.examples(slice(i, i + 500)))).argmax(1)
                             for i in range(0, count, 500)])
     np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
-    some = keras.Model(network.input, network.get_layer("features").output).predict_on_batch(train.some(2_000))
+    some = keras.Model(network.input, network.get_layer("features").output).predict_on_batch(
+        viewed(train.kind, train.some(2_000)))
     return {"accuracy": round(float((found == labels).mean()), 4), "accuracy_of": of,
             "root_mean_square": float(np.sqrt(np.mean(some ** 2)))}
 
 
 def _subset(source, rows):
-    arrays = {field: source.arrays[field][rows] for field in ("image", "label")}
-    return Source(source.name, arrays, source.classes)
+    arrays = {field: source.arrays[field][rows] for field in (source.key, "label")}
+    return Source(source.name, arrays, source.classes, kinds=source.kinds)
 
 
 def _unflatten(network, values):
@@ -169,7 +190,7 @@ def _digest(source):
     """What tells two prepared data sets apart: counts, and the content of 512 examples spread over them."""
     rows = np.linspace(0, len(source) - 1, min(len(source), 512)).astype(int)
     content = hashlib.sha256()
-    for field in ("image", "label"):
+    for field in (source.key, "label"):
         content.update(np.ascontiguousarray(source.arrays[field][rows]).tobytes())
     return [len(source), *source.shape, content.hexdigest()[:16]]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from kgan import command
 from kgan.command import UserError
-from kgan.data.source import DataError, scale
+from kgan.data.source import DataError, seen
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -62,6 +62,7 @@ class _Extractor:
         import keras
         import tensorflow as tf
 
+        self._kind = getattr(network, "kind", "image")  # of a discriminator alone nobody says it
         network = getattr(network, "discriminator", network)
         outputs = [layer.output for layer in _layers(network)]
         model, shape, pool = keras.Model(network.inputs, outputs), network.input_shape, self._pool
@@ -81,7 +82,7 @@ class _Extractor:
 
     def __call__(self, examples):
         """uint8 or float array [n, ...] -> float32 numpy array [n, features]."""
-        return np.asarray(self._compute(scale(np.asarray(examples))))
+        return np.asarray(self._compute(seen(self._kind, np.asarray(examples))))
 
     @staticmethod
     def _pool(maps, grid):
@@ -100,11 +101,11 @@ class _Raw:
 
     grid = None
 
-    def __init__(self, shape):
-        self.count = int(np.prod(shape))
+    def __init__(self, shape, kind):
+        self.count, self._kind = int(np.prod(shape)), kind
 
     def __call__(self, examples):
-        return scale(np.asarray(examples)).reshape(len(examples), -1)
+        return seen(self._kind, np.asarray(examples)).reshape(len(examples), -1)
 
 
 def _layers(network):
@@ -231,7 +232,7 @@ def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, s
         elif len(drawn := [_balanced(labels, count, np.random.default_rng([seed, count, i])) for i in range(draws)]
                  ) and drawn[0] is not None:
             plans[count] = drawn
-    extractors = {"discriminator": _fitting(gan, largest), "raw": _Raw(train[0].shape[1:])}
+    extractors = {"discriminator": _fitting(gan, largest), "raw": _Raw(train[0].shape[1:], getattr(gan, "kind", "image"))}
     if untrained is not None:
         extractors["untrained"] = _fitting(untrained, largest)
 
@@ -336,8 +337,7 @@ def main(arguments):
     train, test, remark = _splits(settings)
     gan, step = load(arguments[1])
     keras.utils.set_random_seed(settings["seed"] + 1)
-    untrained = models.build(settings["model"], tuple(settings["shape"]), settings["config"], settings["seed"] + 1,
-                             settings.get("classes", ()))
+    untrained = models.of(settings, settings["seed"] + 1)
     found = probe(gan, train, test, untrained=untrained)
     print(f"{settings['dataset']}, step {step:,}: accuracy on {len(test[1]):,} examples{remark and ', ' + remark}")
     print(table(found))

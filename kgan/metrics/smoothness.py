@@ -5,7 +5,7 @@ Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative
 """
 import numpy as np
 
-from kgan.latent import slerp
+from kgan.kinds.noise import slerp
 
 
 def path_length(generate, features, latents_a, latents_b, epsilon=1e-4, seed=0, batch=64, between=slerp):
@@ -23,7 +23,7 @@ def path_length(generate, features, latents_a, latents_b, epsilon=1e-4, seed=0, 
         epsilon: the step, in t.
         seed: of t.
         batch: paths at a time; generate gets twice as many latents, both ends of the steps.
-        between: function of (a, b, t), t [n], to latents; for uniform noise kgan.latent.lerp, as it fills a cube.
+        between: function of (a, b, t), t [n], to latents; for uniform noise kgan.kinds.noise.lerp, as it fills a cube.
 
     Returns:
         (mean, standard_error), floats. The error is Tukey & McLaughlin's for trimmed means: the deviation of all

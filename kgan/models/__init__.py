@@ -1,16 +1,18 @@
 """The models: one file each, found by its name. `kgan.models.dcgan` is the file dcgan.py; there is no other registry.
 
-A model's file has: a docstring (first line: what it is, for `--list`), a `Config`, and
-`build(shape, config=None, seed=0) -> GAN`; where that takes labels, a fourth argument has the names of their `classes`.
-Where its algorithm differs from GAN's, the subclass stands there too.
+A model's file has: a docstring (first line: what it is, for `--list`), a `Config`, and `build -> GAN`, a function of what it
+needs to know, by these names: `shape` of an example of what is made, `config`, `seed`, `classes` (names, where it takes
+labels), `fields` (name -> kgan.kinds.Field of the data). Where its algorithm differs from GAN's, the subclass stands there too.
 """
 import ast
 import functools
 import importlib
+import inspect
 import types
 from pathlib import Path
 
 from kgan.config import ConfigError, nearest
+from kgan.kinds import Field
 
 
 def names():
@@ -45,15 +47,24 @@ def outline(name):
     return types.SimpleNamespace(doc=ast.get_docstring(tree), Config=scope["Config"])
 
 
-def build(name, shape, settings=None, seed=0, classes=()):
+def build(name, shape, settings=None, seed=0, classes=(), fields=None):
     """The model of that name for data of `shape`, with its Config's fields changed by the dict `settings`.
 
-    `classes`: names of the classes of the labels, if it takes any.
+    `classes`: names of the classes of the labels, if it takes any. `fields`: name -> kgan.kinds.Field of the data; None: what is
+    made is of the kind that its shape is usual for.
     """
     outline(name)  # says which models there are, if this is none
     module = importlib.import_module(f"kgan.models.{name}")
     config = module.Config.of(**(settings or {}))
-    return module.build(tuple(shape), config, seed, *([classes] if config.condition else []))
+    known = {"shape": tuple(shape), "config": config, "seed": seed, "classes": classes, "fields": fields}
+    return module.build(**{name: known[name] for name in inspect.signature(module.build).parameters})
+
+
+def of(settings, seed=None):
+    """The model of a run's settings, as in its config.json. `seed`: another than the run's."""
+    fields = {name: Field(**field) for name, field in settings["fields"].items()} if "fields" in settings else None
+    return build(settings["model"], tuple(settings["shape"]), settings["config"],
+                 settings.get("seed", 0) if seed is None else seed, settings.get("classes", ()), fields)
 
 
 def __getattr__(name):

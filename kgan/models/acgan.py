@@ -43,8 +43,8 @@ class ACGAN(GAN):
         super().__init__(*args, **kwargs)
         self._means["class_accuracy"] = keras.metrics.Mean("class_accuracy")  # of fakes, by D's own judgement
 
-    def auxiliary(self, judged, label, noise=None):
-        scores = judged["class"]
+    def auxiliary(self, judged, given, noise=None):
+        scores, label = judged["class"], given["label"]
         if noise is not None:
             right = tf.equal(tf.argmax(scores, 1, tf.int32), label)
             self._means["class_accuracy"].update_state(tf.cast(right, tf.float32))

@@ -19,9 +19,11 @@ import tensorflow as tf
 from keras import layers
 
 from kgan.config import Scheduled
-from kgan.gan import ENCODER, GAN, len_of, ready
+from kgan.draws import ENCODER
+from kgan.gan import GAN, deal
 from kgan.models import cgan, dcgan
 from kgan.models._shapes import check_shape
+from kgan.replicas import len_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,22 +56,18 @@ class AgeCGAN(GAN):
     """
 
     Config = Config
-    networks = "generator", "discriminator", "encoder"
+    players = {**GAN.players, "encoder": ("encoder",)}
 
     def __init__(self, generator, discriminator, encoder, *args, **kwargs):
         super().__init__(generator, discriminator, *args, **kwargs)
         self.encoder = encoder
         self._means["encoder_loss"] = keras.metrics.Mean("encoder_loss")
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        self.encoder_optimizer = ready(self._optimizer(self.config.encoder_learning_rate, self.config.steps), self.encoder)
-
     def train_step(self, batch):
         super().train_step(batch)
-        label = self._deal(self.label(batch))[0]
-        noise = self.noise(len_of(label), stream=ENCODER)
-        samples = self.make(noise, label)
+        given = deal(self.given(batch), self.config.discriminator_steps)[0]
+        noise = self.noise(len_of(given["label"]), stream=ENCODER)
+        samples = self.make(noise, given)
 
         def loss():
             found = tf.cast(self.encoder(samples, training=True), tf.float32)
@@ -77,11 +75,8 @@ class AgeCGAN(GAN):
             self._means["encoder_loss"].update_state(error)
             return error
 
-        self.minimize(loss, self.encoder, self.encoder_optimizer)
+        self.minimize(loss, "encoder")
         return self.results()
-
-    def state(self):
-        return [*super().state(), *self.encoder_optimizer.variables]
 
 
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):

@@ -93,8 +93,8 @@ class BigGAN(GAN):
 
     Config = Config
 
-    def generator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
-        loss = super().generator_loss(real, fake, label, noise, draw, training)
+    def generator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
+        loss = super().generator_loss(real, fake, given, noise, draw, training)
         if self.config.orthogonal_weight and training:
             kernels = [weight for weight in self.generator.trainable_variables
                        if len(weight.shape) > 1 and not weight.path.startswith("embedding/")]

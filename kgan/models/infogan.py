@@ -24,10 +24,12 @@ from keras import layers
 
 from kgan.config import Config as BaseConfig
 from kgan.config import Scheduled
-from kgan.gan import DISCRIMINATOR, TRAINING, GAN, len_of
+from kgan.draws import DISCRIMINATOR, TRAINING
+from kgan.gan import GAN
 from kgan.layers import BatchNormalization
 from kgan.models import cgan
 from kgan.models._shapes import check_shape, doublings
+from kgan.replicas import len_of
 
 
 # how far `warp` goes, either way: radians; columns a row; shares of the size
@@ -82,9 +84,10 @@ class InfoGAN(GAN):
         places = self.random(count, TRAINING, 0, "category").uniform()
         return tf.minimum(tf.cast(places * len(self.classes), tf.int32), len(self.classes) - 1)
 
-    def auxiliary(self, judged, label, noise=None):
+    def auxiliary(self, judged, given, noise=None):
         if noise is None:
             return 0.0
+        label = given["label"]
         right = tf.equal(tf.argmax(judged["category"], 1, tf.int32), label)
         self._means["category_accuracy"].update_state(tf.cast(right, tf.float32))
         loss = self.now(self.config.category_weight) * tf.reduce_mean(
@@ -95,8 +98,8 @@ class InfoGAN(GAN):
             loss += self.now(self.config.code_weight) * tf.reduce_mean(tf.reduce_sum(0.5 * distance**2, 1))
         return loss
 
-    def discriminator_loss(self, real, fake, label=None, noise=None, draw=0, training=True):
-        loss = super().discriminator_loss(real, fake, label, noise, draw, training)
+    def discriminator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
+        loss = super().discriminator_loss(real, fake, given, noise, draw, training)
         if self.config.clustering_weight and training:
             random = self.random(len_of(real), DISCRIMINATOR, draw, "warp")
             one, other = (tf.nn.softmax(self.judge(warp(real, random.uniform))["category"]) for _ in range(2))

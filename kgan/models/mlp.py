@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kgan import kinds
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError
 from kgan.gan import GAN
@@ -69,44 +70,49 @@ class Config(BaseConfig):
             raise ConfigError(f"binary_noise={self.binary_noise}: must be at most noise_dim={self.noise_dim}")
 
 
-def build(shape=(28, 28, 1), config=None, seed=0):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
     """An MLP for data of any shape.
 
     Args:
         shape: (H, W, C) of images in [-1, 1], or (D,) of points and signals, which are not bounded.
         config: Config; None: the defaults.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
+        fields: dict of name -> kgan.kinds.Field of the data, which says whether they are points or signals; None: points have
+            two numbers.
 
     Returns:
         GAN, not compiled.
     """
     config = config or Config()
-    return GAN(generator(shape, config), discriminator(shape, config), config, seed)
+    kind = next((field.kind for field in (fields or {}).values() if field.shape == tuple(shape)), None) or kinds.guess(shape)
+    return GAN(generator(shape, config, kind), discriminator(shape, config, kind), config, seed,
+               fields={kinds.get(kind).FIELD: kinds.Field(kind, shape)})
 
 
-def generator(shape, config):
+def generator(shape, config, kind):
     """noise [n, noise_dim] -> images [n, H, W, C] in [-1, 1], or points [n, D]."""
     noise = x = keras.Input((config.noise_dim,), name="noise")
     x = BinaryNoise(config.binary_noise)(x) if config.binary_noise else x
     for units in config.generator_units:
         x = _activation(config.generator_activation)(_dense(units, config)(x))
     x = _dense(math.prod(shape), config)(x)
-    if len(shape) == 3:
+    bounded = kinds.get(kind).RANGE is not None
+    if bounded:
         x = layers.Reshape(shape)(layers.Activation("tanh")(x))
     elif config.output_activation != "linear":
         x = layers.Activation(config.output_activation)(x)
-    if len(shape) == 1 and config.data_scale != 1:
+    if not bounded and config.data_scale != 1:
         x = layers.Rescaling(config.data_scale)(x)
-    samples = layers.Activation("linear", dtype="float32", name="images" if len(shape) == 3 else "samples")(x)
+    samples = layers.Activation("linear", dtype="float32", name=kinds.get(kind).OUTPUT)(x)
     return keras.Model(noise, samples, name="generator")
 
 
-def discriminator(shape, config):
+def discriminator(shape, config, kind):
     """images [n, H, W, C] or points [n, D] -> logits [n, k]."""
-    samples = keras.Input(config.packed(shape), name="image" if len(shape) == 3 else "sample")
+    samples = keras.Input(config.packed(shape), name=kinds.get(kind).FIELD)
     layer = SpectralDense if config.discriminator_normalization == "spectral" else layers.Dense
     x = layers.Flatten()(samples)
-    x = layers.Rescaling(1 / config.data_scale)(x) if len(shape) == 1 and config.data_scale != 1 else x
+    x = layers.Rescaling(1 / config.data_scale)(x) if kinds.get(kind).RANGE is None and config.data_scale != 1 else x
     x = FourierFeatures(config.fourier_features, config.fourier_scale)(x) if config.fourier_features else x
     for units in config.discriminator_units:
         x = _activation(config.discriminator_activation)(_dense(units, config, layer)(x))

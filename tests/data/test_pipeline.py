@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import kgan
 from kgan.data import batches, cache
-from kgan.data.source import DataError, Source, scale
+from kgan.data.source import DataError, Source, seen
 
 
 def counted(size=10, side=2):
@@ -56,7 +56,7 @@ def test_samples_and_other_fields_are_left_alone():
     order = batch["pixels"]
     np.testing.assert_array_equal(batch["sample"], sample[order])
     np.testing.assert_array_equal(batch["smiling"], order % 2 == 0)
-    np.testing.assert_array_equal(scale(np.float32([7])), [7])
+    np.testing.assert_array_equal(seen("points", np.float32([7])), [7])
 
 
 def test_fields_stay_together():

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import export.contract
 import export.saved_model
 from kgan import models
 
@@ -100,8 +101,7 @@ class Battery:
     # === Out of the house ===
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
-        contract = {"output": {"name": f"{gan.key}s"}, "label": {"classes": gan.classes} if gan.classes else None}
-        assert export.saved_model.write(gan.ema_generator, contract, tmp_path / "out") <= 1e-5
+        export.saved_model.write(gan.ema_generator, export.contract.interface(gan), tmp_path / "out")
         serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
         for count in (1, 5):
             noise = gan.latents(count, seed=9)

@@ -1,0 +1,281 @@
+"""Game: the machinery of networks that several players train against each other, whatever they play.
+
+Optimizers, the one place that knows about replicas and precision (`minimize`), averaged networks, where numbers ended, what
+a checkpoint holds. `kgan.gan.GAN` adds the adversarial update.
+"""
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from kgan import losses, penalties, schedules
+from kgan.config import Config
+from kgan.kinds import Field
+from kgan.replicas import replicas
+
+# what a step computes, in this order: the first that is not finite is the cause of what follows
+CHECKED = "the real examples", "the generated examples", "D's loss", "D's gradient", "G's loss", "G's gradient"
+LETTERS = {"generator": "G", "discriminator": "D"}  # players whose losses and gradients are watched
+
+
+class Game(keras.Model):
+    """Networks that are attributes, and players that move them, each with an optimizer of its own.
+
+    A player's optimizer is the attribute PLAYER_optimizer, its rate PLAYER_learning_rate of the config. Of a network NAME in
+    `averaged` there is a copy ema_NAME whose weights follow it. What holds several networks must be a class attribute or a
+    method: in a .weights.h5 or .keras file a network's path is the alphabetically first attribute that holds it.
+
+    Attributes:
+        players: dict of player -> names of the networks that it moves. The first one's updates are the steps.
+        averaged: names of networks.
+    """
+
+    Config = Config  # of the model, for `from_config`
+    players = {"generator": ("generator",), "discriminator": ("discriminator",)}
+    averaged = ("generator",)
+
+    def __init__(self, config=None, seed=0, name="gan"):
+        super().__init__(name=name)
+        self.config = config or self.Config()
+        self.seed = int(seed)
+        self._means = {}  # name -> keras.metrics.Mean since the last reset, over all replicas
+        # where numbers ended: 0, or the step times len(CHECKED), plus the place in it. Of each replica; no part of the state
+        self._fault = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM,
+                                  synchronization=tf.VariableSynchronization.ON_READ)
+
+    def average(self, name):
+        """Makes ema_NAME, a copy of the network whose weights follow its, batch statistics too. It is never trained itself."""
+        network = getattr(self, name)
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        copy.trainable = False
+        for layer in copy._flatten_layers():
+            layer.dtype_policy = "float32"  # whatever is trained in: samples, measures and exports come from it
+        setattr(self, f"ema_{name}", copy)
+
+    # === Properties ===
+
+    @classmethod
+    def networks(cls):
+        """Names of all networks that are trained, in the order of the players."""
+        return tuple(dict.fromkeys(name for names in cls.players.values() for name in names))
+
+    @property
+    def metrics(self):
+        return list(self._means.values())
+
+    def reset_metrics(self):
+        super().reset_metrics()
+        self._fault.assign(0)
+
+    @property
+    def first_not_finite(self):
+        """What was not finite first since the last `reset_metrics`, as (step, name in CHECKED); None: all was."""
+        faults = [int(fault) for fault in self.distribute_strategy.experimental_local_results(self._fault)]
+        step, place = divmod(min(filter(None, faults), default=0), len(CHECKED))
+        return (step, CHECKED[place]) if step else None
+
+    def optimizer_of(self, player):
+        return getattr(self, f"{player}_optimizer")
+
+    def moved_by(self, player):
+        """The variables that a player moves."""
+        return [variable for name in self.players[player] for variable in getattr(self, name).trainable_variables]
+
+    @property
+    def iterations(self):
+        """Updates of the first player so far, a variable."""
+        return self.optimizer_of(next(iter(self.players))).iterations
+
+    @property
+    def step(self):
+        """Updates of the first player, the generator, so far."""
+        return int(self.iterations.numpy())
+
+    @property
+    def progress(self):
+        """The fraction of the run's steps that have been made, float32: where schedules stand."""
+        return tf.cast(self.iterations, tf.float32) / self.config.steps
+
+    def now(self, value):
+        """What a Scheduled of the config is at this step."""
+        return schedules.at(value, self.progress)
+
+    def updates(self, player):
+        """How many updates a player makes in the whole run."""
+        return self.config.steps * (self.config.discriminator_steps if player == "discriminator" else 1)
+
+    # === Compiling ===
+
+    def compile(self, generator_optimizer=None, discriminator_optimizer=None, loss=None, penalty=None, **kwargs):
+        """Readies for `fit`. What is left out is taken from the config.
+
+        Args:
+            generator_optimizer, discriminator_optimizer: keras optimizers; of other players likewise, PLAYER_optimizer.
+            loss: a name in kgan.losses, or a kgan.losses.Objective.
+            penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
+            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
+                several replicas.
+        """
+        given = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
+        given |= {player: kwargs.pop(f"{player}_optimizer", None) for player in self.players if player not in given}
+        jit = "auto" if self.config.jit_compile is None else self.config.jit_compile
+        if replicas() > 1 or kwargs.get("run_eagerly"):
+            jit = False
+        if replicas() > 1:  # whose sums TensorFlow cannot place in the loop over steps
+            kwargs["steps_per_execution"] = 1
+        super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
+        self.objective = losses.get(loss or self.config.loss, self.config.label_smoothing)
+        self.penalty = penalties.get(penalty or self.config.penalty)
+        for player in self.players:
+            optimizer = given[player] or self._optimizer(self._rate(player), self.updates(player))
+            setattr(self, f"{player}_optimizer", ready(optimizer, self.moved_by(player)))
+        for layer in self._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization) and replicas() > 1:
+                layer.synchronized = True  # statistics are the global batch's. On one device that would only cost time
+
+    def scale_learning_rates(self, factor):
+        """Sets the learning rates of all players to `factor` times the config's."""
+        for player in self.players:
+            optimizer, rate = self.optimizer_of(player), self._rate(player)
+            if isinstance(rate, str):
+                getattr(optimizer, "inner_optimizer", optimizer)._learning_rate.factor.assign(factor)
+            else:
+                optimizer.learning_rate = factor * rate
+
+    def _rate(self, player):
+        return getattr(self.config, f"{player}_learning_rate")
+
+    def _optimizer(self, learning_rate, steps):
+        """`steps`: updates that it makes in the whole run."""
+        config = self.config
+        if isinstance(learning_rate, str):
+            learning_rate = schedules.LearningRate(learning_rate, steps)
+        cuts = {name: getattr(config, name) or None for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        if config.optimizer == "adam":
+            return schedules.Adam(learning_rate, config.beta_1, config.beta_2, steps, **cuts)
+        kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
+        return kind(learning_rate, **cuts)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: it is built. Keras would put together a batch to build it with, and with several hosts fails to."""
+
+    # === The parts that steps are built from ===
+
+    def results(self, *names):
+        """What a step returns: the means so far, all of them or those of these names."""
+        # of several hosts Keras joins what replicas return along the first dimension, and takes the mean of that
+        several_hosts = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+        shape = [1] if several_hosts else []
+        return {name: tf.reshape(self._means[name].result(), shape) for name in names or self._means}
+
+    def minimize(self, loss_function, player, parts=((),), tape=None):
+        """One step of a player's optimizer down the mean over the parts of `loss_function(*part)`, by its networks alone.
+
+        The only place that knows about replicas, loss scaling and accumulation: gradients are summed over replicas, so the
+        loss, a mean over this replica's share, is divided by their number first. What clips a gradient, measures it or
+        asks whether it is finite sees the sum: the same on all replicas, and the same as on one device.
+
+        Args:
+            loss_function: function that returns a scalar, the mean over the examples of a part of this replica's share.
+            player: name of a player.
+            parts: tuples of arguments for `loss_function`; their gradients are taken one after the other.
+            tape: tf.GradientTape that has seen the computation made before, of the one part; None: there is no such.
+        """
+        variables, optimizer = self.moved_by(player), self.optimizer_of(player)
+        gradients = []
+        for part in parts:
+            recording = tape or tf.GradientTape()
+            with tf.control_dependencies(gradients), recording:
+                value = loss_function(*part)
+                loss = optimizer.scale_loss(value / (replicas() * len(parts)))
+            self.check(f"{LETTERS.get(player)}'s loss", value)
+            found = recording.gradient(loss, variables, unconnected_gradients="zero")
+            gradients = [one + other for one, other in zip(gradients, found)] if gradients else found
+        if replicas() > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if player in LETTERS:
+            self._measure(LETTERS[player], optimizer, gradients)
+        optimizer.apply(gradients, variables)
+        bound = {"discriminator": self.config.weight_clip, "generator": self.config.generator_weight_clip}.get(player)
+        if bound:
+            for name in self.players[player]:
+                penalties.clip_weights(getattr(self, name), bound)
+
+    def _measure(self, letter, optimizer, gradients):
+        """Notes the norm of a player's gradient, before any clipping."""
+        scale = optimizer.scale_loss(tf.ones([]))
+        parts = [tf.reshape(tf.cast(gradient, tf.float32) / scale, [-1]) for gradient in gradients]
+        # each is several times faster than tf.reduce_sum(part**2) where it is used, and slower where it is not
+        square = (lambda part: tf.tensordot(part, part, 1)) if self.jit_compile else lambda part: 2 * tf.nn.l2_loss(part)
+        norm = tf.sqrt(tf.add_n([square(part) for part in parts]))
+        # a scaled gradient may overflow: that step is left out and the scale is lowered, which is as it should be
+        kept = tf.math.is_finite(norm) if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else True
+        self.check(f"{letter}'s gradient", tf.where(kept, norm, 0.0))
+        self._means[f"{letter.lower()}_gradient"].update_state(tf.where(kept, norm, 0.0),
+                                                               sample_weight=tf.cast(kept, tf.float32))
+
+    def check(self, name, values):
+        """Notes where numbers end: that `values`, what `name` in CHECKED is in this step, are not all finite."""
+        if name in CHECKED:
+            finite = tf.reduce_all(tf.math.is_finite(values))
+            here = (tf.cast(self.iterations, tf.int64) + 1) * len(CHECKED) + CHECKED.index(name)
+            self._fault.assign(tf.where(finite | (self._fault > 0), self._fault, here))
+
+    def update_averages(self):
+        """Moves each averaged network towards the one that it follows: weights, and batch statistics too.
+
+        Warm-up: at step t the decay is at most (1 + t) / (10 + t), so that the first, random weights are soon forgotten.
+        """
+        step = tf.cast(self.iterations, tf.float32)
+        decay = tf.minimum(self.now(self.config.ema_decay), (1 + step) / (10 + step))
+        for name in self.averaged:
+            for average, variable in zip(getattr(self, f"ema_{name}").weights, getattr(self, name).weights):
+                average.assign(variable + decay * (average - variable))
+
+    # === Saving ===
+
+    def settle(self):
+        """What a trained GAN needs before it is measured or exported; `kgan.run.load` calls it. Here nothing; see biggan."""
+
+    def state(self):
+        """Every variable that training changes, in a fixed order: networks, metrics, random state, all optimizers."""
+        return [*self.variables, *self.metrics_variables,  # Keras counts these apart
+                *(variable for player in self.players for variable in self.optimizer_of(player).variables)]
+
+    def get_config(self):
+        fields = {field.name: getattr(self.config, field.name) for field in dataclasses.fields(self.Config)}
+        networks = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self.networks()}
+        return {**networks, "config": fields, "seed": self.seed, "name": self.name}
+
+    def get_compile_config(self):
+        return None  # compile takes what no file can hold: a loaded GAN is compiled anew
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in cls.networks()}
+        # JSON has no tuples
+        settings = {name: tuple(value) if isinstance(value, list) else value for name, value in config["config"].items()}
+        fields = {name: Field(**field) for name, field in config.get("fields", {}).items()}
+        return cls(**networks, config=cls.Config(**settings), seed=config["seed"], classes=config.get("classes", ()),
+                   fields=fields, name=config["name"])
+
+
+class LossScaled(keras.optimizers.LossScaleOptimizer):
+    """Counts the steps that it leaves out, too: those whose gradient overflows. So steps, noise and data stay in time."""
+
+    def _stateful_handle_non_finite_grads(self):
+        super()._stateful_handle_non_finite_grads()
+        self.iterations.assign_add(1)
+
+
+def ready(optimizer, variables):
+    """An optimizer, built for variables, as `Game.minimize` needs it: it scales the loss where float16 asks for that."""
+    if keras.mixed_precision.dtype_policy().name == "mixed_float16" and not isinstance(
+            optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = LossScaled(optimizer)
+    # now: an unbuilt optimizer cannot be restored, nor built inside a replica
+    optimizer.build(variables)
+    # Keras's own sum over replicas comes after clipping and after the question whether all is finite, too late for both
+    getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
+    return optimizer

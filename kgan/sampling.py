@@ -1,0 +1,219 @@
+"""Sampler: what the networks make and what they are given, as named fields; and samples of a trained generator."""
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan import draws, kinds
+from kgan.config import unknown
+from kgan.draws import GENERATE, TRAINING
+from kgan.game import Game
+from kgan.kinds.noise import truncate
+from kgan.replicas import len_of
+
+
+class Sampler(Game):
+    """A game one of whose networks, `generator`, makes samples of noise and of what it is given.
+
+    Attributes:
+        fields: dict of name -> kgan.kinds.Field, of what is made and of what is given beside noise.
+        key: the name of what is made, the field of a batch that the generator learns: "image", "sample" …
+        classes: names of the classes that `label` stands for; () if no labels are given.
+
+    Args: see GAN.
+    """
+
+    def __init__(self, generator, config=None, seed=0, classes=(), fields=None, name="gan"):
+        super().__init__(config, seed, name)
+        self.classes = tuple(classes)
+        self.fields = self._known(fields or {}, generator)
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes={list(self.classes)[:20]}: each needs a name of its own")
+
+    def _known(self, fields, generator):
+        """The fields by name: what is made, what is given."""
+        made = [name for name, field in fields.items() if name == kinds.get(field.kind).FIELD and name != "label"]
+        if not made:
+            shape = generator.output_shape[1:]
+            kind = kinds.guess(shape)
+            made, fields = [kinds.get(kind).FIELD], {kinds.get(kind).FIELD: kinds.Field(kind, shape), **fields}
+        self.key = made[0]
+        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")}
+        if self.classes:
+            fields["label"] = kinds.Field("label", (), self.classes)
+        elif len(generator.inputs) > 1 and "label" in inputs_of(generator):
+            raise ValueError("the generator takes a label: name the classes, as in classes=[\"cat\", \"dog\"]")
+        strange = set(inputs_of(generator)) - {"noise", *fields} if len(generator.inputs) > 1 else ()
+        if strange:
+            raise ValueError(f"the generator takes {', '.join(sorted(strange))}: say of which kind that is, as in "
+                             "fields={\"input\": kgan.kinds.Field(\"image\", (64, 64, 3))}")
+        return fields
+
+    @property
+    def kind(self):
+        """The name of the kind of what the generator makes."""
+        return self.fields[self.key].kind
+
+    # === What is in a batch ===
+
+    def real(self, batch):
+        """The real examples in a batch: of a tuple (examples, labels…) the first, of a dict those under `key`."""
+        return self._field(batch, self.key)
+
+    def _field(self, batch, name):
+        batch = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if isinstance(batch, dict):
+            if name not in batch:
+                does = "makes" if name == self.key else "is given"
+                raise ValueError(f"this generator {does} {name!r}, but the batches have only {sorted(batch)}")
+            batch = batch[name]
+        return tf.convert_to_tensor(batch)  # run eagerly, train_on_batch hands on numpy arrays
+
+    def given(self, batch):
+        """The given fields in a batch, a dict of tensors: `label`, and those of `fields` that are not made."""
+        found = {"label": self.label(batch)} if self.classes else {}
+        return found | {name: self._field(batch, name) for name in self.fields if name not in (self.key, "label")}
+
+    def label(self, batch):
+        """The labels in a batch, int32 [n]; None if the GAN is not conditional."""
+        if not self.classes:
+            return None
+        name = self.config.condition or "label"
+        fields, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+        # train_on_batch fills up with None; [n, 1] is how keras.datasets has CIFAR-10's
+        if isinstance(fields, dict) and name in fields:
+            return tf.reshape(tf.cast(fields[name], tf.int32), [-1])
+        if rest and rest[0] is not None:
+            return tf.reshape(tf.cast(rest[0], tf.int32), [-1])
+        found = f"have only {sorted(fields)}" if isinstance(fields, dict) else f"are of {self.key}s alone"
+        raise ValueError(f"this GAN is conditional on {name!r}, but the batches {found}")
+
+    # === Random numbers ===
+
+    def noise(self, count, draw=0, stream=TRAINING):
+        """This replica's noise, float32 [count, noise_dim]: a function of (seed, step, replica, draw) alone."""
+        draw_rows = functools.partial(draws.draw_noise, self.config.noise)
+        return draws.rows(draw_rows, count, (self.config.noise_dim,), draws.step_seed(self.seed, stream, self.iterations, draw))
+
+    def random(self, count, stream, draw, purpose):
+        """Random numbers for a loss, by the same rule: has uniform(*tail) in [0, 1) and normal(*tail), [count, *tail]."""
+        return draws.Random(count, draws.step_seed(self.seed, stream, self.iterations, draw), purpose)
+
+    # === Sampling ===
+
+    def call(self, inputs, training=False):
+        return self.ema_generator(inputs, training=training)
+
+    def make(self, noise, given=None, network=None, training=False):
+        """Samples of noise [n, noise_dim] and of given fields, as for `asked`.
+
+        `network`: one of its generators; None: the averaged one.
+        """
+        network = self.ema_generator if network is None else network
+        noise = tf.convert_to_tensor(noise)
+        return network(feed(network, "noise", {"noise": noise, **self.asked(len_of(noise), given)}), training=training)
+
+    def asked(self, count, given=None):
+        """The given fields for `count` samples, a dict of tensors.
+
+        `given`: dict of name -> [count, …]; what is no dict counts as the label, as for `labels`, and of labels that are not
+        given the classes come in turn.
+
+        Raises:
+            ValueError: a field that the generator takes is not there, or there is no such class.
+        """
+        given = given if isinstance(given, dict) else {"label": given}
+        label = self.labels(count, given.get("label"))
+        found = {} if label is None else {"label": label}
+        for name in self.fields:
+            if name in (self.key, "label"):
+                continue
+            if name not in given:
+                raise ValueError(f"this generator makes {self.key!r} of {name!r}: give it, as in given={{{name!r}: …}}")
+            found[name] = tf.convert_to_tensor(given[name])
+        return found
+
+    def latents(self, count, seed=0, truncation=None):
+        """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same.
+
+        `truncation`: bound of normal noise, see `kgan.kinds.noise.truncate`; None: there is none.
+        """
+        noise = draws.draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, GENERATE])
+        if truncation is None:
+            return noise
+        if self.config.noise != "normal":
+            raise ValueError(f"truncation={truncation}: is for normal noise, this GAN's is {self.config.noise}")
+        return tf.constant(truncate(noise, truncation))
+
+    def labels(self, count, label=None):
+        """Labels for `count` samples, int32 [count]; None if the GAN is not conditional.
+
+        Args:
+            count: how many.
+            label: a class's number or name, for all of them; or [count] numbers; None: the classes in turn.
+
+        Raises:
+            ValueError: there is no such class, or there are no classes.
+        """
+        if not self.classes:
+            if label is not None:
+                raise ValueError(f"label={label}: this GAN is not conditional")
+            return None
+        if label is None:
+            return tf.range(count, dtype=tf.int32) % len(self.classes)
+        if isinstance(label, str):
+            if label not in self.classes:
+                raise ValueError(f"label={label}: {unknown(label, self.classes)}")
+            label = self.classes.index(label)
+        if not tf.is_tensor(label):  # tensors come from batches, in graphs: whoever made them knows what they are
+            numbers = np.asarray(label)
+            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
+                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
+                raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
+        return tf.broadcast_to(tf.cast(label, tf.int32), [count])
+
+    def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None, given=None):
+        """Samples from the averaged generator; the same arguments, the same samples.
+
+        Args:
+            count: how many.
+            seed: int.
+            batch_size: how many to make at once.
+            network: another generator for the same noise, such as `gan.generator`; None: the averaged one.
+            label: of a conditional GAN, see `labels`.
+            truncation: see `latents`.
+            given: dict of the other fields that the generator is given, name -> [count, …].
+
+        Returns:
+            float32 numpy array [count, …], of images [count, H, W, C] in [-1, 1].
+        """
+        noise = self.latents(count, seed, truncation)
+        given = self.asked(count, {"label": label, **(given or {})})
+        parts = []
+        for start in range(0, max(count, 1), batch_size):
+            rows = slice(start, start + batch_size)
+            parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
+        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
+
+    # === Saving ===
+
+    def get_config(self):
+        fields = {name: dataclasses.asdict(field) for name, field in self.fields.items() if name != "label"}
+        return {**super().get_config(), "classes": self.classes, "fields": fields}
+
+
+def inputs_of(network):
+    """The names of a network's inputs."""
+    return list(network.input) if isinstance(network.input, dict) else [tensor.name for tensor in network.inputs]
+
+
+def feed(network, main, values):
+    """What a network gets of the named `values`: those that it has inputs for. A single input of no known name is `main`."""
+    names = inputs_of(network)
+    if len(names) == 1 and names[0] not in values:
+        names = [main]
+    if isinstance(network.input, dict):
+        return {name: values[name] for name in names}
+    return values[names[0]] if len(names) == 1 else [values[name] for name in names]
