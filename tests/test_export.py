@@ -361,7 +361,7 @@ def test_conditional_equals_keras(conditional, tmp_path):
     with np.load(wanted) as file:
         arrays = dict(file)
     assert arrays["in0/label"].dtype == np.int32 and arrays["in0/label"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
-    np.savez(tmp_path / "others.npz", **{**arrays, "label": arrays["in0/label"][::-1]})
+    np.savez(tmp_path / "others.npz", **{**arrays, "in0/label": arrays["in0/label"][::-1]})
     for name in FORMATS:
         for path, precision in export.FORMATS[name].artefacts.items():
             check.check(folder / path, name, precision, wanted)
