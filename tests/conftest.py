@@ -1,9 +1,11 @@
 """What all tests share: a data cache of their own, and the command line as a function."""
+import collections
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,14 +20,53 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # bit for bit and 1e-6 are promises about a CPU
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-# files that take a minute or more, the longest first: so that the workers end together (setup.cfg: --no-loadscope-reorder)
-LONG = ["test_train", "test_gan", "test_replicas", "test_export", "test_evaluate", "test_devices", "test_biggan", "test_mlp",
-        "test_page", "test_edit", "test_labels", "test_penalties", "test_serve"]
+REAL = sys.executable
 
 
-def pytest_collection_modifyitems(items):
-    places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+# === The longest first, by what the last run took: so that the workers end together (setup.cfg: --no-loadscope-reorder) ===
+
+class Times:
+    """Seconds of each test, kept in pytest's cache for the next run."""
+
+    NAME = "kgan/seconds"
+
+    def __init__(self, cache):
+        self.cache, self.last, self.now = cache, cache.get(self.NAME, {}), collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.now[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self):
+        self.cache.set(self.NAME, {**self.last, **{name: round(seconds, 2) for name, seconds in self.now.items()}})
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        config.kgan_last, config.kgan_python = config.workerinput["kgan"]
+        return
+    config.kgan_last, config.kgan_python = {}, REAL
+    if hasattr(config, "cache"):
+        times = Times(config.cache)
+        config.pluginmanager.register(times)
+        config.kgan_last = times.last
+    if forks.POSSIBLE:
+        server = forks.Server()
+        config.add_cleanup(server.close)
+        config.kgan_python = server.python
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["kgan"] = node.config.kgan_last, node.config.kgan_python
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Files stay together, for their fixtures are expensive; those that have never run come first, then the longest."""
+    files = collections.Counter()
+    for item in items:
+        files[item.path] += config.kgan_last.get(item.nodeid, 3600)
+    items.sort(key=lambda item: -files[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,14 +77,25 @@ def shared_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_import(pytestconfig):
+    """Programs that tests start, and those that these start, are forked off one that has imported TensorFlow: forks.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", pytestconfig.kgan_python)
+        yield
+
+
 @pytest.fixture(scope="session")
 def command():
-    """A function that starts a Python program as a user would: command("train.py", flag, …) from the folder `cwd`."""
-    def start(*arguments, cwd, wait=True, environment=None):
+    """A function that starts a Python program as a user would: command("train.py", flag, …) from the folder `cwd`.
+
+    With `fresh` it is a new process, which imports for itself what it needs.
+    """
+    def start(*arguments, cwd, wait=True, environment=None, fresh=False):
         arguments = [str(argument) for argument in arguments]
         if arguments[0].endswith(".py"):  # of this project, wherever it is started
             arguments[0] = str(ROOT / arguments[0])
-        process = subprocess.Popen([sys.executable, *arguments], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen([REAL if fresh else sys.executable, *arguments], cwd=cwd, text=True, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env={**os.environ, **(environment or {})})
         if not wait:

@@ -29,7 +29,7 @@ def ask(command, no_tensorflow, tmp_path):
     (tmp_path / "here").mkdir()
 
     def run(*flags):
-        done = command("train.py", *flags, cwd=tmp_path / "here", environment=no_tensorflow)
+        done = command("train.py", *flags, cwd=tmp_path / "here", environment=no_tensorflow, fresh=True)
         assert "was imported" not in done.stdout + done.stderr
         assert list((tmp_path / "here").iterdir()) == []
         return done
@@ -37,7 +37,7 @@ def ask(command, no_tensorflow, tmp_path):
 
 
 def test_the_poison_works(command, no_tensorflow, tmp_path):
-    done = command("-c", "import tensorflow", cwd=tmp_path, environment=no_tensorflow)
+    done = command("-c", "import tensorflow", cwd=tmp_path, environment=no_tensorflow, fresh=True)
     assert done.returncode == 1 and "tensorflow was imported" in done.stderr
 
 
@@ -59,7 +59,7 @@ def test_list(ask):
 
 def test_a_reader_that_has_seen_enough(command, no_tensorflow, tmp_path):
     """As `train.py --list | head -1` does."""
-    process = command("train.py", "--list", cwd=tmp_path, wait=False, environment=no_tensorflow)
+    process = command("train.py", "--list", cwd=tmp_path, wait=False, environment=no_tensorflow, fresh=True)
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 141
     process.stderr.close()
@@ -109,7 +109,7 @@ def test_every_flag_with_every_mistake(command, no_tensorflow, tmp_path, module,
     (tmp_path / "SAVED_MODEL" / "saved_model.pb").touch()
     before = sorted(tmp_path.rglob("*"))
     done = command("tests/fuzz.py", module, json.dumps(arguments), cwd=tmp_path,
-                   environment={"PYTHONPATH": f"{no_tensorflow['PYTHONPATH']}:{ROOT}"})
+                   environment={"PYTHONPATH": f"{no_tensorflow['PYTHONPATH']}:{ROOT}"}, fresh=True)
     assert done.returncode == 0, done.stderr
     tried = json.loads(done.stdout)
     assert len(tried) >= least
