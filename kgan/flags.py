@@ -9,7 +9,7 @@ from absl import flags
 
 import export
 import kgan
-from kgan import data, devices, models
+from kgan import data, devices, models, sizes
 from kgan.command import UserError
 
 FLAGS = flags.FLAGS
@@ -18,10 +18,10 @@ flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, or
                     "default: the model's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: its own place")
 flags.DEFINE_string("manual_dir", None, "folder with a data set's original files, to prepare it without a network")
-flags.DEFINE_integer("image_size", None, "side of the square images, in pixels; default: the data set's own",
-                     lower_bound=4, upper_bound=1024)
+flags.DEFINE(sizes.Parser(), "image_size", None, "pixels of the images: a number for squares, or height x width, as in 64x96; "
+             "default: the data set's own", serializer=sizes.Serializer())
 flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the data set's own")
-flags.DEFINE_bool("crop", True, "of images that are not square keep the middle; --nocrop squeezes them instead")
+flags.DEFINE_bool("crop", True, "of images of other proportions keep the middle; --nocrop squeezes them instead")
 flags.DEFINE_bool("flip", False, "mirror images left to right at random; not where labels tell left from right")
 flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
@@ -126,7 +126,7 @@ def complete(settings, source):
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     if source.kind == "image":
-        settings["image_size"], _, settings["channels"] = source.shape
+        settings["image_size"], settings["channels"] = sizes.setting(source.shape[:2]), source.shape[2]
     needs = models.outline(settings["model"]).Config.needs
     if len(needs) > 1:  # of what is made alone, the shape says enough
         settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}

@@ -242,7 +242,7 @@ def test_places_that_cannot_be(command, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--image_size=12"], ["image_size=12", "8, 14, 16, 28"]),
+    (["--image_size=6x12"], ["image_size=6x12", "nearest size is 8x12"]),
     (["--batch_size=23"], ["22 examples", "batch"]),
 ])
 def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):

@@ -23,7 +23,7 @@ export function gif({seed, to, label, truncation}) {
   if (to === null) return null;
   const {shape} = info.output, {max_images, max_scale} = info.limits;
   // viewers show a file as small as it is
-  const scale = shape.length === 4 ? Math.min(max_scale, Math.max(1, Math.round(256 / shape[2]))) : 1;
+  const scale = shape.length === 4 ? Math.min(max_scale, Math.max(1, Math.round(256 / Math.max(shape[1], shape[2])))) : 1;
   return `interpolate.gif?from=${seed}&to=${to}&steps=${Math.min(24, max_images)}&scale=${scale}${beside(label, truncation)}`;
 }
 

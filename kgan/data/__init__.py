@@ -41,9 +41,9 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
     Args:
         name: a name in BUILT_IN, `folder:PATH`, or a name of tensorflow-datasets.
         batch_size: examples a batch; with discriminator_steps k > 1, k times the examples of one update.
-        image_size: side of the square images, in pixels; None: the data set's own.
+        image_size: pixels of the images, a number for squares or (height, width); None: the data set's own.
         channels: 1 (grey) or 3 (RGB); None: the data set's own.
-        crop: whether images that are not square are cut (the middle is kept) or else squeezed.
+        crop: whether images of other proportions are cut (the middle is kept) or else squeezed.
         flip: whether images are mirrored left to right at random.
         split: "train", or another that the data set has.
         data_dir: where tensorflow-datasets keeps its prepared data sets.

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from kgan import sizes
 from kgan.data import BUILT_IN
 from kgan.data.cache import cached
 from kgan.data.folder import allocate, flatten, pixels
@@ -37,15 +38,16 @@ def source(name, image_size=None, channels=None, crop=True, split="train", data_
 
     Args:
         name: a name of the catalog, NAME, NAME/CONFIG or NAME/CONFIG:VERSION.
-        image_size: height and width of the result; None: as the data set has it, if fixed and square, else 64.
+        image_size: pixels of the result, a number for squares or (height, width); None: as the data set has it, if fixed and
+            square, else 64.
         channels: 1 or 3; None: 1 if the data set is grey, else 3.
-        crop: what happens to images that are not square; see `kgan.data.folder.source`.
+        crop: what happens to images of other proportions; see `kgan.data.folder.source`.
         split: in tfds' own language: "train", "test", "train+test", "train[:1000]" ...
         data_dir: where prepared data sets lie; None: tfds' default, ~/tensorflow_datasets.
         manual_dir: folder with the original files, for preparing without a network; it is only read.
 
     Returns:
-        Source with `image` uint8 [N, image_size, image_size, channels], `label` int64 [N] if the data set has classes,
+        Source with `image` uint8 [N, height, width, channels], `label` int64 [N] if the data set has classes,
         and its other scalars, int64, float32 or bool [N], parts of names joined by "_": `attributes_Male` of celeb_a.
 
     Raises:
@@ -69,7 +71,7 @@ def source(name, image_size=None, channels=None, crop=True, split="train", data_
         raise DataError(f"The split {split!r} of {name} is empty.")
 
     height, width, depth = feature.shape
-    image_size = image_size or (height if height and height == width else 64)
+    image_size = sizes.setting(image_size or (height if height and height == width else 64))
     channels = channels or (1 if depth == 1 else 3)
     key = dict(kind="tfds", version=1, name=builder.info.full_name, data_dir=str(builder.data_path), split=split,
                count=count, image_size=image_size, channels=channels, crop=bool(crop))
@@ -148,7 +150,7 @@ def _write(builder, split, count, image_size, channels, crop, directory):
         image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         return pixels(flatten(image), image_size, channels, crop)
 
-    images = allocate(directory / "image.npy", (count, image_size, image_size, channels))
+    images = allocate(directory / "image.npy", (count, *sizes.pair(image_size), channels))
     columns = {field: [] for field in paths}
     start = 0
     try:

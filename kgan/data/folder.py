@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from kgan import sizes
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 
@@ -48,20 +49,20 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
 
     Args:
         path: the folder.
-        image_size: height and width of the result; None: 64.
+        image_size: pixels of the result, a number for squares or (height, width); None: 64.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
-        crop: True: scale the short side to image_size and cut out the centre; False (`--nocrop`): scale both sides to
-            image_size, which changes the proportions of images that are not square.
+        crop: True: cut out the largest centre that has image_size's proportions, and scale it; False (`--nocrop`): scale
+            both sides to image_size, which changes the proportions of images that have others.
 
     Returns:
-        Source with `image` uint8 [N, image_size, image_size, channels], perhaps `label` int64 [N], and a field [N] for
+        Source with `image` uint8 [N, height, width, channels], perhaps `label` int64 [N], and a field [N] for
         each column, float32 or, of classes, int64.
 
     Raises:
         DataError: no such folder, no images in it, more than a tenth of them undecodable, a broken file of attributes,
             or no room on the disk.
     """
-    image_size = image_size or 64
+    image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
     root = os.path.realpath(os.path.expanduser(path))
@@ -276,7 +277,7 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
         _fields(root, attributes, columns, [*rows.values()])  # mistakes show now, and not after an hour of decoding
     whole = directory / "whole.npy"
     # whether all images are grey shows only in the end: decode to colour until then
-    images = allocate(whole, (len(names), image_size, image_size, channels or 3))
+    images = allocate(whole, (len(names), *sizes.pair(image_size), channels or 3))
     greys = np.zeros(len(names), bool)
     skipped = {}
     step = 32  # files a task: 100,000 tasks of one file each would cost memory and time of their own
@@ -307,7 +308,7 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
     good = np.array([index for index, name in enumerate(names) if name not in skipped])
     channels = channels or (1 if greys[good].all() else 3)
     if skipped or channels != images.shape[-1]:
-        kept = allocate(directory / "image.npy", (len(good), image_size, image_size, channels))
+        kept = allocate(directory / "image.npy", (len(good), *images.shape[1:3], channels))
         for start in range(0, len(good), 1024):
             kept[start:start + 1024] = images[good[start:start + 1024], :, :, :channels]
         del images
@@ -349,11 +350,12 @@ def allocate(file, shape):
 
 
 def decode(file, image_size, channels, crop):
-    """Reads an image file: (uint8 [image_size, image_size, channels], whether it was grey). Raises what Pillow does."""
+    """Reads an image file: (uint8 [height, width, channels], whether it was grey). Raises what Pillow does."""
     if not os.path.isfile(file):  # opening a named pipe would wait for ever
         raise OSError("no regular file, or a link to nothing")
     with Image.open(file, formats=FORMATS) as image:
-        image.draft(None, (2 * image_size, 2 * image_size))  # big JPEG: decode at a fraction, still twice too large
+        # big JPEG: decode at a fraction, still twice too large, on whichever side it lies
+        image.draft(None, (2 * max(sizes.pair(image_size)),) * 2)
         ImageOps.exif_transpose(image, in_place=True)
         image = flatten(image)
     return pixels(image, image_size, channels, crop), image.mode == "L"
@@ -370,11 +372,12 @@ def flatten(image):
 
 
 def pixels(image, image_size, channels, crop):
-    """An "L" or "RGB" image brought to size: uint8 [image_size, image_size, channels]; crop as in `source`."""
-    if image.size != (image_size, image_size):
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        image = image.resize((image_size, image_size), Image.Resampling.LANCZOS, reducing_gap=3,
-                             box=(left, top, left + side, top + side) if crop else None)
-    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image_size, image_size, channels)
+    """An "L" or "RGB" image brought to size: uint8 [height, width, channels]; image_size and crop as in `source`."""
+    height, width = sizes.pair(image_size)
+    if image.size != (width, height):
+        whole, tall = image.size
+        across, down = min(whole, tall * width / height), min(tall, whole * height / width)
+        left, top = (whole - across) / 2, (tall - down) / 2
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3,
+                             box=(left, top, left + across, top + down) if crop else None)
+    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)

@@ -48,7 +48,7 @@ def source(image_size=None, channels=None, split="train", count=None, seed=0, da
     """Triples of MNIST's digits, each drawn independently and uniformly from the examples of the split.
 
     Args:
-        image_size: side of the images, in pixels; None: 28, as MNIST has them.
+        image_size: pixels of the images, a number for squares or (height, width); None: 28, as MNIST has them.
         channels: 3 or None; there is no other.
         split: "train" or "test": triples of that split's digits.
         count: number of triples; None for 1,000,000 ("train") or 26,000 ("test").
@@ -56,7 +56,7 @@ def source(image_size=None, channels=None, split="train", count=None, seed=0, da
         data_dir, manual_dir: where to find MNIST; see `kgan.data.catalog.source`.
 
     Returns:
-        Source "stacked_mnist" of `image` uint8 [N, image_size, image_size, 3], put together as it is read, and `label`
+        Source "stacked_mnist" of `image` uint8 [N, height, width, 3], put together as it is read, and `label`
         int64 [N], the mode 100 R + 10 G + B, 0..999.
 
     Raises:

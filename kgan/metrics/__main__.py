@@ -13,15 +13,15 @@ from pathlib import Path
 
 from absl import flags
 
-from kgan import command
+from kgan import command, sizes
 from kgan.data import check_name
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("dataset", None, "what to compare with, as train.py's --dataset; default: the run's own")
-flags.DEFINE_integer("image_size", None, "side of the images that are compared; default: the run's, or the data set's own",
-                     lower_bound=4, upper_bound=1024)
+flags.DEFINE(sizes.Parser(), "image_size", None, "pixels of the images that are compared: a number for squares, or height x "
+             "width; default: the run's, or the data set's own", serializer=sizes.Serializer())
 flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the run's, or the data set's own")
 flags.DEFINE_string("manual_dir", None, "folder with the data set's original files; default: the run's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: the run's own")
@@ -148,8 +148,8 @@ def generator(target, settings):
             return np.concatenate([sample(noise[i:i + 256], label[i:i + 256]) for i in range(0, len(noise), 256)]), asked
         return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
     def images(evaluator):
-        height, _, channels = evaluator.train.shape
-        found = kgan.data.source(f"folder:{target}", image_size=height, channels=channels)
+        *size, channels = evaluator.train.shape
+        found = kgan.data.source(f"folder:{target}", image_size=size, channels=channels)
         return np.asarray(found.arrays["image"][:evaluator.count]), None
     return images, None, {}
 

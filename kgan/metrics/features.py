@@ -19,6 +19,7 @@ import tensorflow as tf
 from keras import layers
 
 import kgan
+from kgan import sizes
 from kgan.data.cache import cached
 from kgan import kinds
 from kgan.data.source import DataError, Source, seen
@@ -251,7 +252,7 @@ def load(path, shape):
 
     data = found / "saved_model.pb" if found.is_dir() else found
     checksum = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
-    protocol = {"features": f"{found.name}, sha256 {checksum} of {data.name}", "resize": f"bilinear, antialiased, to {inputs[0]}"}
+    protocol = {"features": f"{found.name}, sha256 {checksum} of {data.name}", "resize": f"bilinear, antialiased, to {sizes.text(inputs[:2])}"}
     return FeatureNetwork(str(path), _compiled(model, inputs), protocol, batch_size=50)
 
 

@@ -55,7 +55,7 @@ class ACGAN(GAN):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     """An ACGAN for images. Arguments and errors as for cgan's convolutional networks."""
     config = config or Config()
-    check_shape(shape, "acgan")
+    check_shape(shape, "acgan", odd=True)
     return ACGAN(cgan.convolutional_generator(shape, config, len(classes)), discriminator(shape, config, len(classes)),
                  config, seed, classes)
 

@@ -82,7 +82,7 @@ class AgeCGAN(GAN):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):
     """An AgeCGAN for images. Arguments and errors as for cgan's convolutional networks; `classes` in their order."""
     config = config or Config()
-    check_shape(shape, "agecgan")
+    check_shape(shape, "agecgan", odd=True)
     return AgeCGAN(cgan.convolutional_generator(shape, config, len(classes)),
                    cgan.convolutional_discriminator(shape, config, len(classes)), encoder(shape, config), config=config,
                    seed=seed, classes=classes)

@@ -14,6 +14,7 @@ truncated noise (`truncation` of GAN.generate) leaves samples whole.
 """
 import dataclasses
 import functools
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -45,8 +46,10 @@ class Config(BaseConfig):
     filters: int = 8  # ch of the paper, of which the widths are multiples
     generator_widths: tuple[int, ...] = (8, 8, 4, 2)  # the last one's is after the last block; the first is repeated
     discriminator_widths: tuple[int, ...] = (2, 4, 8, 8)  # after each block
-    halvings: int = 3  # of D's blocks, the first ones, halve the maps, as long as that leaves 4×4 or 7×7
-    attention: tuple[int, ...] = (14, 16)  # the sides of the maps at which a block of attention follows
+    halvings: int = 3  # of D's blocks, the first ones, halve the maps, as long as that leaves 4 to 7 rows or columns
+    # the sides (of rectangles the shorter ones) of the maps at which a block of attention follows; of 40 and 80 pixels that may
+    # be 20, of 48 and 96 it may be 12 or 24
+    attention: tuple[int, ...] = (14, 16)
     shared_dim: int = 32  # of the classes' embedding; 0: each normalisation has its own gains and biases for each class
     embedding_gain: float = 2.0  # length of a class's embedding at first. Published: 1: short runs ignore it; at 6, the noise
     hierarchical: bool = True  # whether each block has a part of the noise for itself
@@ -152,7 +155,8 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789")):
     """A BigGAN for images.
 
     Args:
-        shape: (H, W, C), H = W = 4·2^k or 7·2^k with k ≥ 1; any number of channels. G starts from 4×4 or from 7×7.
+        shape: (H, W, C), both sides even down to maps with 4 to 7 rows or columns, from which G starts: squares of 4, 5, 6 or
+            7·2^k with k ≥ 1, rectangles such as 64×96; any number of channels.
         config: Config; None: the defaults.
         seed: of the noise.
         classes: names of the classes.
@@ -170,7 +174,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789")):
 
 def generator(shape, config, classes):
     """noise [n, noise_dim] and label [n] -> images [n, H, W, C] in [-1, 1]: a linear layer, blocks that double the size."""
-    sizes = doublings(shape[0])
+    sizes = doublings(shape)
     widths = (*[config.generator_widths[0]] * len(sizes), *config.generator_widths)[-len(sizes):]
     noise = keras.Input((config.noise_dim,), name="noise")
     label = keras.Input((), dtype="int32", name="label")
@@ -180,12 +184,12 @@ def generator(shape, config, classes):
                                  kernel_initializer=_initial(config, config.embedding_gain))(condition)
     first, *rest = _parts(noise, len(sizes), config)
     width = config.filters * widths[0]
-    x = SpectralDense(sizes[0]**2 * width, kernel_initializer=_initial(config))(first)
-    x = layers.Reshape((sizes[0], sizes[0], width))(x)
+    x = SpectralDense(math.prod(sizes[0]) * width, kernel_initializer=_initial(config))(first)
+    x = layers.Reshape((*sizes[0], width))(x)
     for size, width, part in zip(sizes[1:], widths[1:], rest):
         given = condition if part is None else layers.Concatenate()([condition, part])
         x = _double(x, config.filters * width, functools.partial(_conditional_norm, given, config), config)
-        x = SelfAttention()(x) if size in config.attention else x
+        x = SelfAttention()(x) if min(size) in config.attention else x
     x = layers.ReLU()(BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True)(x))
     images = layers.Activation("tanh", dtype="float32", name="images")(_convolution(shape[-1], config, name="to_images")(x))
     return keras.Model({"noise": noise, "label": label}, images, name="generator")
@@ -195,11 +199,11 @@ def discriminator(shape, config, classes):
     """Images [n, H, W, C] and label [n] -> logits [n, k]: f(x) + vᵧ·x of the sum x over the last maps."""
     image = x = keras.Input(shape, name="image")
     label = keras.Input((), dtype="int32", name="label")
-    sizes = doublings(shape[0])[::-1][:config.halvings + 1]
+    sizes = doublings(shape)[::-1][:config.halvings + 1]
     for i, width in enumerate(config.discriminator_widths):
         halves = i + 1 < len(sizes)
         x = _halve(x, config.filters * width, config, first=i == 0, halves=halves)
-        x = SelfAttention()(x) if halves and sizes[i + 1] in config.attention else x
+        x = SelfAttention()(x) if halves and min(sizes[i + 1]) in config.attention else x
     # float16 overflows in sums
     features = ops.sum(ops.cast(layers.ReLU()(x), "float32"), axis=(1, 2))
     directions = SpectralDense(features.shape[-1], use_bias=False, kernel_initializer=_initial(config), dtype="float32",
@@ -212,7 +216,7 @@ def discriminator(shape, config, classes):
 
 
 def _double(x, width, norm, config):
-    """Figure 15 (b): x [n, s, s, c] -> [n, 2s, 2s, width]."""
+    """Figure 15 (b): x [n, h, w, c] -> [n, 2h, 2w, width]."""
     y = layers.UpSampling2D(2)(layers.ReLU()(norm(x)))
     y = _convolution(width, config)(y)
     y = _convolution(width, config)(layers.ReLU()(norm(y)))
@@ -221,7 +225,7 @@ def _double(x, width, norm, config):
 
 
 def _halve(x, width, config, first, halves):
-    """Figure 15 (c): x [n, s, s, c] -> [n, s/2, s/2, width], or [n, s, s, width]; the first block takes x as it is."""
+    """Figure 15 (c): x [n, h, w, c] -> [n, h/2, w/2, width], or [n, h, w, width]; the first block takes x as it is."""
     y = x if first else layers.ReLU()(x)
     y = _convolution(width, config)(y)
     y = _convolution(width, config)(layers.ReLU()(y))

@@ -38,7 +38,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     """A conditional GAN for images.
 
     Args:
-        shape: (H, W, C) of images in [-1, 1], H = W = 7·2^k or 4·2^k with k ≥ 1; dense networks take any images.
+        shape: (H, W, C) of images in [-1, 1], H and W from 8 on; dense networks take any.
         config: Config; None: the defaults.
         seed: of the noise.
         classes: names of the classes.
@@ -51,7 +51,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     """
     config = config or Config()
     if config.networks == "convolutional" or len(shape) != 3:
-        check_shape(shape, "cgan")
+        check_shape(shape, "cgan", odd=True)
     generator, discriminator = {"convolutional": (convolutional_generator, convolutional_discriminator),
                                 "dense": (dense_generator, dense_discriminator)}[config.networks]
     return GAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)

@@ -10,6 +10,7 @@ docs/results.md has pictures and figures, docs/recipes.md what differs from the 
 label to `grow`, from a vector to images, and to `shrink`, from images to features.
 """
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -61,7 +62,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     """A DCGAN for images.
 
     Args:
-        shape: (H, W, C), H = W = 7·2^k or 4·2^k with k ≥ 1; any number of channels.
+        shape: (H, W, C), H and W from 8 on; any number of channels.
         config: Config; None: the defaults.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
@@ -72,7 +73,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
         ConfigError: the shape is none of those.
     """
     config = config or Config()
-    check_shape(shape, "dcgan")
+    check_shape(shape, "dcgan", odd=True)
     return GAN(generator(shape, config), discriminator(shape, config), config, seed)
 
 
@@ -90,15 +91,15 @@ def discriminator(shape, config):
 
 
 def grow(x, shape, config, norm=None):
-    """x [n, d] -> images [n, H, W, C] in [-1, 1]: project to 4×4, then double the size again and again.
+    """x [n, d] -> images [n, H, W, C] in [-1, 1]: project to the smallest maps, then double the size again and again.
 
     `norm`: function from maps to normalised maps; None: batch normalisation.
     """
     norm = norm or (lambda x: _batch_norm()(x))
-    sizes = _sizes(shape[0])
+    sizes = _sizes(shape)
     widths = _widths(config.filters, len(sizes) - 1)[::-1]
-    x = layers.Dense(4 * 4 * widths[0], use_bias=False, kernel_initializer=_weights())(x)
-    x = layers.Reshape((4, 4, widths[0]))(x)
+    x = layers.Dense(math.prod(sizes[0]) * widths[0], use_bias=False, kernel_initializer=_weights())(x)
+    x = layers.Reshape((*sizes[0], widths[0]))(x)
     x = _activation(config.generator_activation)(norm(x))
     for size, width in zip(sizes[1:-1], widths[1:]):
         x = _upsample(x, size, width, config, use_bias=False)
@@ -109,10 +110,10 @@ def grow(x, shape, config, norm=None):
 
 
 def shrink(x, config):
-    """Images [n, H, W, C] -> maps [n, 4, 4, d]: halve the size again and again. H = W, as `check_shape` has it."""
+    """Images [n, H, W, C] -> maps [n, 4, 4, d] of squares of 4 and 7·2^k: halve the size again and again (`_sizes`)."""
     kind = config.discriminator_normalization
     convolution = SpectralConv2D if kind == "spectral" else Conv2D
-    for i, width in enumerate(_widths(config.filters, len(_sizes(x.shape[1])) - 1)):
+    for i, width in enumerate(_widths(config.filters, len(_sizes(x.shape[1:])) - 1)):
         # no normalisation of the input (section 3): that layer has a bias instead
         norm = {"batch": _batch_norm, "layer": _layer_norm}.get(kind) if i else None
         x = convolution(width, config.kernel_size, strides=2, padding="same", use_bias=norm is None,
@@ -128,9 +129,9 @@ def linear(x, units, config, name, **options):
     return dense(units, kernel_initializer=_weights(), dtype="float32", name=name, **options)(x)
 
 
-def _sizes(size):
-    """The sides of the maps from 4 up to `size`: [4, 8, 16, …] or [4, 7, 14, 28, …]."""
-    return doublings(size, ((4,), (4, 7)))
+def _sizes(shape):
+    """The sizes of the maps, from 4 to 6 rows or columns up to the picture's: (4, 4), (7, 7), (14, 14) … or (4, 6), (8, 12) …"""
+    return doublings(shape, odd=True)
 
 
 def _widths(filters, count):
@@ -156,12 +157,17 @@ def _activation(name):
 
 
 def _upsample(x, size, width, config, use_bias):
-    """x [n, s, s, c] -> [n, size, size, width], where size is 2s, or 7 for s = 4."""
+    """x [n, h, w, c] -> [n, *size, width], where size is (2h, 2w), either of them perhaps one less."""
     options = dict(use_bias=use_bias, kernel_initializer=_weights())
     if config.upsampling == "resize":
-        x = layers.UpSampling2D(2)(x)  # not Resizing, whose gradient XLA does not have
-        x = layers.Cropping2D(((0, x.shape[1] - size), (0, x.shape[1] - size)))(x) if size < x.shape[1] else x
+        x = cropped(layers.UpSampling2D(2)(x), size)  # not Resizing, whose gradient XLA does not have
         return layers.Conv2D(width, config.kernel_size, padding="same", **options)(x)
-    if size == 2 * x.shape[1]:
-        return Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x)
-    return layers.Conv2DTranspose(width, 4, padding="valid", **options)(x)  # 4 + 4 - 1 = 7
+    if size == (7, 7):
+        return layers.Conv2DTranspose(width, 4, padding="valid", **options)(x)  # 4 + 4 - 1 = 7
+    return cropped(Conv2DTranspose(width, config.kernel_size, strides=2, padding="same", **options)(x), size)
+
+
+def cropped(x, size):
+    """Maps [n, H, W, C] without what they have beyond `size`, below and at the right."""
+    beyond = [(0, have - wanted) for have, wanted in zip(x.shape[1:3], size)]
+    return x if beyond == [(0, 0), (0, 0)] else layers.Cropping2D(beyond)(x)

@@ -16,6 +16,7 @@ Ji, Henriques, Vedaldi 2019, "Invariant Information Clustering", arXiv:1807.0665
 "Elastic-InfoGAN", arXiv:1910.01112, also asks Q of real images and their transformations.
 """
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -27,7 +28,7 @@ from kgan.config import Scheduled
 from kgan.draws import DISCRIMINATOR, TRAINING
 from kgan.gan import GAN
 from kgan.layers import BatchNormalization
-from kgan.models import cgan
+from kgan.models import cgan, dcgan
 from kgan.models._shapes import check_shape, doublings
 from kgan.replicas import len_of
 
@@ -147,36 +148,37 @@ def warp(images, uniform):
 
 
 def build(shape=(28, 28, 1), config=None, seed=0):
-    """An InfoGAN for images, H = W = 7·2^k or 4·2^k with k ≥ 1. Its classes are named by their numbers.
+    """An InfoGAN for images, of 8 rows and columns or more. Its classes are named by their numbers.
 
     Raises:
         ConfigError: the shape is none of those.
     """
     config = config or Config()
-    check_shape(shape, "infogan")
+    check_shape(shape, "infogan", odd=True)
     return InfoGAN(generator(shape, config), discriminator(shape, config), config, seed,
                    [f"code {i}" for i in range(config.categories)])
 
 
 def generator(shape, config):
-    """noise [n, noise_dim] and label [n] -> images: two dense layers, then the size is doubled from 7×7 or 8×8 on."""
-    sizes = _sizes(shape[0])
+    """noise [n, noise_dim] and label [n] -> images: two dense layers, then the size is doubled (`_sizes`)."""
+    sizes = _sizes(shape)
     given, one_hot = cgan.inputs(config, config.categories)
     width = config.filters * 2 ** (len(sizes) - 2)
     x = _activated(layers.Dense(config.units, use_bias=False)(layers.Concatenate()([given["noise"], one_hot])))
-    x = _activated(layers.Dense(sizes[0] ** 2 * width, use_bias=False)(x))
-    x = layers.Reshape((sizes[0], sizes[0], width))(x)
-    for _ in sizes[1:-1]:
+    x = _activated(layers.Dense(math.prod(sizes[0]) * width, use_bias=False)(x))
+    x = layers.Reshape((*sizes[0], width))(x)
+    for size in sizes[1:-1]:
         width //= 2
-        x = _activated(layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)(x))
-    x = layers.Conv2DTranspose(shape[-1], 4, strides=2, padding="same")(x)
+        x = dcgan.cropped(layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False)(x), size)
+        x = _activated(x)
+    x = dcgan.cropped(layers.Conv2DTranspose(shape[-1], 4, strides=2, padding="same")(x), sizes[-1])
     return keras.Model(given, layers.Activation("tanh", dtype="float32", name="images")(x), name="generator")
 
 
 def discriminator(shape, config):
     """Images -> a dict of `logits` [n, k]; `category`, logits [n, categories]; `codes`, means [n, codes]."""
     images = x = keras.Input(shape, name="image")
-    for i in range(len(_sizes(shape[0])) - 1):
+    for i in range(len(_sizes(shape)) - 1):
         x = layers.Conv2D(config.filters * 2**i, 4, strides=2, padding="same", use_bias=not i)(x)
         x = _activated(x, "leaky_relu") if i else layers.LeakyReLU(negative_slope=0.1)(x)
     x = _activated(layers.Dense(config.units, use_bias=False)(layers.Flatten()(x)), "leaky_relu")
@@ -188,9 +190,9 @@ def discriminator(shape, config):
     return keras.Model(images, outputs, name="discriminator")
 
 
-def _sizes(size):
-    """The sides of the maps from 7 or 8 up to `size`, or from 4 where it is 8."""
-    return doublings(size, ((7,), (8,), (4,))) if size > 8 else [4, 8]
+def _sizes(shape):
+    """The sizes of the maps, from 7 to 12 rows or columns up to the picture's; from 4 to 6 up to a small picture's."""
+    return doublings(shape, 7 if min(shape[:2]) > 12 else 4, odd=True)
 
 
 def _activated(x, kind="relu"):

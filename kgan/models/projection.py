@@ -42,7 +42,7 @@ class Config(dcgan.Config):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     """A GAN with a projection discriminator, for images. Arguments and errors as for cgan's convolutional networks."""
     config = config or Config()
-    check_shape(shape, "projection")
+    check_shape(shape, "projection", odd=True)
     return GAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 
 

@@ -8,6 +8,7 @@ Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern Baseline GAN", 
 docs/results.md has a picture, docs/recipes.md what differs from the paper and why.
 """
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -69,7 +70,8 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     """An R3GAN for images.
 
     Args:
-        shape: (H, W, C), H = W = 7·2^k or 4·2^k with k ≥ 1; any number of channels.
+        shape: (H, W, C), both sides even down to maps with 4 to 7 rows or columns: squares of 4, 5, 6 or 7·2^k with k ≥ 1,
+            rectangles such as 64×96; any number of channels.
         config: Config; None: the defaults.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
@@ -86,7 +88,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
 
 def generator(shape, config):
     """noise [n, noise_dim] -> images [n, H, W, C]: a learned basis, then blocks, doubling the size after each stage."""
-    sizes, widths = _stages(shape[0], config)
+    sizes, widths = _stages(shape, config)
     noise = keras.Input((config.noise_dim,), name="noise")
     x = _dense(widths[0], use_bias=False)(noise)
     x = Basis(sizes[0])(x)
@@ -104,7 +106,7 @@ def generator(shape, config):
 
 def discriminator(shape, config):
     """images [n, H, W, C] -> logits [n, k]: G's mirror, a depthwise convolution over the whole map, a linear layer."""
-    sizes, widths = _stages(shape[0], config)
+    sizes, widths = _stages(shape, config)
     image = keras.Input(config.packed(shape), name="image")
     x = _convolution(widths[-1])(image)
     for stage in reversed(range(len(widths))):
@@ -114,8 +116,7 @@ def discriminator(shape, config):
             x = Downsample()(x)
             x = _convolution(widths[stage - 1])(x) if widths[stage - 1] != widths[stage] else x
     x = MinibatchStdDev()(x) if config.minibatch_std else x
-    size = sizes[0]
-    x = layers.DepthwiseConv2D(size, use_bias=False, depthwise_initializer=_normal(1 / size))(x)
+    x = layers.DepthwiseConv2D(sizes[0], use_bias=False, depthwise_initializer=_normal(math.prod(sizes[0]) ** -0.5))(x)
     logits = _dense(config.discriminator_outputs, dtype="float32", use_bias=False, name="logits")(layers.Flatten()(x))
     return keras.Model(image, logits, name="discriminator")
 
@@ -166,14 +167,14 @@ class GroupedConvolution(layers.Layer):
 
 @keras.saving.register_keras_serializable("kgan")
 class Basis(layers.Layer):
-    """weights [n, C] -> maps [n, size, size, C]: each channel's learned pattern, times its weight."""
+    """weights [n, C] -> maps [n, *size, C]: each channel's learned pattern, times its weight."""
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
-        self.size = size
+        self.size = (size, size) if isinstance(size, int) else tuple(size)  # files of before have a number
 
     def build(self, shape):
-        self.patterns = self.add_weight(shape=(self.size, self.size, shape[-1]), name="patterns", initializer=_normal(1.0))
+        self.patterns = self.add_weight(shape=(*self.size, shape[-1]), name="patterns", initializer=_normal(1.0))
 
     def call(self, x):
         return x[:, None, None, :] * ops.cast(self.patterns, x.dtype)
@@ -213,8 +214,8 @@ def _cut(x, axis, start, count, step=1):
     return x[:, window] if axis == 1 else x[:, :, window]
 
 
-def _stages(size, config):
-    sizes = doublings(size)  # from the basis, 4×4 or 7×7
+def _stages(shape, config):
+    sizes = doublings(shape)  # from the basis, 4×4 or 7×7, say
     widths = (*config.widths, *[config.widths[-1]] * len(sizes))[:len(sizes)]
     return sizes, widths
 

@@ -17,6 +17,7 @@ class TestAgeCGAN(Battery):
     model = "agecgan"
     cases = {"grey": dict(shape=(8, 8, 1), condition="label", **TINY),
              "14 colour, three steps of D": dict(shape=(14, 14, 3), condition="label", discriminator_steps=3, **TINY),
+             "12x8": dict(shape=(12, 8, 1), condition="label", **TINY),
              "uniform noise, XLA": dict(shape=(8, 8, 1), condition="label", noise="uniform", jit_compile=True, **TINY)}
 
 

@@ -19,6 +19,7 @@ CLASSES = "ant", "bee", "cat"
 class TestCGAN(Battery):
     model = "cgan"
     cases = {"grey": dict(shape=(8, 8, 1), **TINY), "dense": dict(shape=(5, 6, 3), preset="dense", noise_dim=6),
+             "8x12": dict(shape=(8, 12, 3), **TINY), "10": dict(shape=(10, 10, 1), **TINY),
              "14 colour, relativistic, three steps of D": dict(
                  shape=(14, 14, 3), discriminator_normalization="none", loss="relativistic", penalty="r1+r2",
                  discriminator_steps=3, **TINY)}
@@ -26,19 +27,22 @@ class TestCGAN(Battery):
 
 class TestACGAN(Battery):
     model = "acgan"
-    cases = {"grey": dict(shape=(8, 8, 1), **TINY), "published, hinge": dict(
+    cases = {"grey": dict(shape=(8, 8, 1), **TINY), "8x12": dict(shape=(8, 12, 3), **TINY), "published, hinge": dict(
         shape=(14, 14, 3), preset="published", loss="hinge", **TINY)}
 
 
 class TestProjection(Battery):
     model = "projection"
-    cases = {"grey": dict(shape=(8, 8, 1), **TINY), "XLA": dict(shape=(8, 8, 3), jit_compile=True, **TINY)}
+    cases = {"grey": dict(shape=(8, 8, 1), **TINY), "XLA": dict(shape=(8, 8, 3), jit_compile=True, **TINY),
+             "8x12": dict(shape=(8, 12, 3), **TINY)}
     loose = "score/bias", "score/u"  # the hinge's gradient of a bias is 0 while logits are small; σ of one row is 1
 
 
 class TestInfoGAN(Battery):
     model = "infogan"
     cases = {"grey": dict(shape=(8, 8, 1), units=16, **TINY),
+             "8x12": dict(shape=(8, 12, 3), units=8, **TINY), "10": dict(shape=(10, 10, 1), units=8, **TINY),
+             "17x30, odd maps, XLA": dict(shape=(17, 30, 1), units=8, jit_compile=True, **TINY),
              "clusters, XLA": dict(shape=(14, 14, 1), units=8, clustering_weight=1.0, jit_compile=True, **TINY),
              "five categories, no numbers": dict(shape=(28, 28, 3), categories=5, codes=0, units=8, **TINY)}
 
@@ -193,8 +197,21 @@ def test_gains_of_classes_in_projection():
 
 @pytest.mark.parametrize("name", ["acgan", "projection", "infogan", "cgan"])
 def test_shapes_that_cannot_be(name):
-    with pytest.raises(ConfigError, match=f"image_size=12: {name} needs"):
-        models.build(name, (12, 12, 1), TINY, classes=CLASSES)
+    with pytest.raises(ConfigError, match=f"image_size=6x12: {name} needs .* the nearest size is 8x12$"):
+        models.build(name, (6, 12, 1), TINY, classes=CLASSES)
+
+
+@pytest.mark.parametrize("size, maps", [
+    ((28, 28), [(7, 7), (14, 14)]), ((32, 32), [(8, 8), (16, 16)]), ((8, 8), [(4, 4)]), ((16, 16), [(8, 8)]), ((12, 12), [(6, 6)]),
+    ((48, 32), [(12, 8), (24, 16)]), ((25, 51), [(7, 13), (13, 26)])])
+def test_the_maps_of_infogan(size, maps):
+    config = infogan.Config(filters=1, units=8)
+    generator, discriminator = infogan.generator((*size, 1), config), infogan.discriminator((*size, 1), config)
+    assert generator.output_shape == (None, *size, 1)
+    found = [layer.output.shape[1:3] for layer in discriminator.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert found == maps[::-1]
+    start, = [layer.output.shape[1:3] for layer in generator.layers if isinstance(layer, keras.layers.Reshape)]
+    assert start == maps[0]
 
 
 @pytest.mark.parametrize("name", ["acgan", "infogan", "projection"])

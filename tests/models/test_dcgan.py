@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from battery import Battery
 
+from kgan import sizes
 from kgan.config import ConfigError
 from kgan.models import dcgan
 
@@ -21,6 +22,10 @@ class TestBattery(Battery):
         "8 layer, minibatch deviation": dict(shape=(8, 8, 1), discriminator_normalization="layer", minibatch_std=True, **TINY),
         "14 spectral": dict(shape=(14, 14, 1), discriminator_normalization="spectral", **TINY),
         "modern": dict(shape=(8, 8, 3), preset="modern", **TINY),
+        "8x12": dict(shape=(8, 12, 3), **TINY),
+        "12": dict(shape=(12, 12, 1), **TINY),
+        "13x10, odd maps, second derivatives, XLA": dict(shape=(13, 10, 1), preset="modern", jit_compile=True, **TINY),
+        "10x9 resize": dict(shape=(10, 9, 1), upsampling="resize", **TINY),
     }
 
 
@@ -28,23 +33,46 @@ class TestBattery(Battery):
 
 @pytest.mark.parametrize("size, sides", [
     (8, [4, 8]), (14, [4, 7, 14]), (16, [4, 8, 16]), (28, [4, 7, 14, 28]), (32, [4, 8, 16, 32]),
-    (56, [4, 7, 14, 28, 56]), (64, [4, 8, 16, 32, 64]), (112, [4, 7, 14, 28, 56, 112]), (128, [4, 8, 16, 32, 64, 128])])
+    (56, [4, 7, 14, 28, 56]), (64, [4, 8, 16, 32, 64]), (112, [4, 7, 14, 28, 56, 112]), (128, [4, 8, 16, 32, 64, 128]),
+    (12, [6, 12]), (10, [5, 10]), (9, [5, 9]), (48, [6, 12, 24, 48]), (96, [6, 12, 24, 48, 96]), (100, [4, 7, 13, 25, 50, 100])])
 @pytest.mark.parametrize("upsampling", ["transpose", "resize"])
 def test_sizes(size, sides, upsampling):
-    gan = dcgan.build((size, size, 1), dcgan.Config(filters=1, noise_dim=2, upsampling=upsampling))
-    assert gan.generator.output_shape == gan.discriminator.input_shape == (None, size, size, 1)
-    # G's maps grow from 4x4 to the picture, and D's shrink from it to 4x4
+    assert maps((size, size, 1), upsampling) == [(side, side) for side in sides]
+
+
+@pytest.mark.parametrize("size, sizes", [
+    ((64, 96), [(4, 6), (8, 12), (16, 24), (32, 48), (64, 96)]), ((24, 16), [(6, 4), (12, 8), (24, 16)]),
+    ((28, 56), [(4, 7), (7, 14), (14, 28), (28, 56)]), ((9, 100), [(5, 50), (9, 100)])])
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+def test_sizes_of_rectangles(size, sizes, upsampling):
+    assert maps((*size, 1), upsampling) == sizes
+
+
+def maps(shape, upsampling):
+    """The sizes of G's maps from the first to the picture, which are D's from the picture to the last."""
+    gan = dcgan.build(shape, dcgan.Config(filters=1, noise_dim=2, upsampling=upsampling))
+    assert gan.generator.output_shape == gan.discriminator.input_shape == (None, *shape)
+    first, = [layer for layer in gan.generator.layers if isinstance(layer, keras.layers.Reshape)]
+    # what the end of a step makes: the convolution, or what cuts its maps to size
     kind = keras.layers.Conv2DTranspose if upsampling == "transpose" else keras.layers.Conv2D
-    assert [layer.output.shape[1] for layer in gan.generator.layers if isinstance(layer, kind)] == sides[1:]
+    made = []
+    for layer in gan.generator.layers:
+        if isinstance(layer, kind):
+            made.append(layer.output.shape[1:3])
+        elif upsampling == "transpose" and isinstance(layer, keras.layers.Cropping2D):
+            made[-1] = layer.output.shape[1:3]
     strided = [layer for layer in gan.discriminator.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert [layer.output.shape[1] for layer in strided] == sides[-2::-1]
     assert all(layer.strides == (2, 2) for layer in strided)
+    sizes = [first.output.shape[1:3], *made]
+    assert [shape[:2], *(layer.output.shape[1:3] for layer in strided)] == sizes[::-1]
+    return sizes
 
 
-@pytest.mark.parametrize("size", [1, 4, 6, 12, 20, 24, 30, 36, 48, 96])
-def test_sizes_that_cannot_be(size):
-    with pytest.raises(ConfigError, match=f"image_size={size}: .*28, 32, .*64"):
-        dcgan.build((size, size, 1), dcgan.Config(filters=1))
+@pytest.mark.parametrize("size, wanted", [((1, 1), "8"), ((4, 4), "8"), ((6, 6), "8"), ((7, 7), "8"), ((7, 20), "8x20"),
+                                          ((64, 3), "64x8")])
+def test_sizes_that_cannot_be(size, wanted):
+    with pytest.raises(ConfigError, match=f"image_size={sizes.text(size)}: dcgan needs 8 rows .* the nearest size is {wanted}$"):
+        dcgan.build((*size, 1), dcgan.Config(filters=1))
 
 
 @pytest.mark.parametrize("shape", [(2,), (10,)])

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,6 +17,9 @@ class TestBattery(Battery):
     cases = {
         "grey": dict(shape=(14, 14, 1), **TINY),
         "colour, two blocks, minibatch deviation": dict(shape=(8, 8, 3), blocks=2, minibatch_std=True, **TINY),
+        "8x12": dict(shape=(8, 12, 3), **TINY),
+        "12": dict(shape=(12, 12, 1), **TINY),
+        "20x10": dict(shape=(20, 10, 1), **TINY),
     }
 
 
@@ -31,12 +35,27 @@ def test_parameters_of_the_paper():
 
 @pytest.mark.parametrize("size, sizes", [(28, [7, 14, 28]), (32, [4, 8, 16, 32]), (8, [4, 8]), (64, [4, 8, 16, 32, 64])])
 def test_sizes(size, sizes):
-    assert doublings(size) == sizes
+    assert doublings((size, size)) == [(side, side) for side in sizes]
+
+
+@pytest.mark.parametrize("shape, start", [((12, 12, 1), (6, 6)), ((8, 12, 3), (4, 6)), ((10, 20, 1), (5, 10))])
+def test_the_basis_and_what_d_weighs_have_the_smallest_maps_size(shape, start):
+    gan = r3gan.build(shape, r3gan.Config(**TINY))
+    basis, = [layer for layer in gan.generator.layers if isinstance(layer, r3gan.Basis)]
+    last, = [layer for layer in gan.discriminator.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert basis.patterns.shape == (*start, 8) and last.kernel.shape == (*start, 8, 1)
+    assert gan.generator.output_shape == (None, *shape)
+
+
+def test_a_basis_of_before_rectangles():
+    assert r3gan.Basis.from_config({"name": "basis", "size": 4}).size == (4, 4)
 
 
 def test_a_size_that_cannot_be():
-    with pytest.raises(ConfigError, match="image_size=30: r3gan needs"):
+    with pytest.raises(ConfigError, match="image_size=30: r3gan needs .* the nearest sizes are 28 and 32$"):
         r3gan.build((30, 30, 1))
+    with pytest.raises(ConfigError, match="image_size=64x100: r3gan needs .* the nearest sizes are 64x96 and 56x96$"):
+        r3gan.build((64, 100, 3))
     with pytest.raises(ConfigError, match="for points and signals"):
         r3gan.build((2,))
 
