@@ -119,12 +119,10 @@ def test_each_update_leaves_the_other_network_alone():
         return [weight.tobytes() for weight in network.get_weights()]
 
     before = bits(gan.generator), bits(gan.discriminator)
-    gan.minimize(lambda: gan.discriminator_loss(real, gan.generator(gan.noise(6), training=True)), gan.discriminator,
-                 gan.discriminator_optimizer)
+    gan.minimize(lambda: gan.discriminator_loss(real, gan.generator(gan.noise(6), training=True)), "discriminator")
     between = bits(gan.generator), bits(gan.discriminator)
     assert between[0] == before[0] and all(new != old for new, old in zip(between[1], before[1]))
-    gan.minimize(lambda: gan.generator_loss(real, gan.generator(gan.noise(6), training=True)), gan.generator,
-                 gan.generator_optimizer)
+    gan.minimize(lambda: gan.generator_loss(real, gan.generator(gan.noise(6), training=True)), "generator")
     after = bits(gan.generator), bits(gan.discriminator)
     assert after[1] == between[1] and all(new != old for new, old in zip(after[0], between[0]))
 

@@ -126,5 +126,5 @@ def test_the_average_follows_a_schedule():
     for step, moved in ((1, 1), (2, 0.9), (4, 0.9)):  # the warm-up, 2 / 11 at step 1, is above both
         gan.ema_generator.set_weights(start)
         gan.generator_optimizer.iterations.assign(step)
-        gan.update_ema()
+        gan.update_averages()
         np.testing.assert_allclose(gan.ema_generator.get_weights()[0] - start[0], moved, atol=1e-6)

@@ -58,9 +58,9 @@ def measure(target, directory, evaluators):
     `evaluators`: dict in which those of the targets before are found again: their features took time.
     """
     from kgan import pictures
-    from kgan.metrics import smoothness
     from kgan.data import OPTIONS
     from kgan.kinds.noise import way
+    from kgan.metrics import smoothness
     from kgan.metrics.evaluate import Evaluator
     from kgan.run import write
 
@@ -71,9 +71,10 @@ def measure(target, directory, evaluators):
     if "dataset" not in settings:
         raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
     make, noise, protocol = generator(target, settings)
-    condition = settings.get("config", {}).get("condition") or ""
-    condition = condition, settings["config"]["bins"] if condition and "bins" in settings["config"] else None
-    key = json.dumps([condition, *(settings.get(name) for name in ("dataset", *OPTIONS))])
+    # what decides which examples there are
+    config = settings.get("config", {})
+    data = [config.get(name) for name in ("condition", "degrade", "direction", *(["bins"] if config.get("condition") else []))]
+    key = json.dumps([data, "fields" in settings, *(settings.get(name) for name in ("dataset", *OPTIONS))])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
     samples, asked = make(evaluator)
     if samples.shape[1:] != evaluator.train.shape:
@@ -87,6 +88,8 @@ def measure(target, directory, evaluators):
         figures["path_length"], figures["path_length_error"] = map(float, length)
     result = {"figures": figures, "real": evaluator.real, "classes": per_class,
               "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}
+    if evaluator.untouched:
+        result["untouched"] = evaluator.untouched
     (directory / "metrics").mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():
         write(directory / "metrics" / f"{name}.png", pictures.png(picture))
@@ -112,10 +115,11 @@ def generator(target, settings):
         gan, step = load(target, FLAGS.checkpoint)
         network = gan.ema_generator if FLAGS.ema else gan.generator
         protocol = {"step": step, "averaged": FLAGS.ema, "seed": FLAGS.seed}
-        return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network,
+        given = set(gan.fields) - {gan.key, "label"}  # what it makes something of is the evaluator's
+        return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network, given=evaluator.given,
                                                 label=_asked(evaluator, gan.classes)), _asked(evaluator, gan.classes)),
                 (tf.function(lambda noise: gan.make(noise, _in_pairs(noise, gan.classes), network)), gan.latents,
-                 gan.config.noise), protocol)
+                 gan.config.noise) if not given else None, protocol)
     if (target / "saved_model.pb").exists():
         loaded = tf.saved_model.load(str(target))
         serve = loaded.signatures["serving_default"]
@@ -179,8 +183,7 @@ def table(results):
     """The figures of several targets side by side, with those of real examples, as text."""
     columns = {name: result["figures"] for name, result in results.items()}
     first = next(iter(results.values()))
-    if first["real"]:
-        columns["real"] = first["real"]
+    columns.update((name, first[name]) for name in ("real", "untouched") if first.get(name))
     names = [name for name in next(iter(columns.values())) if not name.endswith("_error")]
     width = max(14, *(len(name) + 2 for name in columns))
     lines = [" " * 22 + "".join(f"{name:>{width}}" for name in columns)]

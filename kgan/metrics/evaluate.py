@@ -4,6 +4,9 @@
     samples     as many of them, from the averaged generator unless said otherwise
     features    of both, by one network (`kgan.metrics.features`)
 
+Of models that make something of a given example each sample has a real one to be compared with, and is: PSNR, SSIM and what
+else its kind compares. `untouched` is then what the given example itself scores as the answer: who does nothing.
+
 The classifier among the feature networks has seen the training split, not the test split: figures against the latter treat
 all samples alike. `real` is what as many training examples score against the same reference: no generator can be expected to
 do better.
@@ -20,7 +23,7 @@ from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
-          "recall": True, "density": True, "coverage": True}
+          "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True}
 SURE = 0.9
 
 
@@ -84,7 +87,7 @@ class Evaluator:
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)
 
-    def figures(self, samples, asked=None, every=True):
+    def figures(self, samples, asked=None, every=True, aligned=True):
         """What samples measure.
 
         Args:
@@ -92,20 +95,25 @@ class Evaluator:
             asked: of a conditional GAN: the labels that they were asked to be of, int [n]; best those of the attribute
                 `asked`, so that classes are as frequent as in the reference. None: it is not conditional.
             every: False leaves out what takes long, sliced Wasserstein distance, where there is a network.
+            aligned: whether the samples were made of what is `given`, one by one, so that each has its example.
 
         Returns:
             dict of name to float: frechet_distance, kernel_distance, kernel_distance_error, precision, recall, density,
             coverage by the features' network; score, score_error, confident, modes, mode_kl by its probabilities where it
             has some of the data's own classes; label_accuracy where samples were asked to be of these: the share that it
-            takes for what it should be; sliced_wasserstein of images.
+            takes for what it should be; sliced_wasserstein of images; of aligned ones the means of what the kind compares: psnr,
+            ssim, l1 of images.
 
         Raises:
             DataError: too few samples; the message has the number needed.
         """
-        return self._figures(samples, *self._features(samples), asked, every)
+        return self._figures(samples, *self._features(samples), asked, every, aligned)
 
-    def _figures(self, samples, found, probabilities, asked, every=True):
-        figures = {}
+    def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
+        figures, kind = {}, self.train.kind
+        if self.given and aligned:
+            compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
+            figures.update((name, np.mean(values)) for name, values in compared.items())
         try:
             if found is not None:
                 figures["frechet_distance"] = frechet.frechet_distance(self._moments, frechet.Moments.of(found))
@@ -122,7 +130,7 @@ class Evaluator:
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
         small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
-        if not self.network or every and not small:
+        if not self.network and not (small and figures) or every and not small:
             if small:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
                                 f"distance, which needs {sliced.SMALLEST} pixels or more; features=PATH names a network")
@@ -151,7 +159,17 @@ class Evaluator:
             return None
         rows = np.sort(order[:self.count])
         asked = np.asarray(self.train.arrays["label"][rows]) if self._named else None
-        return self.figures(np.asarray(self.train.arrays[self.train.key][rows]), asked)
+        return self.figures(np.asarray(self.train.arrays[self.train.key][rows]), asked, aligned=False)
+
+    @functools.cached_property
+    def untouched(self):
+        """The figures of what the samples are made of, taken for the answer as it is; None where it is of another kind."""
+        given, (*size, channels) = self.given.get("input"), self.train.shape
+        if given is None or self.train.fields["input"].kind != self.train.kind or list(given.shape[1:-1]) != size:
+            return None
+        if given.shape[-1] != channels:  # grey as colour, or the other way
+            given = np.repeat(given.mean(-1, keepdims=True), channels, axis=-1)
+        return self.figures(given)
 
     # === What takes longer ===
 
