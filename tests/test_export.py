@@ -316,6 +316,7 @@ def test_mlp_in_all_formats(tmp_path):
 
 @pytest.mark.parametrize("model, shape, settings", [
     ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
+    ("dcgan", (13, 10, 3), dict(filters=4, noise_dim=8)),
     ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
     ("sine", (10,), {}),
     ("mlp", (28, 28, 1), dict(generator_units="16")),

@@ -992,6 +992,7 @@ def inputs_of(query, model):
     ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8", noise="uniform"), "points"),
     ("sine", (10,), {}, "signals"),
     ("mlp", (8, 8, 1), dict(generator_units="16"), "images"),
+    ("mlp", (12, 8, 3), dict(generator_units="16"), "images"),
 ])
 def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
     gan = made(tmp_path / "saved_model", name, shape, **(settings or {"noise_dim": 5}))
