@@ -2,7 +2,7 @@
 import tensorflow as tf
 
 from kgan.kinds import Field, get
-from kgan.sampling import feed
+from kgan.sampling import feed, inputs_of
 
 
 def specs(generator, told, rows=None, fixed=False):
@@ -14,8 +14,8 @@ def specs(generator, told, rows=None, fixed=False):
         rows: None: any number.
         fixed: whether sizes that are free in the network are those that it was trained at.
     """
-    tensors = generator.input if isinstance(generator.input, dict) else dict(zip(
-        [each["name"] for each in told], generator.inputs))
+    # one that has no name of the contract's is the only one
+    tensors = dict(zip([each["name"] for each in told], generator.inputs)) if len(told) == 1 else inputs_of(generator)
     return {each["name"]: tf.TensorSpec([rows, *(sized(each) if fixed else tensors[each["name"]].shape[1:])],
                                         tensors[each["name"]].dtype, name=each["name"]) for each in told}
 
