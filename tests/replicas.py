@@ -1,8 +1,10 @@
 """Run by test_replicas.py in a process of its own, for devices cannot be divided once TensorFlow has started.
 
-Trains on one device and on two, alike in all else, and prints how far they are apart as JSON.
+Trains on one device and on two, alike in all else, and prints how far they are apart as JSON. Arguments: names of RUNS, none
+for all of them.
 """
 import json
+import sys
 
 import keras
 import numpy as np
@@ -66,7 +68,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
 found = {"replicas": two.num_replicas_in_sync, "runs": {},
          "penalties": sorted({settings.get("penalty", "none") for settings in RUNS.values()})}
-for name, settings in RUNS.items():
+for name in sys.argv[1:] or RUNS:
+    settings = RUNS[name]
     start, left, left_logs, left_evaluated, single = train(one, settings)
     _, right, right_logs, right_evaluated, mirrored = train(two, settings)
     found["runs"][name] = {

@@ -19,8 +19,8 @@ from kgan.gan import GAN
 NOISE, DATA = 3, 2
 
 
-def linear(seed=0, batch_norm=False, **settings):
-    """G(z) = zV + c, D(x) = xw + b, with SGD: every update can be worked out by hand."""
+def linear(seed=0, batch_norm=False, traced=False, **settings):
+    """G(z) = zV + c, D(x) = xw + b, with SGD: every update can be worked out by hand. Runs eagerly unless `traced`."""
     keras.utils.set_random_seed(5)
     noise = x = keras.Input((NOISE,), name="noise")
     if batch_norm:
@@ -31,7 +31,7 @@ def linear(seed=0, batch_norm=False, **settings):
     config = Config(**{"noise_dim": NOISE, "optimizer": "sgd", "generator_learning_rate": 0.3, "jit_compile": False,
                        "batch_size": 12, "discriminator_learning_rate": 0.2, **settings})
     gan = GAN(generator, discriminator, config, seed)
-    gan.compile()
+    gan.compile(run_eagerly=not traced)
     return gan
 
 
@@ -60,7 +60,7 @@ def softplus(x):
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_step_by_hand(steps, jit):
-    gan = linear(discriminator_steps=steps, jit_compile=jit)
+    gan = linear(discriminator_steps=steps, jit_compile=jit, traced=True)
     real = points(4 * steps)
     noise = [np.array(tf.function(gan.noise, jit_compile=jit)(4, draw), np.float64) for draw in range(steps)]
     (kernel, offset), (w, b) = weights(gan.generator), weights(gan.discriminator)
@@ -133,12 +133,14 @@ def test_a_batch_that_cannot_be_dealt_out():
         gan.fit(data(size=6), verbose=0)
 
 
-@pytest.mark.parametrize("settings", [
-    dict(), dict(loss="relativistic", penalty="r1+r2"), dict(loss="hinge", penalty="r1", discriminator_steps=2)])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit, settings", [
+    (False, dict()), (False, dict(loss="relativistic", penalty="r1+r2")),
+    (False, dict(loss="hinge", penalty="r1", discriminator_steps=2)), (True, dict()),
+    pytest.param(True, dict(loss="relativistic", penalty="r1+r2"), marks=pytest.mark.slow),
+    pytest.param(True, dict(loss="hinge", penalty="r1", discriminator_steps=2), marks=pytest.mark.slow)])
 def test_accumulation_is_the_same_update(settings, jit):
     """A share in three parts, one after the other: with objectives that are means over examples, nothing changes."""
-    whole, parts = (linear(accumulation=count, jit_compile=jit, **settings) for count in (1, 3))
+    whole, parts = (linear(accumulation=count, jit_compile=jit, traced=True, **settings) for count in (1, 3))
     start = whole.get_weights()
     logs = [gan.fit(data(24, 12), verbose=0).history for gan in (whole, parts)]
     for one, other, old in zip(whole.get_weights(), parts.get_weights(), start, strict=True):
@@ -214,8 +216,13 @@ def test_optimizers_come_from_the_config(settings, kind, attributes):
     assert gan.optimizer is None
 
 
-@pytest.mark.parametrize("loss", typing.get_args(config.Loss))
-@pytest.mark.parametrize("penalty", ["none", *penalties.PENALTIES])
+def pairs(ones, others):
+    """All of them; those are fast in which each is met twice or more often."""
+    return [pytest.param(one, other, marks=[pytest.mark.slow] * ((i - j) % len(others) not in (0, 3)))
+            for i, one in enumerate(ones) for j, other in enumerate(others)]
+
+
+@pytest.mark.parametrize("loss, penalty", pairs(typing.get_args(config.Loss), ["none", *penalties.PENALTIES]))
 def test_any_objective_with_any_penalty(loss, penalty):
     gan = linear(loss=loss, penalty=penalty, discriminator_steps=2, discriminator_learning_rate=1e-3,
                  generator_learning_rate=1e-3)
@@ -404,7 +411,7 @@ def test_random_numbers_of_losses():
 
 def fails(network, what, at):
     """A linear GAN in whose step `at` the loss of D or G is not finite, or only its gradient."""
-    gan, plain = linear(), losses.get("non_saturating")
+    gan, plain = linear(traced=True), losses.get("non_saturating")
 
     def spoilt(loss):
         zero = tf.where(tf.equal(gan.generator_optimizer.iterations, at - 1), 0.0, 1.0) * loss
@@ -419,7 +426,7 @@ def fails(network, what, at):
 def test_what_is_not_finite_first(name):
     """In the midst of a call of several steps, compiled by XLA; what follows from it is not named."""
     owner, what = name.split()[0], name.split()[-1]
-    gan, real = linear(jit_compile=True), points(12 * 8)
+    gan, real = linear(jit_compile=True, traced=True), points(12 * 8)
     if owner in ("D's", "G's"):
         gan = fails({"D": "discriminator", "G": "generator"}[owner[0]], what, at=3)
     elif owner == "the":
@@ -447,7 +454,7 @@ def test_an_overflow_that_the_loss_scale_is_for_is_none(policy):
 
 @pytest.mark.parametrize("rate", [0.125, "linear:.125:.125"])
 def test_learning_rates_are_scaled_from_the_configs(rate):
-    gan = linear(generator_learning_rate=rate, discriminator_learning_rate=0.25)
+    gan = linear(generator_learning_rate=rate, discriminator_learning_rate=0.25, traced=True)
     gan.fit(data(), verbose=0)  # the function that is compiled by now sees it, too
     for _ in range(2):
         gan.scale_learning_rates(0.5)
@@ -502,7 +509,7 @@ def test_evaluating_changes_nothing_and_repeats():
 
 
 def test_validation_does_not_disturb_training():
-    plain, validated = linear(), linear()
+    plain, validated = linear(traced=True), linear(traced=True)
     plain.fit(data(), epochs=2, verbose=0)
     history = validated.fit(data(), epochs=2, validation_data=data(6), verbose=0).history
     assert {"d_loss", "g_loss", "val_d_loss", "val_g_loss"} <= history.keys()
@@ -512,7 +519,7 @@ def test_validation_does_not_disturb_training():
 
 @pytest.mark.parametrize("form", ["array", "dict", "tuples", "dicts and labels", "train_on_batch"])
 def test_what_fit_takes(form):
-    gan, same = linear(), linear()
+    gan, same = linear(traced=form == "array"), linear()
     real, labels = points(6), np.zeros(6)
     if form == "array":
         gan.fit(real, batch_size=6, shuffle=False, verbose=0)
@@ -535,13 +542,13 @@ def test_a_batch_without_the_examples():
 
 
 def test_a_last_batch_that_is_smaller():
-    gan = linear()
+    gan = linear(traced=True)
     gan.fit(points(10), batch_size=4, verbose=0)
     assert gan.step == 3 and all(np.isfinite(weight).all() for weight in gan.get_weights())
 
 
 def test_several_steps_a_call():
-    one, many = linear(), linear()
+    one, many = linear(traced=True), linear(traced=True)
     many.compile(steps_per_execution=2)
     one.fit(data(24, 6), verbose=0)
     many.fit(data(24, 6), verbose=0)
@@ -613,7 +620,7 @@ def test_the_loss_scale_leaves_the_step_as_it_is(policy):
     assert max(np.abs(new - old).max() for new, old in zip(weights(plain.generator), start)) > 0.05
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"], indirect=True)
+@pytest.mark.parametrize("policy", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"], indirect=True)
 @pytest.mark.parametrize("model", stay_finite.SETTINGS)
 def test_steps_stay_finite(policy, model):
     """Two hundred of them: benchmarks/stay_finite.py makes 2,000."""

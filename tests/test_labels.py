@@ -38,7 +38,7 @@ def linear(classes=CLASSES, told=True, **settings):
     gan = GAN(keras.Model({"noise": noise, "label": label}, made),
               keras.Model({"sample": sample, "label": other} if told else sample, judged),
               Config(**{**SETTINGS, **settings}), classes=classes)
-    gan.compile()
+    gan.compile(run_eagerly=True)
     return gan
 
 

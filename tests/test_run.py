@@ -2,8 +2,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -151,10 +149,9 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(run.fcntl is None, reason="no locks here")
-def test_lock(tmp_path):
+def test_lock(command, tmp_path):
     place = tmp_path / "run"
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(place)], stdout=subprocess.PIPE, text=True,
-                             cwd=Path(run.__file__).parents[1])
+    other = command("-c", HOLD, place, cwd=Path(run.__file__).parents[1], wait=False, fresh=True)
     try:
         assert other.stdout.readline() == "held\n"
         before = (place / "config.json").read_bytes()

@@ -130,30 +130,33 @@ def test_what_a_run_says(finished):
 
 # === Interruptions ===
 
-def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path):
-    """Also: --config repeats a run."""
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["twice", "again and again"])
+def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, again):
+    """Also: --config repeats a run. One process is a new one, which shares nothing with the others."""
     run = tmp_path / "run"
-    again = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
-    status, _, errors = stop(command(*again, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
+    repeat = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
+    status, _, errors = stop(command(*repeat, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
     assert status == -signal.SIGKILL, errors
 
     # intervals of 7 steps, and one step in 7 ends one: these stop in the middle of one, most likely
-    for lines, number in (13, signal.SIGTERM), (19, signal.SIGINT):
-        status, output, errors = stop(command(*again, cwd=tmp_path, wait=False), run, lines, number)
+    for lines, number in [(13, signal.SIGTERM), (19, signal.SIGINT)][:1 + again]:
+        status, output, errors = stop(command(*repeat, cwd=tmp_path, wait=False, fresh=True), run, lines, number)
         assert status == 128 + number, errors
         step, _ = last_checkpoint(run)
         assert step >= 7 * (lines - 1) and f"stopped at step {step}" in output and "Traceback" not in errors
         assert not (run / "export").exists()
 
-    status, output, _ = stop(command(*again, cwd=tmp_path, wait=False), run, 24, signal.SIGKILL)
-    assert status == -signal.SIGKILL and f"resumed    at step {step}" in output
-    done = command(*again, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    if again:
+        status, output, _ = stop(command(*repeat, cwd=tmp_path, wait=False), run, 24, signal.SIGKILL)
+        assert status == -signal.SIGKILL and f"resumed    at step {step}" in output
+    done = command(*repeat, cwd=tmp_path)
+    assert done.returncode == 0 and "resumed    at step" in done.stdout, done.stderr
     assert_same_run(run, finished)
     assert (run / "export" / "saved_model" / "saved_model.pb").exists()
 
 
-def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path):
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "and killed"])
+def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path, again):
     flags = ["train.py", "--model=mlp", "--dataset=ring", "--set=preset=mixture", "--batch_size=8", "--steps=600",
              *(f"--set={name}={value}" for name, value in dict(
                  generator_units=8, discriminator_units=8, penalty="none", jit_compile=True, steps_per_execution=5,
@@ -163,11 +166,12 @@ def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path):
     assert done.returncode == 0, done.stderr
 
     flags.append(f"--run_dir={run}")
-    status, output, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, 4, signal.SIGTERM)
+    status, output, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, 4 if again else 8, signal.SIGTERM)
     step, _ = last_checkpoint(run)
     assert status == 143 and step % 5 == 0 and f"stopped at step {step}" in output, errors
-    status, _, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, step // 20 + 9, signal.SIGKILL)
-    assert status == -signal.SIGKILL, errors
+    if again:
+        status, _, errors = stop(command(*flags, cwd=tmp_path, wait=False), run, step // 20 + 9, signal.SIGKILL)
+        assert status == -signal.SIGKILL, errors
     # the newest checkpoint is damaged, too: the one before has to do
     newest = max((run / "checkpoints").glob("step-*.npz"))
     newest.write_bytes(newest.read_bytes()[:-100])

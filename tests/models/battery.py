@@ -27,11 +27,13 @@ class Battery:
             model is built for CLASSES.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
+        alone: whether it is a Config alone: another model's networks and steps, which that one's tests trace.
     """
 
     model = None
     cases = {}
     fixed, loose = (), ()
+    alone = False
 
     def pytest_generate_tests(self, metafunc):
         if "case" in metafunc.fixturenames:
@@ -111,7 +113,18 @@ class Battery:
 
     # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
-    def test_training_changes_both_networks(self, gan, shape):
+    def test_training_changes_both_networks(self, gan, shape, case):
+        """As a graph the first case and those with XLA, eagerly the others."""
+        first = case == next(iter(self.cases)) and not self.alone
+        gan.compile(run_eagerly=not first and not self.cases[case].get("jit_compile"))
+        self.train(gan, shape)
+
+    @pytest.mark.slow
+    def test_training_as_a_graph(self, gan, shape):
+        gan.compile()
+        self.train(gan, shape)
+
+    def train(self, gan, shape):
         before = [[weight.copy() for weight in network.get_weights()] for network in (gan.generator, gan.discriminator)]
         size = 4 * gan.config.discriminator_steps
         data = tf.data.Dataset.from_tensor_slices(self.batch(shape, 2 * size)).batch(size, drop_remainder=True)

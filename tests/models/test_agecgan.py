@@ -21,10 +21,10 @@ class TestAgeCGAN(Battery):
              "uniform noise, XLA": dict(shape=(8, 8, 1), condition="label", noise="uniform", jit_compile=True, **TINY)}
 
 
-def built(**settings):
+def built(traced=False, **settings):
     keras.utils.set_random_seed(2)
     gan = models.build("agecgan", (8, 8, 1), {"jit_compile": False, **TINY, **settings}, seed=3, classes=CLASSES)
-    gan.compile()
+    gan.compile(run_eagerly=not traced)
     return gan
 
 
@@ -76,7 +76,7 @@ def test_e_changes_nothing_of_g_and_d():
                                              "condition": "weight"}, seed=3, classes=CLASSES)
     plain.generator.set_weights(weights[0]), plain.ema_generator.set_weights(weights[0])
     plain.discriminator.set_weights(weights[1])
-    plain.compile()
+    plain.compile(run_eagerly=True)
     for each in (gan, plain):
         each.fit(data(), epochs=2, verbose=0, shuffle=False)
     for of_e, of_none in ((gan.generator, plain.generator), (gan.discriminator, plain.discriminator),
@@ -88,7 +88,7 @@ def test_e_changes_nothing_of_g_and_d():
 def test_e_learns():
     """Of a generator that stands still and shows its noise, E finds the noise."""
     gan = built(generator_learning_rate=1e-9, discriminator_learning_rate=1e-9, encoder_learning_rate=3e-3, noise_dim=3,
-                encoder_units=64, filters=16, discriminator_normalization="none")
+                encoder_units=64, filters=16, discriminator_normalization="none", traced=True)
     for network in (gan.generator, gan.ema_generator):
         # initial weights of .02 leave grey images
         network.set_weights([8 * weight if weight.ndim > 1 else weight for weight in network.get_weights()])

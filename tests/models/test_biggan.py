@@ -310,6 +310,7 @@ print(json.dumps({"moved": apart(start, found[1]), "apart": apart(*found), "fini
 """
 
 
+@pytest.mark.slow  # tests/test_replicas.py has another model's batch statistics
 def test_two_replicas_are_one():
     # batch statistics too: they are those of the whole batch
     result = subprocess.run([sys.executable, "-c", _TWO], capture_output=True, text=True, timeout=300)
