@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from makers import AGE, FUNCTIONS, IMAGE, LABEL, MADE, NOISE, written
+from makers import AGE, FUNCTIONS, IMAGE, LABEL, MADE, NOISE, written, written_solids
 from PIL import Image
 from servers import connected, everything, pixels, serving
 
@@ -174,7 +174,7 @@ def test_bad_forms(server, function, parts, status, words):
 
 @pytest.mark.parametrize("query, words", [
     ("?output=image", "output=image: no such output; there are images"), ("?media=image/gif", "media=image/gif: images comes as"),
-    ("?size=3", "size: no such parameter"), ("?media=a&media=b", "media: given more than once")])
+    ("?size=3", "size: no such parameter"), ("?threshold=0.5", "threshold: images has none"), ("?threshold=nan", "threshold=nan"), ("?media=a&media=b", "media: given more than once")])
 def test_bad_queries(server, query, words):
     status, _, answer = make(server, "generator", ("input", GOOD), query=query)
     assert status == 400 and words in json.loads(answer)["error"], answer
@@ -242,6 +242,24 @@ def test_the_json_form_goes_on(server):
     status, found = server.predict({"instances": image.tolist()}, "/v1/models/painter:predict")
     assert status == 200
     np.testing.assert_allclose(found["predictions"], -image, atol=1e-6)
+
+
+def test_voxels_as_files(tmp_path):
+    """The mesh at the threshold that is asked for, or the numbers."""
+    voxels = pytest.importorskip("kgan.kinds.voxels")
+    model = Model(written_solids(tmp_path / "m"))
+    with serving(tmp_path, tmp_path / "m") as server:
+        status, headers, mesh = make(server, "generator", ("label", "high"), ("seed", 3))
+        sample = model.default({"noise": model.latents(1, 3), "label": np.int32([1])})["voxels"][0]
+        assert (status, headers["content-type"]) == (200, "model/gltf-binary") and mesh == voxels.write(sample)
+        assert (sample > 0.5).sum() < (sample > 0.3).sum()
+        found = make(server, "generator", ("label", "high"), ("seed", 3), query="?threshold=0.3")[2]
+        assert found == voxels.write(sample, threshold=0.3) != mesh
+        status, headers, content = make(server, "generator", ("label", "high"), ("seed", 3), query="?media=application/x-npy")
+        assert headers["content-type"] == "application/x-npy"
+        np.testing.assert_array_equal(np.load(io.BytesIO(content)), sample)
+        picture = pixels(server.ask("/image.png?seed=3&label=high")[2])
+        np.testing.assert_array_equal(picture, np.asarray(voxels.sheet(sample[None], columns=1, smallest=0)))
 
 
 # === Contracts ===

@@ -30,6 +30,7 @@ def painter(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def solids(tmp_path_factory):
+    pytest.importorskip("kgan.kinds.voxels")
     folder = tmp_path_factory.mktemp("solids")
     with serving(folder, written_solids(folder / "m")) as server:
         yield f"http://127.0.0.1:{server.port}/", server
@@ -209,6 +210,7 @@ def test_another_function(browser, painter, tmp_path):
     browser.shows(pixels(make(server, "other", *parts, ("seed", 7))[2]))
     assert (browser.pixels(".compare:nth-child(2) .after")[..., :3] == 191).all()
     assert browser.text("status") == "From my photo.png, seed 7, class no réd"
+    named(browser)
     browser.run("const seed = document.getElementById('seed'); seed.value = 8; seed.onchange()")
     browser.shows(pixels(make(server, "other", *parts, ("seed", 8))[2]))
     browser.until(lambda: browser.hash() == {"function": "other", "seed": "8", "label": "no réd", "age": "0.5"})

@@ -38,9 +38,11 @@ export function latest(work) {
 }
 
 // The module of a kind: its files are what there is to mount.
-export function kindOf({kind}) {
-  if (!/^[a-z]+$/.test(kind)) throw new Error(`${kind} is no kind that this page knows: export again with its own version.`);
-  return import(`./kinds/${kind}.js`);
+export async function kindOf({kind}) {
+  try {
+    if (/^[a-z]+$/.test(kind)) return await import(`./kinds/${kind}.js`);
+  } catch {}  // said below
+  throw new Error(`${kind} is no kind that this page knows: load it again, or export with the version that made the model.`);
 }
 
 export const integer = text => /^\d{1,10}$/.test(text ?? "") && Number(text) <= LARGEST ? Number(text) : null;

@@ -129,7 +129,11 @@ async function mount(wanted) {
   };
   $("controls").querySelectorAll(".mounted").forEach(node => node.remove());
   noise = null;
-  controls = await Promise.all(inputs.map(async field => Object.assign((await kindOf(field)).control(field, page), {field})));
+  controls = await Promise.all(inputs.map(async field => {
+    const {control} = await kindOf(field);
+    if (!control) throw new Error(`This page has no control for ${field.kind}: programs may ask for ${name} all the same.`);
+    return Object.assign(control(field, page), {field});
+  }));
   for (const control of controls) {
     if (control.place) noise = control;
     if (control.small) continue;

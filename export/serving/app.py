@@ -229,16 +229,17 @@ def _add_make(app, service):
         asked = model.functions.get(function)
         if asked is None:
             raise Refusal(404, f"function {shown(function)}: not there; there are {', '.join(model.functions)}")
-        name, media = query.chosen(asked)
-        form = await making.form(request, await _body(request, service.limits), model, asked)
-        with service.studio.room(values := form.values(service.limits.max_pixels)):
-            inputs = await service.studio.make(values, request, form.read, service.limits.max_pixels)
+        name, media, more = query.chosen(asked)
+        body = await _body(request, service.limits)
+        form = await making.form(request, body, model, asked)
+        with service.studio.room(form.values(service.limits.max_pixels)):
+            inputs = await service.studio.make(len(body), request, form.read, service.limits.max_pixels)
             if form.query:
                 inputs[asked.of("noise")] = form.query.cut(model, await service.latents(model, form.query.seeds()))
             joins = making.joins(inputs, service.limits.max_batch)
             outputs = await service.call(model.signatures[asked.signature], inputs, 1, joins)
-            content = await service.studio.make(values, request, making.file, outputs[name][0], name, asked.outputs[name],
-                                                media)
+            sample = outputs[name][0]
+            content = await service.studio.make(sample.size, request, making.file, sample, name, asked.outputs[name], media, more)
         return Response(content, 200, {"Cache-Control": "no-store"}, media)
 
 

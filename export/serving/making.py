@@ -30,16 +30,21 @@ class MakeQuery(BaseModel):
 
     output: str = Field(None, description="name of one of the function's outputs; default: the first")
     media: str = Field(None, description="media type of the file, one that the output's kind knows; default: its first")
+    threshold: float = Field(None, allow_inf_nan=False, description="of voxels in a mesh: those above it are there")
 
     def chosen(self, function):
-        """(name of an output, media type). Raises Refusal: there is no such thing."""
+        """(name of an output, media type, what else `write` of its kind is to know). Raises Refusal: there is no such thing."""
         name = function.output if self.output is None else self.output
         if name not in function.outputs:
             raise Refusal(400, f"output={shown(name)}: no such output; there are {', '.join(function.outputs)}")
         known = [*kinds.get(function.outputs[name].kind).MEDIA]
         if self.media not in (None, *known):
             raise Refusal(400, f"media={shown(self.media)}: {name} comes as {' or '.join(known)}")
-        return name, self.media or known[0]
+        if self.threshold is None:
+            return name, self.media or known[0], {}
+        if "threshold" not in inspect.signature(kinds.get(function.outputs[name].kind).write).parameters:
+            raise Refusal(400, f"threshold: {name} has none; leave it out")
+        return name, self.media or known[0], {"threshold": self.threshold}
 
 
 class Form:
@@ -145,8 +150,8 @@ def joins(inputs, max_batch):
     return max_batch * sum(array.size for array in inputs.values()) <= MAX_TOGETHER
 
 
-def file(sample, name, field, media):
+def file(sample, name, field, media, more):
     """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
-    return kinds.get(field.kind).write(sample, media)
+    return kinds.get(field.kind).write(sample, media, **more)

@@ -140,7 +140,11 @@ class Studio:
             self.pixels -= pixels
 
     async def make(self, pixels, request, function, *arguments):
-        """What a function gives, in turn. Raises Refusal: 499 if the client has gone before."""
+        """What a function gives, in turn; `pixels`, or bytes or values, say how much it has to do.
+
+        Raises:
+            Refusal: 499 if the client has gone before.
+        """
         turn, pool = self._small if pixels <= _SMALL else self._large
         async with turn:
             if await request.is_disconnected():

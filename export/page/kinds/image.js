@@ -10,7 +10,7 @@ const CONTROL = `
   <section class="image">
     <h2></h2>
     <div class="drop">
-      <p>Drop an image anywhere on this page, paste it, or</p>
+      <p>Drop an image <span class="where">anywhere on this page</span>, paste it, or</p>
       <div class="row">
         <button type="button" class="pick">Choose a file</button>
         <button type="button" class="open" hidden>Use the camera</button>
@@ -44,10 +44,11 @@ export function words(field) {
 export function control(field, page) {
   const section = element(CONTROL), $ = selector => section.querySelector(selector);
   const note = $(".note"), problem = $(".problem"), file = $("input"), video = $("video");
-  const title = page.inputs.filter(({kind}) => kind === field.kind).length > 1 ? field.name : "Your image";
+  const alone = page.inputs.filter(({kind}) => kind === field.kind).length === 1, title = alone ? "Your image" : field.name;
   const media = navigator.mediaDevices;
   let given = null, stream = null;
   $("h2").textContent = title;
+  if (!alone) $(".where").textContent = "here";
   Object.assign(note, {id: `note-${field.name}`});
   Object.assign(problem, {id: `problem-${field.name}`});
   section.setAttribute("aria-label", title);
@@ -153,7 +154,10 @@ export function control(field, page) {
     ready: () => given !== null,
     mounted() {
       for (const [name, listener] of Object.entries(wide)) {
-        addEventListener(name, event => section.isConnected && listener(event));
+        addEventListener(name, function heard(event) {
+          if (!section.isConnected) return removeEventListener(name, heard);
+          if (alone || section.contains(event.target)) listener(event);
+        });
       }
     },
     complain,
@@ -196,7 +200,7 @@ async function prepared(blob, name, field, limits) {
   if (!same || !SENT.includes(blob.type) || blob.size > most) sent = await encoded(picture, "image/png");
   if (sent.size > most) sent = await encoded(picture, "image/jpeg");
   if (sent.size > most) throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
-  return {blob: sent, name, picture, note, toJSON: () => name};
+  return {blob: sent, name, picture, note};
 }
 
 function encoded(picture, type) {
@@ -271,6 +275,7 @@ function compared(field, before, page) {
       frame.style.setProperty("--ratio", sample.width / sample.height);
       show(under, place[before.name].picture);
       show(on, sample);
+      on.setAttribute("aria-label", `${field.name} ${page.words(place)}`);
     },
     save: save(on),
   };
