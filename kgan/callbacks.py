@@ -5,18 +5,17 @@ They count steps (updates of the generator), not epochs: GANs have no natural ep
 import csv
 import math
 import signal
-import sys
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from kgan import pictures
 from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
 from kgan.metrics.neighbors import mean_distance
+from kgan.progress import Clock, Profile, Progress, warn  # noqa: F401: the first three are callbacks, too
 from kgan.run import restore, write
 
 
@@ -78,7 +77,7 @@ class Watch(StepCallback):
             # as float32: of that log.csv's digits tell all. Keras hands the same dict to the callbacks that follow
             logs["diversity"] = float(np.float32(diversity))
         for text in self._notice({**logs, "step": step}):
-            _warn(f"warning at step {step:,}: {text}")
+            warn(f"warning at step {step:,}: {text}")
 
     def _notice(self, row):
         texts = [alarm.text for alarm in self._alarms if alarm.goes_off(row)]
@@ -209,7 +208,7 @@ class Log(StepCallback):
             return False
         self.not_finite = first or (step, bad[0])
         self.model.stop_training = True
-        _warn(not_finite(self.model, step, bad[0] if bad else first[1], first))
+        warn(not_finite(self.model, step, bad[0] if bad else first[1], first))
         return True
 
     def on_train_end(self, logs=None):
@@ -267,78 +266,6 @@ def sheet(gan, count, seed=0):
         return gan.generate(count, seed)
     rows = min(len(gan.classes), 16)
     return gan.make(np.tile(gan.latents(8, seed), [rows, 1]), np.repeat(np.arange(rows), 8)).numpy().astype(np.float32)
-
-
-class Profile(keras.callbacks.Callback):
-    """Writes a profile of some steps for TensorBoard (with its plugin tensorboard-plugin-profile).
-
-    Args:
-        directory: for TensorBoard; the profile comes into plugins/profile in it.
-        first, last: steps. Where a call makes several (steps_per_execution), whole calls are profiled.
-    """
-
-    def __init__(self, directory, first, last):
-        super().__init__()
-        self.directory, self.first, self.last = directory, first, last
-        self._on = False
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._start = self.model.step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if not self._on and self.first <= self._start + batch + 1 <= self.last:
-            tf.profiler.experimental.start(str(self.directory))
-            self._on = True
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self._on and self._start + batch + 1 >= self.last:
-            self.on_train_end()
-
-    def on_train_end(self, logs=None):
-        if self._on:
-            tf.profiler.experimental.stop()
-            self._on = False
-
-
-class Clock:
-    """Where the time goes: `begin` is to be the last of the callbacks, `end` the first.
-
-    Attributes:
-        first: seconds of the first call of the compiled function, tracing and compiling included.
-        updates: seconds of the calls after it, waiting for data included.
-        steps: that those have made.
-        others: seconds between the calls: pictures, measures, checkpoints, logs.
-    """
-
-    def __init__(self):
-        self.first, self.updates, self.steps, self.others = None, 0.0, 0, 0.0
-        self._at = self._done = None
-        self.begin = keras.callbacks.LambdaCallback(on_train_batch_begin=self._begin)
-        self.end = keras.callbacks.LambdaCallback(on_train_batch_end=self._end)
-
-    def _begin(self, batch, logs=None):
-        before, self._at = self._at, time.perf_counter()
-        if before is not None:
-            self.others += self._at - before
-
-    def _end(self, batch, logs=None):
-        seconds = time.perf_counter() - self._at
-        if self.first is None:
-            self.first = seconds
-        else:
-            self.updates += seconds
-            self.steps += batch - self._done
-        self._done = batch
-        self._at += seconds
-
-    def describe(self):
-        """A sentence; "" if there were too few calls to tell."""
-        if not self.steps:
-            return ""
-        total = self.first + self.updates + self.others
-        return (f"{1e3 * self.updates / self.steps:.3g} ms a step; of all {total:.0f} s {self.first / total:.0%} went into the "
-                f"first call (tracing, compiling), {self.updates / total:.0%} into updates, {self.others / total:.0%} into "
-                "pictures, measures, checkpoints and logs")
 
 
 class Checkpoints(StepCallback):
@@ -437,54 +364,3 @@ class Interrupt(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def _warn(text):
-    tqdm.write(text, file=sys.stderr)  # which moves a bar out of the way
-
-
-class _Lines:
-    """Standard error for a bar where it is no terminal: each state of the bar is a line of its own."""
-
-    def write(self, text):
-        if text.strip():  # else it moves the cursor, or wipes the bar
-            sys.stderr.write(text.strip() + "\n")
-
-    def flush(self):
-        sys.stderr.flush()
-
-
-class Progress(keras.callbacks.Callback):
-    """A bar over the whole run, with the means since the last log row, images a second and the time that remains.
-
-    Args:
-        steps: of the whole run, those made before included.
-        batch_size: examples a step, for the speed.
-        unit: what they are: "img".
-    """
-
-    def __init__(self, steps, batch_size, unit="img"):
-        super().__init__()
-        self.steps, self.batch_size, self.unit = steps, batch_size, unit
-        self._bar = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self._bar is None:
-            self._first = self.model.step
-            live = sys.stderr.isatty()
-            self._bar = tqdm(total=self.steps, initial=self._first, file=sys.stderr if live else _Lines(),
-                             ascii=None if live else " #", mininterval=0.5 if live else 15, maxinterval=15,
-                             dynamic_ncols=live, bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}{postfix}")
-
-    def on_train_batch_end(self, batch, logs=None):
-        done = self._first + batch + 1
-        passed = time.time() - self._bar.last_print_t
-        if passed >= self._bar.mininterval or done == self.steps:
-            # since the last line: tqdm's own rate is that of the line before, of a short run the first step's
-            speed = (done - self._bar.last_print_n) * self.batch_size / max(passed, 1e-6)
-            values = "  ".join(f"{metric.name} {float(logs[metric.name]):.3f}" for metric in self.model.metrics)
-            self._bar.set_postfix_str(f"{speed:,.0f} {self.unit}/s  {values}", refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def on_train_end(self, logs=None):
-        self._bar.close()

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import kgan
-from kgan import advice, callbacks, models, report
+from kgan import advice, callbacks, models, progress, report
 from kgan.config import Config, ConfigError
 from kgan.data import batches, mixtures
 from kgan.run import Run
@@ -347,10 +347,10 @@ def test_warnings_come_back_from_the_log(tmp_path, capsys):
 
 
 def test_a_line_of_its_own_beside_a_bar_in_a_file(capsys):
-    lines = callbacks._Lines()
+    lines = progress._Lines()
     for text in ("\r 5/20 |#    |", "\r10/20 |##   |  "):
         lines.write(text)
-    callbacks._warn("warning at step 10: look")
+    progress.warn("warning at step 10: look")
     for text in ("\r20/20 |#####|", "", "\n"):
         lines.write(text)
     assert capsys.readouterr().err == "5/20 |#    |\n10/20 |##   |\nwarning at step 10: look\n20/20 |#####|\n"
