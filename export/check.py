@@ -37,7 +37,7 @@ def reference(gan, path):
     import tensorflow as tf
 
     from export.contract import interface
-    from export.inputs import given
+    from export.inputs import examples
 
     told = interface(gan)
     inputs, output = told["functions"]["generator"]["inputs"], told["functions"]["generator"]["outputs"][0]
@@ -46,9 +46,9 @@ def reference(gan, path):
     with tf.device("CPU"):  # a GPU convolves in TF32
         # where sizes are free, at two of them
         for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
-            values = {"noise": gan.latents(rows, SEED), "label": gan.labels(rows), **given(inputs, rows, SEED, larger)}
-            found.update({f"in{case}/{each['name']}": values[each["name"]] for each in inputs})
-            found[f"samples{case or ''}"] = gan.make(values["noise"], values)
+            values = examples(inputs, rows, gan.latents, SEED, larger)
+            found.update((f"in{case}/{name}", value) for name, value in values.items())
+            found[f"samples{case or ''}"] = gan.make(values.get("noise", np.zeros([rows, 0])), values)
         if told["noise"]:
             generated = gan.generate(COUNT, SEED)
             found["latents"] = gan.latents(COUNT, SEED)

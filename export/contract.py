@@ -54,7 +54,7 @@ def interface(gan):
 
 
 def _names(gan):
-    names = inputs_of(gan.ema_generator)
+    names = list(inputs_of(gan.ema_generator))
     return ["noise"] if len(names) == 1 and names[0] not in ("noise", *gan.fields) else names
 
 
@@ -65,9 +65,7 @@ def _input(gan, name):
                 "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)", "range": [-1, 1] if uniform else None}
     if name == "label":
         return {"name": "label", "kind": "label", "shape": [None], "dtype": "int32", "classes": list(gan.classes)}
-    tensors = gan.ema_generator.input
-    tensor = tensors[name] if isinstance(tensors, dict) else tensors
-    return _field(name, gan.fields[name], tensor.shape)
+    return _field(name, gan.fields[name], inputs_of(gan.ema_generator)[name].shape)
 
 
 def _made(gan):

@@ -2,19 +2,22 @@
 import tensorflow as tf
 
 from kgan.kinds import Field, get
-from kgan.sampling import feed
+from kgan.sampling import feed, inputs_of
 
 
-def specs(generator, rows=None, inputs=None):
-    """Name -> tf.TensorSpec [rows, …] of each input; rows None: any number. One that has no name in the model is `noise`.
+def specs(generator, told, rows=None, fixed=False):
+    """Name -> tf.TensorSpec [rows, …] of each input.
 
-    `inputs`: the contract's, where free sizes are to be fixed at those that it was trained at.
+    Args:
+        generator: keras.Model.
+        told: the contract's inputs.
+        rows: None: any number.
+        fixed: whether sizes that are free in the network are those that it was trained at.
     """
-    found = generator.input if isinstance(generator.input, dict) else {
-        tensor.name if tensor.name in {each["name"] for each in inputs or ()} else "noise": tensor for tensor in generator.inputs}
-    fixed = {each["name"]: sized(each) for each in inputs or ()}
-    return {name: tf.TensorSpec([rows, *fixed.get(name, tensor.shape[1:])], tensor.dtype, name=name)
-            for name, tensor in found.items()}
+    # one that has no name of the contract's is the only one
+    tensors = dict(zip([each["name"] for each in told], generator.inputs)) if len(told) == 1 else inputs_of(generator)
+    return {each["name"]: tf.TensorSpec([rows, *(sized(each) if fixed else tensors[each["name"]].shape[1:])],
+                                        tensors[each["name"]].dtype, name=each["name"]) for each in told}
 
 
 def sized(told):
@@ -39,17 +42,21 @@ def with_label(contract, noise, label=-1):
     return {"noise": noise, "label": tf.where(label < 0, tf.range(count) % classes, label)}
 
 
-def given(inputs, rows, seed=0, larger=0):
-    """Plausible examples of what a generator is given beside noise and label: dict of name -> float32 [rows, …].
+def examples(told, rows, latents, seed=0, larger=0):
+    """Plausible inputs of a generator: dict of name -> [rows, …].
 
     Args:
-        inputs: the contract's.
-        rows, seed: how many, and which.
+        told: the contract's inputs.
+        rows, seed: how many, and which. Labels come in turn.
+        latents: function of (count, seed) to noise.
         larger: by how much free sizes exceed those that it was trained at.
     """
     found = {}
-    for told in inputs:
-        if told["kind"] not in ("noise", "label"):
-            shape = [size + larger if free is None else size for size, free in zip(sized(told), told["shape"][1:])]
-            found[told["name"]] = get(told["kind"]).examples(Field(told["kind"], shape), rows, seed)
+    for each in told:
+        if each["kind"] == "noise":
+            found[each["name"]] = latents(rows, seed)
+            continue
+        shape = [size + larger if free is None else size for size, free in zip(sized(each), each["shape"][1:])]
+        field = Field(each["kind"], shape, each.get("classes", ()))
+        found[each["name"]] = get(each["kind"]).examples(field, rows, seed)
     return found

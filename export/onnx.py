@@ -34,7 +34,7 @@ def write(generator, contract, directory, latents=None):
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
-    spec = [specs(generator, inputs=contract.get("functions", {}).get("generator", {}).get("inputs"))]
+    spec = [specs(generator, contract["functions"]["generator"]["inputs"])]
     serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)}, input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)

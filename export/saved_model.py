@@ -55,6 +55,8 @@ def write(generator, contract, directory, latents=None):
 def _signatures(generator, contract, latents):
     """Name -> (function, input signature)."""
     # names of signatures' inputs are those of the specs and of the arguments
+    told = contract["functions"]["generator"]
+    images = told["outputs"][0]["kind"] == "image"
     output, classes = contract["output"]["name"], contract.get("label") and len(contract["label"]["classes"])
 
     def serve(inputs):
@@ -66,7 +68,7 @@ def _signatures(generator, contract, latents):
         if classes:
             label = _bounded(label, -1, classes)
         samples = make(generator, with_label(contract, latents(count, seed), label))
-        return {output: _to_uint8(samples) if output == "images" else samples}
+        return {output: _to_uint8(samples) if images else samples}
 
     def png(count, seed, label=-1):
         images = generate(count, seed, label)[output]
@@ -75,12 +77,12 @@ def _signatures(generator, contract, latents):
 
     numbers = [tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed", "label")]
     asked = numbers if classes else numbers[:2]
-    inputs = specs(generator, inputs=contract.get("functions", {}).get("generator", {}).get("inputs"))
+    inputs = specs(generator, told["inputs"])
     found = {"serving_default": (serve, [inputs])}
     if latents and set(inputs) <= {"noise", "label"}:
         found["generate"] = generate, asked
         found["latents"] = lambda count, seed: {"noise": latents(count, seed)}, numbers[:2]
-        if output == "images" and generator.output_shape[-1] <= 4:  # a PNG has no more channels
+        if images and generator.output_shape[-1] <= 4:  # a PNG has no more channels
             found["png"] = png, asked
     return found
 

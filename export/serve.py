@@ -1,8 +1,8 @@
 """python -m export.serve PATH: an exported generator over HTTP, as pictures and in TensorFlow Serving's REST form.
 
 PATH is runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
-served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports
-neither Keras nor kgan: it runs where TensorFlow alone is.
+served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports no
+Keras, and of kgan nothing but kgan.kinds: it runs where TensorFlow alone is.
 """
 import asyncio
 import contextlib
@@ -28,7 +28,8 @@ flags.DEFINE_integer("max_batch", 64, "rows that run as one call, and rows of a 
 flags.DEFINE_float("batch_wait_ms", 0, "how long a request waits for others to run with; 0: only while others run",
                    lower_bound=0, upper_bound=10000)
 flags.DEFINE_integer("max_queue", 512, "rows that wait; a request beyond gets 429", lower_bound=1)
-flags.DEFINE_integer("max_body", 1 << 20, "bytes of a request's body; beyond: 413", lower_bound=1)
+flags.DEFINE_integer("max_body", 1 << 22, "bytes of a request's body; beyond: 413", lower_bound=1)
+flags.DEFINE_integer("max_pixels", 1 << 20, "of an image in a request", lower_bound=1, upper_bound=1 << 26)
 flags.DEFINE_integer("max_images", 64, "samples in a grid or an animation", lower_bound=1, upper_bound=256)
 flags.DEFINE_float("client_timeout", 10, "seconds a client may take to send a request or to take an answer",
                    lower_bound=0.1)
@@ -37,7 +38,7 @@ flags.DEFINE_float("poll_seconds", 2, "how often a newer model is looked for", l
 flags.DEFINE_float("drain_seconds", 10, "how long requests may still take once it is told to stop", lower_bound=0)
 
 LOG = logging.getLogger("export.serve")
-PACKAGES = "fastapi", "orjson", "prometheus_client", "uvicorn"
+PACKAGES = "fastapi", "orjson", "prometheus_client", "python_multipart", "uvicorn"
 _CONNECTIONS = 1024  # open at once, where the system allows the files
 _BURST = 32  # connections that are accepted at one go
 _SPARE = 64 + 4 * _BURST  # files: the process's own, and of connections that are not yet counted or being closed
@@ -62,6 +63,8 @@ def main(arguments):
     if FLAGS.max_queue < max(FLAGS.max_batch, FLAGS.max_images):
         raise UsageError(f"--max_queue={FLAGS.max_queue}: must be at least --max_batch={FLAGS.max_batch} and "
                          f"--max_images={FLAGS.max_images}, or such a request would never be taken")
+    from PIL import Image
+
     from export.serving.limits import Limits
     from export.serving.model import Versions
     from export.serving.service import Service
@@ -71,7 +74,9 @@ def main(arguments):
     listener = listen(FLAGS.host, FLAGS.port)
     _set_up_logs()
     import_tensorflow()
-    limits = Limits(FLAGS.max_batch, FLAGS.max_queue, FLAGS.max_body, FLAGS.max_images, FLAGS.client_timeout)
+    limits = Limits(FLAGS.max_batch, FLAGS.max_queue, FLAGS.max_body, FLAGS.max_images, FLAGS.client_timeout,
+                    FLAGS.max_pixels)
+    Image.MAX_IMAGE_PIXELS = None  # kgan.kinds.image.read has a bound of its own, which comes before any decoding
     service = Service(versions, name, limits, FLAGS.batch_wait_ms / 1000, hosts(FLAGS.host, FLAGS.allowed_hosts),
                       FLAGS.poll_seconds)
     run(service, listener)
@@ -79,7 +84,7 @@ def main(arguments):
 
 def model_name(versions, path):
     """--name, else what the newest version with a generator.json says, else the folder's."""
-    from export.serving.model import read_contract
+    from export.serving.contract import read_contract
     try:
         found = versions.found()
     except OSError as error:

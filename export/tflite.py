@@ -25,7 +25,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
-from export.inputs import given, make, specs, with_label
+from export.inputs import examples, make, specs
 from kgan.command import UserError
 from kgan.quiet import silence
 
@@ -49,11 +49,11 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     """
     directory = Path(directory)
     directory.mkdir(parents=True)
-    module, told = tf.Module(), contract.get("functions", {}).get("generator", {}).get("inputs")
+    module, told = tf.Module(), contract["functions"]["generator"]["inputs"]
     # a SavedModel that lists no variables would be converted with none
     module.variables_of_generator = [variable.value for variable in generator.variables]
     module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)},
-                               input_signature=[specs(generator, batch, told)])
+                               input_signature=[specs(generator, told, batch, fixed=True)])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
@@ -114,9 +114,7 @@ def _convert(folder, precision, contract, latents, batch):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         rows, seed = _CALIBRATION
         rows = max(rows, len((contract.get("label") or {"classes": ()})["classes"]))
-        rows = -(-rows // batch) * batch
-        seen = with_label(contract, latents(rows, seed)) if contract["noise"] else given(
-            contract["functions"]["generator"]["inputs"], rows, seed)
+        seen = examples(contract["functions"]["generator"]["inputs"], -(-rows // batch) * batch, latents, seed)
         converter.representative_dataset = lambda: (
             {name: np.asarray(values[i:i + batch]) for name, values in seen.items()} for i in range(0, rows, batch))
     try:

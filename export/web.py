@@ -53,9 +53,11 @@ def write(generator, contract, directory, latents):
 
     packages, directory = fetch(), Path(directory)
     (directory / "litert").mkdir(parents=True)
-    for name in ("index.html", "page.js", "style.css"):
-        shutil.copyfile(PAGE / name, directory / name)
-    shutil.copyfile(PAGE / "litert.js", directory / "generator.js")
+    for file in PAGE.rglob("*"):
+        if file.suffix in (".html", ".css", ".js") and file.name != "rest.js":  # which is the server's generator.js
+            target = directory / file.relative_to(PAGE).with_name("generator.js" if file.name == "litert.js" else file.name)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
     (directory / "generator.json").write_text(json.dumps({name: contract[name] for name in _TOLD}), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         tflite.write(generator, contract, Path(folder, "tflite"), latents, batch=1, precisions=["float32"])

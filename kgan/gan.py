@@ -245,7 +245,9 @@ class GAN(Sampler):
         if m > 1:
             # no transposition: inside the condition of a lazy penalty XLA cannot compile the gradient of one
             examples = tf.concat(tf.unstack(tf.reshape(examples, [-1, m, *examples.shape[1:]]), axis=1), axis=-1)
-        given = given if isinstance(given, dict) else {} if given is None else {"label": tf.cast(given, tf.int32)}
+        given = given if isinstance(given, dict) else {} if given is None else {"label": given}
+        given = {name: tf.cast(values, tf.int32) if name == "label" else tf.convert_to_tensor(values)
+                 for name, values in given.items()}
         judged = self.discriminator(feed(self.discriminator, self.key, {self.key: tf.convert_to_tensor(examples), **given}),
                                     training=training)
         judged = judged if isinstance(judged, dict) else {"logits": judged}

@@ -205,15 +205,23 @@ class Sampler(Game):
 
 
 def inputs_of(network):
-    """The names of a network's inputs."""
-    return list(network.input) if isinstance(network.input, dict) else [tensor.name for tensor in network.inputs]
+    """A network's inputs: dict of name -> tensor."""
+    if takes_dict(network):
+        return dict(network.input)
+    return {tensor.name: tensor for tensor in network.inputs}
+
+
+def takes_dict(network):
+    """Whether a network is called with a dict."""
+    # a sequential one has no `input` before it has been called
+    return not isinstance(network, keras.Sequential) and isinstance(network.input, dict)
 
 
 def feed(network, main, values):
     """What a network gets of the named `values`: those that it has inputs for. A single input of no known name is `main`."""
-    names = inputs_of(network)
+    names = list(inputs_of(network))
     if len(names) == 1 and names[0] not in values:
         names = [main]
-    if isinstance(network.input, dict):
+    if takes_dict(network):
         return {name: values[name] for name in names}
     return values[names[0]] if len(names) == 1 else [values[name] for name in names]

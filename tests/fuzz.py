@@ -18,7 +18,8 @@ from kgan import command
 TYPES = {"int": ["", "x", "1.5", "nan", "1e99"], "float": ["", "x", "nan", "inf", "-inf", "1e999"], "bool": ["maybe", "2"],
          "string enum": ["", "nonsense"]}
 NAMES = {"model": ["", "nonsense", "a\nb", "../dcgan"], "dataset": ["", "folder:", "folder:/no/such", "glpyhs"],
-         "image_size": ["", "x", "3", "1025", "64x", "64x3", "8x8x8"], "manual_dir": ["/no/such"], "config": ["/no/such", "/", "/dev/null"],
+         "manual_dir": ["/no/such"], "config": ["/no/such", "/", "/dev/null"],
+         "image_size": ["", "x", "3", "1025", "64x", "64x3", "8x8x8"],
          **dict.fromkeys(("export", "formats"), ["", "nonsense", "saved_model,x"]), "precisions": ["", "int4", "int8,x"],
          "set": ["", "x", "x=1", "=", "steps=", "steps=\n", "steps=1e20", "latent_noise=inf", "loss=hnige"],
          "between": ["1", "1,x", "-1,2", "1,2,3"], **dict.fromkeys(("add", "subtract"), ["", "x", "-1"]),

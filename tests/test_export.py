@@ -316,6 +316,7 @@ def test_mlp_in_all_formats(tmp_path):
 
 @pytest.mark.parametrize("model, shape, settings", [
     ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
+    ("dcgan", (13, 10, 3), dict(filters=4, noise_dim=8)),
     ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
     ("sine", (10,), {}),
     ("mlp", (28, 28, 1), dict(generator_units="16")),
@@ -422,9 +423,9 @@ def test_one_hot_in_int8(tmp_path):
     noise, label = keras.Input((3,), name="noise"), keras.Input((), dtype="int32", name="label")
     copy = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
     generator = keras.Model({"noise": noise, "label": label}, copy(keras.ops.one_hot(label, 3)) + 0.01 * copy(noise))
-    contract = {"output": {"name": "samples"}, "label": {"classes": list("abc")}}
-    latents = tiny(noise_dim=3).latents
-    export.tflite.write(generator, contract, tmp_path / "out", latents, 3, ["int8"])
+    gan = tiny(shape=(3,), classes="abc", noise_dim=3)  # which takes and gives what this generator does
+    latents = gan.latents
+    export.tflite.write(generator, told(gan), tmp_path / "out", latents, 3, ["int8"])
     label = np.array([2, 0, 1], np.int32)
     found = tflite(tmp_path / "out" / Path(TFLITE[3]).name, latents(3).numpy(), label=label)["samples"]
     np.testing.assert_allclose(found, np.eye(3)[label], atol=0.05)

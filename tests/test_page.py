@@ -1,8 +1,5 @@
 """The page of a generator: as a web export, in a browser against Keras; and as the server's, against the server."""
-import base64
 import contextlib
-import functools
-import http.server
 import importlib.util
 import io
 import json
@@ -11,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -20,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from browsers import browser, chromium, site
 from conditional import CLASSES, tiny
 from PIL import Image
 
@@ -32,9 +29,9 @@ from kgan.kinds import noise as noise_kind
 from kgan.kinds.image import store
 
 ROOT = Path(export.__file__).parents[1]
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
-FILES = {"index.html", "page.js", "style.css", "generator.js", "generator.json", "generator.tflite", "litert/index.js",
+FILES = {"index.html", "page.js", "style.css", "dom.js", "latent.js", "glb.js", "generator.js", "generator.json",
+         *(f"kinds/{name}.js" for name in ("image", "label", "noise", "number", "points", "signal", "voxels")),
+         "generator.tflite", "litert/index.js",
          "litert/wasm-utils.js", "litert/LICENSE", "litert/NOTICE",
          *(f"litert/litert_wasm_{name}internal.{kind}" for name in ("", "compat_") for kind in ("js", "wasm"))}
 
@@ -80,132 +77,6 @@ def exported(gan, packages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "web"
     web.write(gan.ema_generator, told(gan), folder, gan.latents)
     return folder
-
-
-@contextlib.contextmanager
-def site(folder):
-    """Address of a static file server of that folder."""
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-# === The browser ===
-
-class Browser:
-    """Chromium, of which is asked what a visitor sees."""
-
-    def __init__(self, folder):
-        from selenium import webdriver
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium")
-        for flag in (*FLAGS, f"--user-data-dir={folder}", "--window-size=1200,900"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(
-            options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-        self.cdp, self.run = self.driver.execute_cdp_cmd, self.driver.execute_script
-
-    def open(self, address, tiles=24, script=None):
-        """Opens it anew and waits for its pictures. `script` runs there before all others."""
-        found = script and self.cdp("Page.addScriptToEvaluateOnNewDocument", {"source": script})["identifier"]
-        self.driver.get("about:blank")
-        for kind in ("browser", "performance"):
-            self.driver.get_log(kind)
-        self.driver.get(address)
-        drawn = "return document.querySelectorAll('.tile canvas:not([width=\"1\"])').length"
-        self.until(lambda: self.run(drawn) == tiles)
-        if found:
-            self.cdp("Page.removeScriptToEvaluateOnNewDocument", {"identifier": found})
-
-    def until(self, true, seconds=30):
-        end = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < end, [self.text("message"), self.driver.get_log("browser")]
-            time.sleep(0.05)
-
-    def find(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def text(self, name):
-        return self.run("return document.getElementById(arguments[0]).textContent", name)
-
-    def pixels(self, selector="#picture"):
-        data = self.run("return document.querySelector(arguments[0]).toDataURL()", selector)
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGBA"))
-
-    def changed(self, act):
-        """The picture after `act` has changed it."""
-        before = self.pixels()
-        act()
-        self.until(lambda: not np.array_equal(self.pixels(), before))
-        return self.pixels()
-
-    def shows(self, wanted, levels=0):
-        """Waits until the picture is that, uint8 [H, W, C]."""
-        self.until(lambda: self.pixels().shape[:2] == wanted.shape[:2] and
-                   np.abs(self.pixels()[..., :wanted.shape[-1]].astype(int) - wanted).max() <= levels)
-
-    def keys(self, *names):
-        from selenium.webdriver import ActionChains, Keys
-        for name in names:
-            ActionChains(self.driver).send_keys(getattr(Keys, name, name)).perform()
-
-    def focused(self):
-        return self.run("return document.activeElement.id || document.activeElement.value")
-
-    def hash(self):
-        return dict(urllib.parse.parse_qsl(self.run("return location.hash.slice(1)")))
-
-    def answer(self, expression):
-        """What a promise comes to."""
-        return self.run(f"return (async () => {expression})()")
-
-    def noise(self, **place):
-        return np.array(self.run("return [...kgan.noise(arguments[0])]", place), np.float32)
-
-    def requests(self):
-        """Addresses that were asked for since `open`; `blob:` and the like, of the browser itself, are none."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        found = [event["request"]["url"] for event in sent]
-        return [address for address in found if address.startswith(("http", "ws"))]
-
-    def errors(self):
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-    def size(self, width, height):
-        self.cdp("Emulation.setDeviceMetricsOverride",
-                 {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    missing += [] if importlib.util.find_spec("selenium") else ["selenium (pip)"]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    try:
-        yield browser
-    finally:
-        browser.driver.quit()
-
-
-@pytest.fixture
-def browser(chromium):
-    chromium.size(1200, 900)
-    return chromium
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +133,7 @@ def test_command(command, finished, packages, tmp_path):
 
 
 def test_no_other_host_is_named():
-    for path in web.PAGE.iterdir():
+    for path in filter(Path.is_file, web.PAGE.rglob("*")):
         found = path.read_text(encoding="utf-8")
         if path.suffix != ".LICENSE":
             assert not re.search(r"\w+://|['\"(]//", found), path
@@ -543,7 +414,7 @@ def test_other_kinds(browser, packages, tmp_path, model, shape, settings, words)
             slider.value = 3; slider.dispatchEvent(new Event("input"))"""))
         assert picture.std() > 1
         assert browser.find("#truncation").is_displayed() == (gan.config.noise == "normal")
-        assert not browser.find("#label").is_displayed()
+        assert not browser.driver.find_elements("css selector", "#label")
         if gan.config.noise == "uniform":
             moved = browser.noise(seed=4, directions=[3, 3])
             assert np.abs(moved).max() == 1 and np.abs(browser.noise(seed=4)).max() < 1

@@ -7,24 +7,21 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import types
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from conditional import CLASSES, tiny
 from PIL import Image
+from servers import HOST, PREDICT, ROOT, asked, connected, everything, pixels, serving
 
 pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
 
@@ -35,16 +32,13 @@ from export.serving import drawing, rest
 from export.serving.batching import Batcher, Full
 from export.serving.limits import Refusal
 from export.serving.model import Model, Versions
-from export.serving.noise import along, between, truncate
 from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
 from kgan import latent, models, run
 from kgan.kinds import noise as noise_kind
 from kgan.kinds.image import store
+from kgan.kinds.noise import along
 
-ROOT = Path(export.__file__).parents[1]
-HOST = "127.0.0.1"
 TOP = 2**31 - 1
-PREDICT = "/v1/models/tiny:predict"
 
 
 # === Models and servers ===
@@ -73,50 +67,6 @@ def written(gan, directory, **changes):
     return directory
 
 
-class Server:
-    """python -m export.serve in a process of its own, on a free port."""
-
-    def __init__(self, folder, path, *arguments, files=None):
-        self.log, self.access = folder / "errors", folder / "access"
-        with self.log.open("w") as errors, self.access.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
-                stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
-        self.until(lambda: "serving version" in self.log.read_text())
-        self.port = int(re.search(r"http://.*:(\d+)", self.log.read_text()).group(1))
-
-    def until(self, true, seconds=60):
-        end = time.monotonic() + seconds
-        while not true():
-            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
-
-    def ask(self, path, body=None, headers=None, method=None):
-        """(status, headers with lower-case names, bytes)"""
-        with contextlib.closing(http.client.HTTPConnection(HOST, self.port, timeout=30)) as connection:
-            return asked(connection, path, body, headers, method)
-
-    def predict(self, asked, path=PREDICT):
-        status, _, body = self.ask(path, json.dumps(asked))
-        return status, json.loads(body)
-
-    def number(self, name):
-        found = re.search(rf"^{re.escape(name)} (\S+)$", self.ask("/metrics")[2].decode(), re.MULTILINE)
-        return float(found.group(1)) if found else 0.0
-
-    def stop(self):
-        """Exit status after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-
-def asked(connection, path, body=None, headers=None, method=None):
-    connection.request(method or ("GET" if body is None else "POST"), path, body, headers or {})
-    response = connection.getresponse()
-    return response.status, {name.lower(): value for name, value in response.headers.items()}, response.read()
-
-
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
@@ -132,16 +82,6 @@ def gan(made_once):
 def model(made_once):
     """The same SavedModel, loaded in this process."""
     return Model(made_once[0] / "saved_model")
-
-
-@contextlib.contextmanager
-def serving(folder, path, *arguments, files=None):
-    server = Server(folder, path, *arguments, files=files)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +106,6 @@ def narrow(made_once, tmp_path_factory):
                  "--max_queue=4", "--max_images=4", "--batch_wait_ms=700", "--max_body=2000",
                  "--client_timeout=1", files=300) as found:
         yield found
-
-
-def pixels(content):
-    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 # === TensorFlow Serving's form ===
@@ -265,7 +201,7 @@ ROW = [0.5] * 8
     ({"inputs": {"count": 1}, "signature_name": "png"}, 400, "inputs: seed is lacking"),
     ({"inputs": 3, "signature_name": "png"}, 400, "inputs: an object"),
     ({"instances": [{"count": 1, "seed": 0}], "signature_name": "png"}, 400, "instances: count, seed"),
-    (b" " * (1 << 20) + b"{}", 413, "body: more than 1048576 bytes"),
+    (b" " * (1 << 22) + b"{}", 413, "body: more than 4194304 bytes"),
 ])
 def test_bad_bodies(server, body, status, words):
     found, headers, answer = server.ask(PREDICT, body if isinstance(body, bytes) else json.dumps(body))
@@ -464,7 +400,7 @@ def test_bad_classes(conditional, query, words):
 
 def test_bad_classes_of_many():
     """The nearest, and where all are."""
-    many = types.SimpleNamespace(contract={"output": {"shape": [None, 8, 8, 3]}}, kind="images", truncation=False,
+    many = types.SimpleNamespace(contract={"output": {"shape": [None, 8, 8, 3]}}, kind="image", truncation=False,
                                  classes=tuple(f"animal {i}" for i in range(1000)))
     for label, words in (("Animal 77", "label=Animal 77: none of the 1000 classes; the nearest: animal 77, "),
                          ("zzz", "label=zzz: none of the 1000 classes; /generator.json has all, at label.classes")):
@@ -650,21 +586,6 @@ def test_full_queue(narrow):
         assert narrow.ask("/grid.png?rows=2&cols=2")[0] == 429
         assert first.result(20)[0] == 200
     assert narrow.predict({"instances": [ROW] * 4}, predict)[0] == 200
-
-
-@contextlib.contextmanager
-def connected(server):
-    with socket.create_connection((HOST, server.port), timeout=20) as connection:
-        yield connection
-
-
-def everything(connection):
-    """All that comes until the other side closes."""
-    parts = []
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(1 << 16):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def test_length_that_lies(narrow):
@@ -886,7 +807,7 @@ def test_versions_that_are_not_there_yet(made_once, tmp_path, caplog):
     shutil.copytree(source, tmp_path / "1")
     shutil.copytree(source, tmp_path / str(2**63))
     versions = Versions(tmp_path)
-    assert versions.refresh() is True and versions.current.version == 1 and versions.current.kind == "images"
+    assert versions.refresh() is True and versions.current.version == 1 and versions.current.kind == "image"
     shutil.copytree(source, tmp_path / "2", ignore=shutil.ignore_patterns("assets.extra"))
     assert versions.refresh() is False and versions.refresh() is None and versions.current.version == 1
     shutil.copytree(source / "assets.extra", tmp_path / "2" / "assets.extra")
@@ -925,7 +846,7 @@ def test_an_older_export_gains_truncation(made_once, tmp_path):
     shutil.move(tmp_path / "2", tmp_path / "aside")
     versions = Versions(tmp_path)
     assert versions.refresh() is True
-    assert versions.current.kind == "images" and versions.current.classes == () and not versions.current.truncation
+    assert versions.current.kind == "image" and versions.current.classes == () and not versions.current.truncation
     shutil.move(tmp_path / "aside", tmp_path / "2")
     assert versions.refresh() is True and versions.current.version == 2 and versions.current.truncation
 
@@ -990,13 +911,14 @@ def inputs_of(query, model):
 
 @pytest.mark.parametrize("name, shape, settings, kind", [
     ("mlp", (2,), dict(preset="mixture", generator_units="8", discriminator_units="8", noise="uniform"), "points"),
-    ("sine", (10,), {}, "signals"),
-    ("mlp", (8, 8, 1), dict(generator_units="16"), "images"),
+    ("sine", (10,), {}, "signal"),
+    ("mlp", (8, 8, 1), dict(generator_units="16"), "image"),
+    ("mlp", (12, 8, 3), dict(generator_units="16"), "image"),
 ])
 def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
     gan = made(tmp_path / "saved_model", name, shape, **(settings or {"noise_dim": 5}))
     model = Model(tmp_path / "saved_model", max_batch=8)
-    assert model.kind == kind and (model.seen is None) == (kind == "images")
+    assert model.kind == kind and (model.seen is None) == (kind == "image")
     contents = []
     for query in (ImageQuery(seed=3), ImageQuery(seed=4, scale=2), ImageQuery(seed=3, directions="2"),
                   GridQuery(rows=2, cols=2), AnimationQuery(steps=3)):
@@ -1007,7 +929,7 @@ def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
         contents.append(query.file(samples, model))
         picture = Image.open(io.BytesIO(contents[-1]))
         assert len(np.unique(np.asarray(picture.convert("L")))) > 2
-        if kind != "images":
+        if kind != "image":
             assert picture.size == (360 * query.scale,) * 2
         assert query.file(samples, model) == contents[-1]
     assert len(set(contents)) == 5
@@ -1015,7 +937,7 @@ def test_kinds_of_samples(tmp_path, name, shape, settings, kind):
     assert inside == (gan.config.noise == "uniform")
 
 
-@pytest.mark.parametrize("shape, kind", [((2,), "points"), ((10,), "signals")])
+@pytest.mark.parametrize("shape, kind", [((2,), "points"), ((10,), "signal")])
 def test_kinds_with_classes(tmp_path, shape, kind):
     gan = tiny("joined", shape, noise="uniform")
     model = Model(written(gan, tmp_path / "saved_model"), max_batch=8)
@@ -1032,37 +954,21 @@ def test_kinds_with_classes(tmp_path, shape, kind):
         assert Image.open(io.BytesIO(query.file(samples, model))).size == (360, 360)
 
 
-def test_truncation_is_that_of_kgan():
-    noise = np.concatenate([np.random.default_rng(0).normal(size=500), [0, 1e-6, -1e-6, 3, -4.5, 6, -6]]).astype(np.float32)
-    before = np.zeros_like(noise)
-    for bound in (0.1, 0.3, 1.0, 2.0, 5.0):
-        found = truncate(noise[None], bound)[0]
-        assert found.dtype == np.float32 and np.abs(found).max() <= bound
-        np.testing.assert_allclose(found, noise_kind.truncate(noise, bound), atol=2e-6)
-        assert (np.diff(found[np.argsort(noise)]) >= 0).all() and (np.abs(found) >= np.abs(before) - 1e-6).all()
-        before = found
-    np.testing.assert_allclose(truncate(noise[None], 12.0)[0], noise, atol=1e-6)
-
-
-def test_ways_are_those_of_kgan():
-    a, b = np.random.default_rng(0).normal(size=(2, 12))
-    t = np.linspace(0, 1, 7)
-    np.testing.assert_allclose(between(a, b, t, False), noise_kind.slerp(a, b, t), atol=1e-6)
-    np.testing.assert_allclose(between(a, b, t, True), noise_kind.lerp(a, b, t), atol=1e-6)
-    for other in (a, -a, 0 * a):
-        assert np.isfinite(between(a, other, t, False)).all()
-    np.testing.assert_allclose(along(a[None], np.eye(12), [1, 2], False)[0] - a, [1, 2] + [0] * 10, atol=1e-6)
+def test_moved_along_directions():
+    noise = np.float32([[0.5, -0.5, 0]])
+    np.testing.assert_allclose(along(noise, np.eye(3), [1, 2], "normal"), [[1.5, 1.5, 0]], atol=1e-6)
+    np.testing.assert_allclose(along(noise, np.eye(3), [1, -2], "uniform"), [[1, -1, 0]], atol=1e-6)
 
 
 def test_large_pictures_are_refused(model):
-    wide = types.SimpleNamespace(contract={"output": {"shape": [None, 1024, 1024, 3]}}, kind="images")
+    wide = types.SimpleNamespace(contract={"output": {"shape": [None, 1024, 1024, 3]}}, kind="image")
     ImageQuery(scale=8).check(wide, 64)
     for query in (ImageQuery(scale=16), GridQuery(rows=8, cols=16), AnimationQuery(steps=64, scale=2)):
         with pytest.raises(Refusal, match="seed=|rows=|steps="):
             query.check(wide, 64)
 
 
-@pytest.mark.parametrize("kind, shape", [("points", [None, 2]), ("images", [None, 5, 4, 3])])
+@pytest.mark.parametrize("kind, shape", [("points", [None, 2]), ("image", [None, 5, 4, 3])])
 def test_pixels_are_those_of_the_file(kind, shape):
     model = types.SimpleNamespace(contract={"output": {"shape": shape}}, kind=kind,
                                   seen=np.random.default_rng(0).normal(size=(20, 2)))
@@ -1077,7 +983,7 @@ def test_pixels_are_those_of_the_file(kind, shape):
 def test_pictures_of_two_and_four_channels():
     for channels, mode in ((1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")):
         images = np.random.default_rng(0).uniform(-1.2, 1.2, (1, 4, 5, channels)).astype(np.float32)
-        picture = drawing.draw(images, "images")
+        picture = drawing.draw(images, types.SimpleNamespace(kind="image", seen=None))
         assert picture.mode == mode
         np.testing.assert_array_equal(np.asarray(picture).reshape(4, 5, channels), store(images)[0])
 
@@ -1137,7 +1043,7 @@ def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words
 
 # === The command ===
 
-def test_imports_neither_keras_nor_kgan(command, made_once, tmp_path):
+def test_imports_no_keras_and_of_kgan_its_kinds(command, made_once, tmp_path):
     done = command("-c", f"""
 import sys
 from export import serve
@@ -1148,14 +1054,14 @@ print(found())
 serve.import_tensorflow()  # which imports Keras itself, where that is installed
 versions = model.Versions({str(made_once[0])!r})
 assert versions.refresh()
-service = service.Service(versions, "tiny", limits.Limits(8, 8, 8, 8, 1), 0, ["localhost"], 1)
+service = service.Service(versions, "tiny", limits.Limits(8, 8, 8, 8, 1, 8), 0, ["localhost"], 1)
 app.create(service, None)
 query = pictures.GridQuery()
 drawn = service.drawn()
 query.file(drawn.default(query.inputs(drawn, [drawn.latents(*seed) for seed in query.seeds()]))["images"], drawn)
-print("kgan" in found())
+print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}})
 """, cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
-    assert done.stdout == "[]\nFalse\n" and done.stderr == "", done.stderr
+    assert done.stdout == "['kgan']\n{'kinds'}\n" and done.stderr == "", done.stderr
 
 
 @pytest.mark.parametrize("arguments, words", [

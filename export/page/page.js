@@ -1,328 +1,205 @@
-// What is chosen, its picture, and nothing of how it is made. That is generator.js: on the server rest.js, in a web
-// export litert.js. Either has
-//   load() -> {name, model, dataset, step, output: {shape}, noise: {kind, dim}, directions: how many, label: {classes} or
-//     null, truncation: whether there is such a thing}
-//   image(place) -> what drawImage takes; place: {seed, to: seed or null, at: 0 … 1, directions: [offsets], label: name of a
-//     class or null if there are none, truncation: bound of the noise or null}
-//   copied: {what, text(place)}: what the copy button is to copy
+// What is asked of a generator, what it makes of it, and nothing of how that is made or of what kind it is. The first is
+// generator.js, on the server rest.js, in a web export litert.js; each kind is a file in kinds/. A generator has
+//   load() -> {name, model, dataset, step, directions: how many, truncation: whether there is such a thing, limits or none,
+//     functions: {NAME: {inputs: [field], outputs: [field]}}}; field: {name, kind, shape, range, size, classes}
+//   image(place) -> picture of a sample, of the first function where it takes noise and a class alone; place: {seed, to: seed
+//     or null, at: 0 … 1, directions: [offsets], truncation: bound of the noise or null}, and what other inputs hold by name
+//   make(function's name, place, output's field) -> what the output's kind shows
+//   copied: {what, text(place, function's name, whether its address is all)}: what the copy button is to copy; null: nothing
 //   gif(place) -> address of the way from seed to `to`, or null
 //   about: a sentence for the foot of the page
-// The first three may reject with an Error whose message is for people.
-const LARGEST = 2 ** 31 - 1, TILES = 24, REACH = 3, STEPS = 25, CUT = [0.1, 2];
+// The first three may reject with an Error whose message is for people; `part` then names an input, if it is about one.
+// A kind has, as an input, control(field, page) -> {elements, ready(), add(place), write(query), restore(query), refresh(),
+// words(place), file(place)}, part(value) for a form and values(value, field) for a tensor; as an output, view(field, page) ->
+// {element, show(sample, place), save() -> {blob, suffix}}, media and read(blob), or made(values, field), to what it shows.
+import {kindOf, latest} from "./dom.js";
+
+const LIST = new Intl.ListFormat("en");
 const $ = id => document.getElementById(id);
 
-const place = {seed: 0, to: null, at: 0, directions: [], label: null, truncation: null};  // label null: each in turn
-let first = 0;  // seed of the first sample in the grid
-let generator, info;
-let whole = true;  // false: some picture of the grid failed, and is to be tried again
+let generator, info, name, asks, views, noise = null;
+let controls = [];  // one an input
+let direct = false;  // whether a sample is a picture that needs nothing but an address
 const address = {wanted: "", resting: null};  // of the page: what is to stand there, and whether it may not be changed yet
-let later = null;  // timer of what is drawn anew once a slider rests
-let playing = null;  // an object of its own for each time, so that a loop knows when it is no longer meant
 
 // === Drawing ===
-
-function show(canvas, picture) {
-  canvas.width = picture.width;
-  canvas.height = picture.height;
-  // larger than it is, a photograph or a plot is smoothed, and pixels are shown as such
-  canvas.classList.toggle("small", picture.width < Math.min(256, canvas.clientWidth));
-  canvas.getContext("2d").drawImage(picture, 0, 0);
-}
-
-// The newest wish alone is fulfilled: sliders wish more often than a generator draws.
-function latest(work) {
-  let running = null, again = false;
-  return () => {
-    again = true;
-    running ??= (async () => {
-      while (again) {
-        again = false;
-        await attempt(work);
-      }
-      running = null;
-    })();
-    return running;
-  };
-}
 
 async function attempt(work) {
   try {
     await work();
     $("message").hidden = true;
   } catch (error) {
-    playing = null;
+    noise?.stop();
+    const told = controls.find(control => control.complain && control.field.name === error.part);
+    if (told) return told.complain(error.message);
     $("message").textContent = error.message;
     $("message").className = "wrong";
     $("message").hidden = false;
   }
 }
 
-// What the generator is asked for. In turn, each seed has a class of its own, and the way from it stays in that.
-function asked(values) {
-  const {label, truncation} = place, classes = info.label?.classes;
-  return {...values, label: classes ? label ?? classes[values.seed % classes.length] : null, truncation};
+// What the generator is asked for. Whoever has seeds of its own gives its place.
+function asked(place = noise?.place() ?? {}) {
+  const found = {...place};
+  for (const control of controls) control.add?.(found);
+  return found;
 }
 
-const draw = latest(async () => {
-  const wanted = asked({...place, directions: [...place.directions]});
-  show($("picture"), await generator.image(wanted));
-  $("picture").setAttribute("aria-label", words(wanted));
-  if (!playing) $("status").textContent = words(wanted);
-});
+const draw = latest(() => attempt(async () => {
+  if (!controls.every(control => control.ready())) return;
+  const wanted = asked();
+  const samples = await waiting(Promise.all(views.map(({field}) =>
+    direct ? generator.image(wanted) : generator.make(name, wanted, field))));
+  views.forEach((view, i) => view.show(samples[i], wanted));
+  $("picture")?.setAttribute("aria-label", words(wanted));
+  $("download").disabled = false;
+  if (!noise?.playing) say(words(wanted));
+}));
 
-const drawEnds = latest(async () => {
-  const {seed, to} = place;
-  const start = asked({seed});
-  show($("a"), await generator.image(start));
-  if (to !== null) show($("b"), await generator.image({...start, seed: to}));
-  $("b").classList.toggle("empty", to === null);
-});
+// The promise; what takes longer than a blink is seen to be under way.
+async function waiting(promise) {
+  const timer = setTimeout(() => {
+    $("busy").hidden = false;
+    $("stage").setAttribute("aria-busy", true);
+  }, 250);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    $("busy").hidden = true;
+    $("stage").removeAttribute("aria-busy");
+  }
+}
 
-const drawGrid = latest(async () => {
-  const {label, truncation} = place, start = first, tiles = [...$("grid").children];
-  tiles.forEach((tile, i) => {
-    tile.value = (start + i) % (LARGEST + 1);
-    const wanted = asked({seed: Number(tile.value)});
-    const [, number, kind] = tile.children;
-    number.textContent = tile.value;
-    kind.textContent = label === null ? wanted.label : "";
-    tile.title = wanted.label ?? "";
-    tile.setAttribute("aria-label", words(wanted));
-  });
-  mark();
-  whole = true;
-  // a few at once: a server answers many, and a browser has one processor for all
-  await Promise.all(Array.from({length: 4}, async () => {
-    while (tiles.length && start === first && label === place.label && truncation === place.truncation) {
-      const tile = tiles.shift();
-      show(tile.firstChild, await generator.image(asked({seed: Number(tile.value)})));
-    }
-  })).catch(error => {
-    whole = false;
-    throw error;
-  });
-});
+function words(place) {
+  const found = controls.filter(control => !(noise && control.small)).flatMap(control => control.words(place));
+  const text = found.filter(Boolean).join(", ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
 
-function words({seed, to = null, at, directions = [], label, truncation}) {
-  return [
-    to === null ? `Seed ${seed}` : `${Math.round(100 * at)} % of the way from seed ${seed} to ${to}`,
-    label !== null && `class ${label}`, directions.some(Boolean) && "moved along directions",
-    truncation !== null && `truncated at ${truncation}`].filter(Boolean).join(", ");
+function say(text) {
+  $("status").textContent = text;
 }
 
 // === The state and the address ===
 
-function change(values) {
-  Object.assign(place, values);
-  refresh();
-}
-
 // Everything that follows from the state.
-function refresh() {
-  const {seed, to, at, directions, label, truncation} = place;
-  const query = new URLSearchParams({seed});
-  if (to !== null) {
-    query.set("to", to);
-    query.set("at", at);
-  }
-  if (directions.some(Boolean)) query.set("directions", directions);
-  if (label !== null) query.set("label", label);
-  if (truncation !== null) query.set("truncation", truncation);
-  if (first) query.set("first", first);
-  remember(`#${String(query).replaceAll("%2C", ",")}`);
-
-  $("seed").value = seed;
-  $("to").value = to ?? "";
-  $("at").value = at;
-  $("back").disabled = first === 0;
-  $("at").disabled = $("play").disabled = to === null;
-  document.querySelectorAll("#sliders input").forEach((slider, k) => {
-    slider.value = directions[k];
-    slider.nextElementSibling.textContent = directions[k].toFixed(1);
-  });
-  $("label").value = label === null ? "" : info.label.classes.indexOf(label);
-  $("truncation").value = truncation ?? $("truncation").max;
-  $("cut").querySelector("output").textContent = truncation?.toFixed(1) ?? "off";
-  $("truncation").setAttribute("aria-valuetext", truncation?.toFixed(1) ?? "off");
-  const gif = generator.gif(asked(place));
-  $("gif").hidden = gif === null;
-  if (gif !== null) $("gif").href = gif;
+function changed() {
+  const query = new URLSearchParams(asks.length > 1 ? {function: name} : {});
+  for (const control of controls) if (!(noise && control.small)) control.write?.(query);
+  const text = String(query).replaceAll("%2C", ",");
+  remember(text ? `#${text}` : " ");
+  for (const control of controls) control.refresh?.();
   $("copied").hidden = true;
-  mark();
+  $("copy").disabled = !controls.every(control => control.ready());
   draw();
-  if (!whole) drawGrid();
 }
 
 // At once, and then not for a while: browsers refuse a page that changes its address as often as a slider moves.
 function remember(hash) {
   address.wanted = hash;
   if (address.resting) return;
-  history.replaceState(null, "", hash);
+  history.replaceState(null, "", hash === " " ? location.pathname + location.search : hash);
   address.resting = setTimeout(() => {
     address.resting = null;
     if (address.wanted !== hash) remember(address.wanted);
   }, 400);
 }
 
-function mark() {
-  for (const tile of $("grid").children) {
-    const seed = Number(tile.value);
-    tile.dataset.is = (seed === place.seed ? "A" : "") + (seed === place.to ? "B" : "");
-    tile.setAttribute("aria-pressed", Boolean(tile.dataset.is));
-  }
-}
-
-function restore() {
-  const query = new URLSearchParams(location.hash.slice(1));
-  const offsets = (query.get("directions") ?? "").split(",").map(Number), cut = Number(query.get("truncation"));
-  first = integer(query.get("first")) ?? 0;
-  place.seed = integer(query.get("seed")) ?? 0;
-  place.to = integer(query.get("to"));
-  place.at = limited(Number(query.get("at")), 0, 1);
-  place.directions = Array.from({length: info.directions}, (_, k) => limited(offsets[k], -REACH, REACH));
-  place.label = info.label?.classes.find(name => name === query.get("label")) ?? null;
-  place.truncation = info.truncation && cut >= CUT[0] && cut <= CUT[1] ? cut : null;
-  refresh();
-  drawEnds();
-  drawGrid();
-}
-
-const integer = text => /^\d{1,10}$/.test(text ?? "") && Number(text) <= LARGEST ? Number(text) : null;
-const limited = (value, low, high) => Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : 0;
-const random = () => Math.floor(Math.random() * (LARGEST + 1));
-
-// What is picked is what is seen.
-function pick(which, seed) {
-  playing = null;
-  change({[which]: seed, at: which === "to" && seed !== null ? 1 : 0});
-  drawEnds();
+async function restore() {
+  const query = new URLSearchParams(location.hash.slice(1)), wanted = query.get("function") ?? asks[0];
+  if (wanted !== name) await mount(asks.includes(wanted) ? wanted : asks[0]);
+  $("function").value = name;
+  for (const control of controls) control.restore?.(query);
+  changed();
+  noise?.drawAll();
 }
 
 // === Controls ===
 
-function build() {
-  $("grid").append(...Array.from({length: TILES}, (_, i) => {
-    const tile = Object.assign(document.createElement("button"), {type: "button", className: "tile"});
-    tile.tabIndex = i ? -1 : 0;  // one stop for the tab key; arrows go on from there
-    const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
-    tile.append(canvas, document.createElement("span"), document.createElement("span"));
-    return tile;
+// One control an input, one view an output.
+async function mount(wanted) {
+  name = wanted;
+  const {inputs, outputs} = info.functions[name], kinds = inputs.map(({kind}) => kind).sort().join();
+  const many = name === asks[0] && ["noise", "label,noise"].includes(kinds);
+  const page = {
+    info, generator, many, turns: kinds.split(",").includes("noise"), inputs, asked, attempt, changed, draw, say, words,
+    inTurn: () => controls.some(control => control.inTurn?.()), drawAll: () => noise?.drawAll(),
+    writeSmall: query => controls.forEach(control => control.small && control.write(query)),
+  };
+  $("controls").querySelectorAll(".mounted").forEach(node => node.remove());
+  noise = null;
+  controls = await Promise.all(inputs.map(async field => {
+    const {control} = await kindOf(field);
+    if (!control) throw new Error(`This page has no control for ${field.kind}: programs may ask for ${name} all the same.`);
+    return Object.assign(control(field, page), {field});
   }));
-  $("sliders").append(...Array.from({length: info.directions}, (_, k) => {
-    const label = Object.assign(document.createElement("label"), {className: "slider"});
-    const name = document.createElement("span");
-    const slider = Object.assign(document.createElement("input"), {type: "range", min: -REACH, max: REACH, step: 0.1});
-    name.textContent = `Direction ${k + 1}`;
-    label.append(name, slider, document.createElement("output"));
-    slider.addEventListener("input", () => change({directions: place.directions.with(k, Number(slider.value))}));
-    return label;
-  }));
-  $("directions").hidden = !info.directions;
-  const classes = info.label?.classes ?? [];
-  $("label").append(...classes.map((name, i) => new Option(name, i)));
-  $("class").hidden = !classes.length;
-  $("cut").hidden = !info.truncation;
-}
-
-function listen() {
-  $("random").onclick = () => pick("seed", random());
-  $("random-to").onclick = () => pick("to", random());
-  $("seed").onchange = () => pick("seed", integer($("seed").value) ?? place.seed);
-  $("to").onchange = () => pick("to", integer($("to").value));
-  $("at").oninput = () => {
-    playing = null;
-    change({at: Number($("at").value)});
-  };
-  $("label").onchange = () => {
-    change({label: info.label.classes[$("label").value] ?? null});
-    drawEnds();
-    drawGrid();
-  };
-  $("truncation").oninput = () => {
-    const bound = Number($("truncation").value);
-    change({truncation: bound > CUT[1] ? null : bound});
-    clearTimeout(later);
-    later = setTimeout(() => {
-      drawEnds();
-      drawGrid();
-    }, 150);
-  };
-  $("reset").onclick = () => change({directions: place.directions.fill(0)});
-  $("more").onclick = () => turn(TILES);
-  $("back").onclick = () => turn(-TILES);
-  $("play").onclick = play;
-  $("download").onclick = download;
-  $("copy").onclick = () => attempt(copy);
-  $("grid").onclick = event => {
-    const tile = event.target.closest("button");
-    if (tile) pick(document.querySelector("[name=pick]:checked").value, Number(tile.value));
-  };
-  $("grid").onkeydown = event => {
-    const tiles = [...$("grid").children], from = tiles.indexOf(document.activeElement);
-    const columns = tiles.filter(tile => tile.offsetTop === tiles[0].offsetTop).length;
-    const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -from,
-                  End: tiles.length - 1 - from}[event.key];
-    if (step === undefined) return;
-    event.preventDefault();
-    focus(tiles[from + step] ?? tiles[from]);
-  };
-  $("grid").onfocusin = event => focus(event.target);
-  window.addEventListener("hashchange", restore);
-}
-
-function focus(tile) {
-  for (const other of $("grid").children) other.tabIndex = other === tile ? 0 : -1;
-  if (tile !== document.activeElement) tile.focus();
-}
-
-function turn(by) {
-  first = Math.max(0, Math.min(LARGEST + 1 - TILES, first + by));
-  refresh();
-  drawGrid();
-}
-
-// There and back until stopped, no faster than the generator draws.
-async function play() {
-  if (playing) {
-    playing = null;
-    return;
+  for (const control of controls) {
+    if (control.place) noise = control;
+    if (control.small) continue;
+    control.elements.forEach(node => node.classList.add("mounted"));
+    $("controls").append(...control.elements);
   }
-  const mine = playing = {};
-  $("play").setAttribute("aria-pressed", true);
-  $("play").textContent = "Stop";
-  for (let i = Math.round(place.at * STEPS); playing === mine; i = (i + 1) % (2 * STEPS)) {
-    // whole steps: a server's pictures are asked for once, and then in the browser's cache
-    place.at = Math.min(i, 2 * STEPS - i) / STEPS;
-    $("at").value = place.at;
-    await Promise.all([draw(), new Promise(done => setTimeout(done, 60))]);
+  const small = controls.filter(control => control.small).flatMap(control => control.elements);
+  if (small.length && !noise) {
+    const section = Object.assign(document.createElement("section"), {className: "mounted"});
+    section.append(...small);
+    $("controls").append(section);
   }
-  if (playing) return;
-  $("play").setAttribute("aria-pressed", false);
-  $("play").textContent = "Play";
-  refresh();
+  noise && document.getElementById("slot").append(...small);
+  for (const control of controls) control.mounted?.();
+
+  const modules = await Promise.all(outputs.map(kindOf));
+  direct = many && modules[0].flat === true;
+  views = (direct ? outputs.slice(0, 1) : outputs).map((field, i) => Object.assign(modules[i].view(field, page), {field}));
+  $("figures").replaceChildren(...views.map(view => view.element));
+  $("download").textContent = `Download ${views[0].saves}`;
+  $("download").disabled = true;
+  $("copy").hidden = generator.copied.what === null;
+  const makes = modules[0].words(outputs[0]), from = (await Promise.all(inputs.map(async field =>
+    (await kindOf(field)).source(field)))).filter(Boolean);
+  const classes = inputs.find(field => field.classes)?.classes, step = info.step && `step ${info.step.toLocaleString("en")}`;
+  $("facts").textContent = [info.model, info.dataset, step, from.length ? `${makes} from ${LIST.format(from)}` : makes,
+                            classes && `${classes.length} classes`].filter(Boolean).join(" · ");
 }
 
-function download() {
-  const {seed, to, at, label} = asked(place), kind = label === null ? "" : `-${label.replace(/[^\p{L}\p{N}]+/gu, "_")}`;
-  $("picture").toBlob(blob => {
+function choose() {
+  $("functions").hidden = asks.length < 2;
+  $("function").append(...asks.map(each => new Option(each.replaceAll("_", " "), each)));
+  $("function").onchange = () => attempt(async () => {
+    await mount($("function").value);
+    changed();
+    noise?.drawAll();
+  });
+}
+
+// A name that says what it is of.
+function file(suffix) {
+  const wanted = asked(), parts = controls.map(control => control.file?.(wanted)).filter(Boolean);
+  return `${[info.name, ...(asks.length > 1 ? [name] : []), ...parts].join("-")}${suffix}`;
+}
+
+async function download() {
+  for (const view of views) {
+    const {blob, suffix} = await view.save();
     const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob)});
-    link.download = `${info.name}-${seed}${to === null ? "" : `-${to}-${at}`}${kind}.png`;
+    link.download = file(views.length > 1 ? `-${view.field.name}${suffix}` : suffix);
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);  // it may still be read
-    $("status").textContent = `Saved as ${link.download}`;
-  });
+    say(`Saved as ${link.download}`);
+  }
 }
 
 async function copy() {
   const field = $("copied");
-  field.value = await generator.copied.text(asked(place));
+  field.value = await generator.copied.text(asked(), name, direct);
   field.hidden = false;
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
-    $("status").textContent = `Copied: the ${generator.copied.what}`;
+    say(`Copied: the ${generator.copied.what}`);
   } catch {  // no https, or not allowed
-    $("status").textContent = "The browser does not let the page copy: it is selected below, copy it from there";
+    say("The browser does not let the page copy: it is selected below, copy it from there");
   }
 }
 
@@ -331,16 +208,14 @@ async function copy() {
 attempt(async () => {
   generator = await import("./generator.js");
   info = await generator.load();
-  const {shape} = info.output, size = shape.slice(1).join(" × ");
-  const makes = shape.length === 4 ? `images of ${size}` : shape[1] === 2 ? "points" : `signals of ${size} values`;
+  asks = Object.keys(info.functions);
   document.title = $("name").textContent = info.name;
-  const step = info.step && `step ${info.step.toLocaleString("en")}`, from = `${makes} from ${info.noise.dim} numbers`;
-  const kinds = info.label && `${info.label.classes.length} classes`;
-  $("facts").textContent = [info.model, info.dataset, step, from, kinds].filter(Boolean).join(" · ");
-  $("copy").textContent = `Copy ${generator.copied.what}`;
   $("about").textContent = generator.about;
+  $("copy").textContent = `Copy ${generator.copied.what}`;
   document.querySelector("main").hidden = false;
-  build();
-  listen();
-  restore();
+  choose();
+  $("download").onclick = () => attempt(download);
+  $("copy").onclick = () => attempt(copy);
+  window.addEventListener("hashchange", () => attempt(restore));
+  await restore();
 });

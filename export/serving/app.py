@@ -17,19 +17,18 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from export.serving import limits, rest
+from export.serving import limits, making, rest
 from export.serving.limits import Refusal, shown
+from export.serving.making import MakeQuery
 from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
 
 ACCESS, LOG = logging.getLogger("export.access"), logging.getLogger("export.serve")
 
-# path -> (file in export/page, type): all that is ever read from there, once, at the start
-PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/generator.js": ("rest.js", "text/javascript; charset=utf-8"),
-    "/style.css": ("style.css", "text/css; charset=utf-8"),
-}
+PAGE = Path(__file__).parents[1] / "page"
+# suffix -> type of the page's files: all that is ever read from there, once, at the start
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+_PATHS = {"/index.html": "/", "/rest.js": "/generator.js"}  # of files that are served under another name
+_WEB = "litert.js"  # the web export's generator.js
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy",
@@ -164,6 +163,7 @@ def create(service, give_up):
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(HTTPException, _refuse_path)
     _add_pictures(app, service)
+    _add_make(app, service)
     _add_rest(app, service)
     _add_health(app, service)
     _add_page(app)
@@ -205,16 +205,42 @@ def _add_pictures(app, service):
     add("/grid.png", GridQuery)
     add("/interpolate.gif", AnimationQuery)
 
+
+def _add_make(app, service):
     @app.get("/generator.json", responses=_errors(400, 404, 503), name="generator")
     async def generator():
         """What the generator is, for programs that draw with it."""
-        model = service.drawn()
+        model = service.told()
         contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "label", "output", "noise")}
+        kind = {"image": "images", "signal": "signals"}.get(model.kind, model.kind)  # as it was called at first
         return Response(orjson.dumps({
-            "name": service.name, "version": model.version, **contract, "kind": model.kind, "truncation": model.truncation,
-            "directions": len(model.directions),
-            "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE}}),
+            "name": service.name, "version": model.version, **contract, "functions": model.told(), "kind": kind,
+            "truncation": model.truncation, "directions": len(model.directions),
+            "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE,
+                       "max_body": service.limits.max_body, "max_pixels": service.limits.max_pixels}}),
             media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+    @app.post("/make/{function}", name="make", openapi_extra={"requestBody": making.FORM}, response_class=Response,
+              responses={200: {"content": making.ANSWER}, **_errors(400, 404, 408, 413, 429, 503)})
+    async def make(request: Request, function: str, query: Annotated[MakeQuery, Query()]):
+        """One of the functions in /generator.json, of one example: its output comes back as a file."""
+        _single(request)
+        model = service.told()
+        asked = model.functions.get(function)
+        if asked is None:
+            raise Refusal(404, f"function {shown(function)}: not there; there are {', '.join(model.functions)}")
+        name, media, more = query.chosen(asked)
+        body = await _body(request, service.limits)
+        form = await making.form(request, body, model, asked)
+        with service.studio.room(form.values(service.limits.max_pixels)):
+            inputs = await service.studio.make(len(body), request, form.read, service.limits.max_pixels)
+            if form.query:
+                inputs[asked.of("noise")] = form.query.cut(model, await service.latents(model, form.query.seeds()))
+            joins = making.joins(inputs, service.limits.max_batch)
+            outputs = await service.call(model.signatures[asked.signature], inputs, 1, joins)
+            sample = outputs[name][0]
+            content = await service.studio.make(sample.size, request, making.file, sample, name, asked.outputs[name], media, more)
+        return Response(content, 200, {"Cache-Control": "no-store"}, media)
 
 
 def _etag(*parts):
@@ -312,7 +338,7 @@ def _add_health(app, service):
                         media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
-def _add_page(app, folder=Path(__file__).parents[1] / "page"):
+def _add_page(app, folder=None):
     def add(path, content, media_type):
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
@@ -321,8 +347,10 @@ def _add_page(app, folder=Path(__file__).parents[1] / "page"):
             unchanged = _unchanged(request, etag)
             return Response(b"" if unchanged else content, 304 if unchanged else 200, _revalidated(etag), media_type)
 
-    for path, (name, media_type) in PAGE.items():
-        if (folder / name).is_file():
-            add(path, (folder / name).read_bytes(), media_type)
-        elif path == "/":
-            add(path, b"A generator: /image.png?seed=0, /grid.png?seed=0, /openapi.json\n", "text/plain; charset=utf-8")
+    folder = folder or PAGE
+    for file in sorted(folder.rglob("*")):
+        path = f"/{file.relative_to(folder).as_posix()}"
+        if file.suffix in _TYPES and file.name != _WEB:
+            add(_PATHS.get(path, path), file.read_bytes(), _TYPES[file.suffix])
+    if not (folder / "index.html").is_file():
+        add("/", b"A generator: /image.png?seed=0, /grid.png?seed=0, /openapi.json\n", "text/plain; charset=utf-8")

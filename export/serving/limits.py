@@ -7,6 +7,7 @@ MAX_SIDE = 16  # rows and columns of a grid
 MAX_PIXELS = 1 << 26  # of a picture; of an animation: of all its frames
 MAX_WAITING = 2 * MAX_PIXELS  # of the pictures that are being made or wait for it
 TRUNCATION = 0.1, 2.0  # bounds of normal noise
+MAX_TOGETHER = 1 << 20  # values that a call of several requests is made of, where they send files
 DIRECTION = 10.0  # how far noise goes along a principal direction, in units of its spread
 
 
@@ -18,6 +19,7 @@ class Limits:
     max_body: int
     max_images: int
     client_timeout: float
+    max_pixels: int
 
 
 class Refusal(Exception):

@@ -1,13 +1,14 @@
 """A SavedModel in memory, and the newest of those on disk: it is replaced while it is served, never by a broken one."""
 import functools
 import hashlib
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
 
 from export import CONTRACT
+from export.serving.contract import line, read_contract, trained
+from kgan import kinds
 
 LOG = logging.getLogger("export.serve")
 
@@ -51,13 +52,14 @@ class Model:
 
     version: int. signatures: dict of name to Signature. metadata: its signatures as TensorFlow Serving tells them.
     contract: dict of generator.json, or {}. digest: hexadecimal, of its files.
-    kind: "images", "points" or "signals"; None: no pictures are made of it, and `why` says why.
-    classes: tuple of the names of the classes that `label` stands for; () if the generator takes none.
+    functions: dict of name to Function, what `POST /make` offers; {}: nothing, and `why` says why.
+    kind: of the samples that pictures are made of for a GET, which gives noise and a class; None: of none, and `why` says why.
+    classes: tuple of the names of the classes that `label` stands for; () if the first function takes none.
     truncation: whether its noise may be truncated.
-    seen: float32 array [n, L] of points or signals, samples by which the axes of a plot are chosen; None for images.
+    seen: float32 array [n, L] of points or signals, samples by which the axes of a plot are chosen; None for others.
 
     Raises:
-        ModelError: the folder holds no SavedModel that loads and runs.
+        ModelError: the folder holds no SavedModel that loads and runs, or it gives numbers that are not finite.
     """
 
     def __init__(self, folder, version=None, max_batch=1):
@@ -68,30 +70,54 @@ class Model:
             self.metadata, self.digest = _metadata(folder), _digest(folder)
             if not self.signatures:
                 raise ValueError("it has no signature")
-            self.contract, trouble = read_contract(folder)
+            self.contract, self.functions, trouble = read_contract(folder)
             step = self.contract.get("step")
             self.version = (step if isinstance(step, int) and step > 0 else 1) if version is None else version
-            self.classes = tuple((self.contract.get("label") or {"classes": ()})["classes"])
+            self.why = trouble or self._lacking()
+            if self.why:
+                self.functions = {}
+            self.kind = self._kind()
+            self.classes = self._classes()
             self.truncation = bool(self.contract.get("truncation"))
-            self.kind, self.why = self._kind(trouble)
             self.seen = self._warm(max_batch)
         except Exception as error:  # TensorFlow raises nearly anything on broken files
-            raise ModelError(f"{folder}: not served: {_line(error)}") from error
+            raise ModelError(f"{folder}: not served: {line(error)}") from error
 
     @property
     def default(self):
         """The Signature that makes samples."""
         return self.signatures.get("serving_default") or next(iter(self.signatures.values()))
 
+    @property
+    def function(self):
+        """The first Function, that of `default`."""
+        return next(iter(self.functions.values()))
+
     @functools.cached_property
     def directions(self):
         """float32 array [K, D]; K is 0 where none are known."""
-        dim = self.contract["noise"]["dim"]
-        return np.asarray(self.contract.get("directions") or np.zeros([0, dim]), np.float32)
+        return np.asarray(self.contract.get("directions") or np.zeros([0, *(self.noise.shape if self.noise else [0])]), np.float32)
+
+    @property
+    def noise(self):
+        """kgan.kinds.Field of the noise that its functions take; None: none does."""
+        fields = [field for function in self.functions.values() for field in function.inputs.values()]
+        return next((field for field in fields if field.kind == "noise"), None)
+
+    @property
+    def distribution(self):
+        """Of that noise, "normal" or "uniform"."""
+        return self.noise.more["distribution"]
 
     def latents(self, count, seed):
         """The noise of a seed, float32 array [count, D]: its first rows are the same for every count."""
+        if "latents" not in self.signatures:
+            return kinds.get("noise").examples(self.noise, count, seed)
         return self.signatures["latents"]({"count": np.int32(count), "seed": np.int32(seed)})["noise"]
+
+    def told(self):
+        """Its functions as in the contract, in which older ones have none."""
+        return self.contract.get("functions") or {name: function.told() for name, function in self.functions.items()}
 
     def inputs(self, noise, label=None):
         """Arrays for the signature serving_default: noise float32 [n, D] and, if there are classes, label int32 [n].
@@ -99,56 +125,65 @@ class Model:
         `label`: name of the class of all rows; None: the classes in turn.
         """
         if not self.classes:
-            return {"noise": noise}
+            return {self.function.of("noise"): noise}
         rows = np.arange(len(noise), dtype=np.int32) % len(self.classes)
-        return {"noise": noise, "label": rows if label is None else np.full_like(rows, self.classes.index(label))}
+        return {self.function.of("noise"): noise,
+                self.function.of("label"): rows if label is None else np.full_like(rows, self.classes.index(label))}
 
-    def _kind(self, trouble):
-        """(kind, why there is none)."""
-        lacking = {"serving_default", "latents"} - set(self.signatures)
-        if trouble or lacking:
-            return None, trouble or f"the SavedModel has no signature {' and none '.join(sorted(lacking))}"
-        known = {"noise", "label"} if self.classes else {"noise"}
-        if set(self.default.inputs) != known:
-            return None, f"the SavedModel takes {', '.join(self.default.inputs)}, {CONTRACT} says {', '.join(sorted(known))}"
-        *_, last = shape = self.contract["output"]["shape"]
-        if len(shape) == 4 and 1 <= last <= 4:
-            return "images", ""
-        if len(shape) == 2:
-            return "points" if last == 2 else "signals", ""
-        return None, f"samples of shape {shape} are neither images of 1 to 4 channels nor points nor signals"
+    def _lacking(self):
+        """What the SavedModel has not of what the contract says, or ""."""
+        needed = {function.signature for function in self.functions.values()}
+        needed |= {"latents"} if self.contract.get("noise") else set()
+        if lacking := needed - set(self.signatures):
+            return f"the SavedModel has no signature {' and none '.join(sorted(lacking))}"
+        for function in self.functions.values():
+            signature = self.signatures[function.signature]
+            for found, known, verb in ((signature.inputs, function.inputs, "takes"), (signature.outputs, function.outputs, "gives")):
+                if set(found) != set(known):
+                    return f"the SavedModel {verb} {', '.join(found)}, {CONTRACT} says {', '.join(sorted(known))}"
+        return ""
+
+    def _kind(self):
+        """The kind of samples that a GET makes pictures of: that of the first function, if it takes noise and a label alone."""
+        if not self.functions:
+            return None
+        asked = [field.kind for field in self.function.inputs.values()]
+        if sorted(asked) not in (["noise"], ["label", "noise"]):
+            self.why = f"it takes {', '.join(self.function.inputs)}: POST /make/{self.function.name} sends them"
+            return None
+        return self.function.outputs[self.function.output].kind
+
+    def _classes(self):
+        label = self.functions and self.function.of("label")
+        return self.function.inputs[label].classes if label else ()
 
     def _warm(self, max_batch):
-        """Calls it, since first calls are slow. Returns what `seen` is."""
-        if self.kind:
-            output, shape = self.contract["output"]["name"], self.contract["output"]["shape"]
-            for count in {1, max_batch, 1 if self.kind == "images" else _SEEN}:
-                samples = self.default(self.inputs(self.latents(count, 0)))[output]
-                if [None, *samples.shape[1:]] != shape or len(samples) != count:
-                    raise ValueError(f"{CONTRACT}: output {shape}, but it gives {samples.shape}")
-            return None if self.kind == "images" else self.default(self.inputs(self.latents(_SEEN, 0)))[output]
-        if self.default.joins and all(spec.dtype.is_floating for spec in self.default.inputs.values()):
-            self.default({name: np.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
-                          for name, spec in self.default.inputs.items()})
-        return None
+        """Calls it, since first calls are slow, and looks at what it gives. Returns what `seen` is."""
+        if not self.functions:
+            if self.default.joins and all(spec.dtype.is_floating for spec in self.default.inputs.values()):
+                self.default({name: np.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
+                              for name, spec in self.default.inputs.items()})
+            return None
+        plotted = self.kind and kinds.get(self.kind).RANGE is None
+        for function in self.functions.values():
+            drawn = self.kind and function is self.function
+            for count in {1, max_batch if drawn else 1, _SEEN if drawn and plotted else 1}:
+                self._try(function, count)
+        return self._try(self.function, _SEEN)[self.function.output] if plotted else None
 
-
-def read_contract(folder):
-    """(dict of generator.json, or {}; why there is none, or "")."""
-    try:
-        found = json.loads((Path(folder) / CONTRACT).read_text(encoding="utf-8"))
-        known = found["noise"]["kind"] in ("normal", "uniform") and isinstance(found["output"]["name"], str)
-        if not known or len(found["output"]["shape"]) < 2:
-            raise ValueError("noise.kind, output.name or output.shape")
-        np.reshape(np.asarray(found.get("directions") or [], np.float32), [-1, found["noise"]["dim"]])
-        classes = found["label"]["classes"] if found.get("label") else ()
-        if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes) or isinstance(classes, str):
-            raise ValueError("label.classes: names are needed, each of them once")
-        return found, ""
-    except FileNotFoundError:
-        return {}, f"the SavedModel has no {CONTRACT}; python -m export writes one"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return {}, f"{CONTRACT} cannot be read ({_line(error)}); python -m export writes one"
+    def _try(self, function, count):
+        """What a function makes of `count` examples. Raises ValueError: it is not what the contract says, or not finite."""
+        inputs = {name: self.latents(count, 0) if field.kind == "noise" else
+                  kinds.get(field.kind).examples(trained(field), count) for name, field in function.inputs.items()}
+        outputs = self.signatures[function.signature](inputs)
+        for name, field in function.outputs.items():
+            found = outputs[name]
+            if len(found) != count or len(found.shape) != 1 + len(field.shape) or any(
+                    size not in (None, length) for size, length in zip(field.shape, found.shape[1:])):
+                raise ValueError(f"{CONTRACT}: {name} {[None, *field.shape]}, but it gives {found.shape}")
+            if not np.isfinite(found).all():
+                raise ValueError(f"{name}: what it makes is not finite")
+        return outputs
 
 
 def _metadata(folder):
@@ -173,10 +208,6 @@ def _digest(folder):
 
 def _files(folder):
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
-
-
-def _line(error):
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 # === The newest of those on disk ===
@@ -245,8 +276,12 @@ class Versions:
         if new != old:
             raise ModelError(f"{folder}: not served: it has {new}, clients know {old}; restart to serve it")
         if self.current.kind not in (None, model.kind):
-            raise ModelError(f"{folder}: not served: {model.why or f'its samples are {model.kind}'}, "
-                             f"clients know pictures of {self.current.kind}; complete it, or restart to serve it")
+            raise ModelError(f"{folder}: not served: {model.why or f'its samples are of kind {model.kind}'}, clients know "
+                             f"pictures of kind {self.current.kind}; complete it, or restart to serve it")
         if self.current.kind and (self.current.classes != model.classes or self.current.truncation > model.truncation):
             raise ModelError(f"{folder}: not served: it has other classes, or no truncation any more, and clients know those "
                              "of before; restart to serve it")
+        for name, function in self.current.functions.items():
+            if name not in model.functions or model.functions[name].promise != function.promise:
+                why = f"its function {name} is another" if model.functions else model.why
+                raise ModelError(f"{folder}: not served: {why}, clients know that of before; restart to serve it")

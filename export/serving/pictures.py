@@ -1,8 +1,8 @@
 """What the query of a picture says, the noise that it means, and the file that is made of the samples.
 
 A new condition is a field of `Query`, refused in `Query.check` where a model has no such thing, and made an input beside
-noise in `Query.inputs`; a new kind of sample is a function in `drawing`. Each query says of which `seeds` it needs latents,
-as pairs (count, seed), and makes its noise of them: the model is called elsewhere.
+noise in `Query.inputs`. Each query says of which `seeds` it needs latents, as pairs (count, seed), and makes its noise of
+them: the model is called elsewhere.
 """
 import difflib
 from typing import Annotated, ClassVar
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from export.serving import drawing
 from export.serving.limits import DIRECTION, MAX_PIXELS, MAX_SCALE, MAX_SEED, MAX_SIDE, TRUNCATION, Refusal, shown
-from export.serving.noise import along, between, truncate
+from kgan.kinds.noise import along, truncate, way
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 _NAMED = 12  # classes of a model that a refusal names
@@ -35,10 +35,13 @@ class Query(BaseModel):
             model: Model.
             latents: float32 array [count, D] for each of `seeds`.
         """
+        return model.inputs(self.cut(model, latents), self.of_class(model))
+
+    def cut(self, model, latents):
+        """Noise [n, D], truncated where that is asked for."""
         noise = self.noise(model, latents)
-        if self.truncation is not None:
-            noise = truncate(noise, self.truncation)  # last of all, so that nothing is beyond
-        return model.inputs(noise, self.of_class(model))
+        # last of all, so that nothing is beyond
+        return noise if self.truncation is None else truncate(noise, self.truncation)
 
     def of_class(self, model):
         """Name of the class of all samples; None: the classes in turn, or there are none."""
@@ -46,7 +49,7 @@ class Query(BaseModel):
 
     def pixels(self, model, count=1, columns=1):
         """How many the file has, in all its pictures."""
-        height, width = drawing.size(model.contract["output"]["shape"], model.kind, count, columns)
+        height, width = drawing.size(model, count, columns)
         return height * width * self.scale ** 2
 
     def check(self, model, max_images):
@@ -58,6 +61,10 @@ class Query(BaseModel):
             raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
         if self.label is not None and self.label not in model.classes:
             raise Refusal(400, f"label={shown(self.label)}: {_other_classes(self.label, model.classes)}")
+        self.check_truncation(model)
+
+    def check_truncation(self, model):
+        """Raises Refusal where the model's noise cannot be truncated, and it is asked for."""
         if self.truncation is not None and not model.truncation:
             raise Refusal(400, f"truncation={self.truncation:g}: only for models whose /generator.json says truncation: true, "
                           "those of normal noise; leave it out")
@@ -106,17 +113,17 @@ class ImageQuery(Query):
         return [(1, seed) for seed in (self.seed, self.to) if seed is not None]
 
     def noise(self, model, latents):
-        uniform = model.contract["noise"]["kind"] == "uniform"
+        distribution = model.distribution
         steps = [float(part) for part in self.directions.split(",")] if self.directions else []
         if len(steps) > len(model.directions):
             raise Refusal(400, f"directions: {len(steps)} numbers; this model has {len(model.directions)} directions")
         noise, *to = latents
         if to:
-            noise = between(noise[0], to[0][0], [self.at], uniform)
-        return along(noise, model.directions, steps, uniform) if steps else noise
+            noise = way(distribution)(noise[0], to[0][0], [self.at])
+        return along(noise, model.directions, steps, distribution) if steps else noise
 
     def file(self, samples, model):
-        return drawing.png(drawing.enlarged(drawing.draw(samples, model.kind, model.seen), self.scale))
+        return drawing.png(drawing.enlarged(drawing.draw(samples, model), self.scale))
 
 
 class GridQuery(Query):
@@ -143,7 +150,7 @@ class GridQuery(Query):
         return latents[0]
 
     def file(self, samples, model):
-        return drawing.png(drawing.enlarged(drawing.draw(samples, model.kind, model.seen, self.cols), self.scale))
+        return drawing.png(drawing.enlarged(drawing.draw(samples, model, self.cols), self.scale))
 
 
 class AnimationQuery(Query):
@@ -171,8 +178,8 @@ class AnimationQuery(Query):
 
     def noise(self, model, latents):
         (start,), (to,) = latents
-        return between(start, to, np.linspace(0, 1, self.steps), model.contract["noise"]["kind"] == "uniform")
+        return way(model.distribution)(start, to, np.linspace(0, 1, self.steps))
 
     def file(self, samples, model):
-        pictures = [drawing.draw(sample[None], model.kind, model.seen) for sample in samples]
+        pictures = [drawing.draw(sample[None], model) for sample in samples]
         return drawing.gif([drawing.enlarged(picture, self.scale) for picture in pictures], seconds=0.1)

@@ -69,18 +69,29 @@ class Service:
             raise Refusal(404, f"version {number} of {self.name} is not served; {model.version} is")
         return model
 
+    def told(self):
+        """The Model, if its functions are known. Raises Refusal: 404 if not."""
+        model = self.model()
+        if not model.functions:
+            raise Refusal(404, f"nothing is known of {self.name}: {model.why}")
+        return model
+
     def drawn(self):
-        """The Model, if pictures can be made of it. Raises Refusal: 404 if not."""
+        """The Model, if pictures can be made of it for a GET. Raises Refusal: 404 if not."""
         model = self.model()
         if model.kind is None:
             raise Refusal(404, f"no pictures of {self.name}: {model.why}")
         return model
 
-    async def call(self, signature, inputs, rows):
-        """Dict of arrays that a Signature gives, in turn. Raises Refusal: 429 if too many wait, 400 by the model."""
+    async def call(self, signature, inputs, rows, joins=True):
+        """Dict of arrays that a Signature gives, in turn, in one call with others where it `joins`.
+
+        Raises:
+            Refusal: 429 if too many wait, 400 by the model.
+        """
         import tensorflow as tf
         try:
-            return await asyncio.wrap_future(self.batcher.submit(signature, inputs, rows, signature.joins))
+            return await asyncio.wrap_future(self.batcher.submit(signature, inputs, rows, joins and signature.joins))
         except Full as error:
             raise Refusal(429, f"{error} (--max_queue)", {"Retry-After": "1"}) from None
         except tf.errors.InvalidArgumentError as error:  # values that the model itself refuses
@@ -88,6 +99,8 @@ class Service:
 
     async def latents(self, model, seeds):
         """The noise of seeds: for each pair (count, seed) a float32 array [count, D]."""
+        if "latents" not in model.signatures:
+            return [model.latents(*seed) for seed in seeds]
         found = await asyncio.gather(*(
             self.call(model.signatures["latents"], {"count": np.int32(count), "seed": np.int32(seed)}, count)
             for count, seed in seeds))
@@ -127,7 +140,11 @@ class Studio:
             self.pixels -= pixels
 
     async def make(self, pixels, request, function, *arguments):
-        """What a function gives, in turn. Raises Refusal: 499 if the client has gone before."""
+        """What a function gives, in turn; `pixels`, or bytes or values, say how much it has to do.
+
+        Raises:
+            Refusal: 499 if the client has gone before.
+        """
         turn, pool = self._small if pixels <= _SMALL else self._large
         async with turn:
             if await request.is_disconnected():

@@ -81,8 +81,8 @@ def source(image_size=28, channels=1, split="train", count=None, seed=0):
 def _check(image_size, channels, split, count, seed):
     low, high = SIZES
     if isinstance(image_size, (list, tuple)):
-        raise DataError(f"glyphs: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} pixels; give "
-                        "one number")
+        raise DataError(f"glyphs: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} "
+                        "pixels; give one number")
     if not isinstance(image_size, numbers.Integral) or not low <= image_size <= high:
         raise DataError(f"glyphs: image_size must be a whole number from {low} to {high}, not {image_size!r}")
     if channels not in (1, 3):

@@ -252,7 +252,8 @@ def load(path, shape):
 
     data = found / "saved_model.pb" if found.is_dir() else found
     checksum = hashlib.sha256(data.read_bytes()).hexdigest()[:16]
-    protocol = {"features": f"{found.name}, sha256 {checksum} of {data.name}", "resize": f"bilinear, antialiased, to {sizes.text(inputs[:2])}"}
+    protocol = {"features": f"{found.name}, sha256 {checksum} of {data.name}",
+                "resize": f"bilinear, antialiased, to {sizes.text(inputs[:2])}"}
     return FeatureNetwork(str(path), _compiled(model, inputs), protocol, batch_size=50)
 
 

@@ -37,11 +37,11 @@ def check_shape(shape, model, odd=False):
         raise ConfigError(f"{model} makes images; for points and signals use --model=mlp or --model=sine")
     size = tuple(shape[:2])
     if odd and min(size) < SMALLEST:
-        raise ConfigError(f"image_size={sizes.text(size)}: {model} needs {SMALLEST} rows and columns or more; the nearest size is "
-                          f"{sizes.text([max(side, SMALLEST) for side in size])}")
+        raise ConfigError(f"image_size={sizes.text(size)}: {model} needs {SMALLEST} rows and columns or more; the nearest "
+                          f"size is {sizes.text([max(side, SMALLEST) for side in size])}")
     if not odd and not _even(size):
-        raise ConfigError(f"image_size={sizes.text(size)}: {model} needs sides that can be halved exactly, down to 4 to {START} rows "
-                          f"or columns; the nearest sizes are {' and '.join(map(sizes.text, _nearest(size)))}")
+        raise ConfigError(f"image_size={sizes.text(size)}: {model} needs sides that can be halved exactly, down to 4 to "
+                          f"{START} rows or columns; the nearest sizes are {' and '.join(map(sizes.text, _nearest(size)))}")
 
 
 def _even(size):

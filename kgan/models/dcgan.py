@@ -130,7 +130,7 @@ def linear(x, units, config, name, **options):
 
 
 def _sizes(shape):
-    """The sizes of the maps, from 4 to 6 rows or columns up to the picture's: (4, 4), (7, 7), (14, 14) … or (4, 6), (8, 12) …"""
+    """The sizes of the maps, from 4 to 6 rows or columns up to the picture's: [(4, 4), (7, 7), …] or [(4, 6), (8, 12), …]."""
     return doublings(shape, odd=True)
 
 

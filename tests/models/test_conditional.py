@@ -202,8 +202,8 @@ def test_shapes_that_cannot_be(name):
 
 
 @pytest.mark.parametrize("size, maps", [
-    ((28, 28), [(7, 7), (14, 14)]), ((32, 32), [(8, 8), (16, 16)]), ((8, 8), [(4, 4)]), ((16, 16), [(8, 8)]), ((12, 12), [(6, 6)]),
-    ((48, 32), [(12, 8), (24, 16)]), ((25, 51), [(7, 13), (13, 26)])])
+    ((28, 28), [(7, 7), (14, 14)]), ((32, 32), [(8, 8), (16, 16)]), ((8, 8), [(4, 4)]), ((16, 16), [(8, 8)]),
+    ((12, 12), [(6, 6)]), ((48, 32), [(12, 8), (24, 16)]), ((25, 51), [(7, 13), (13, 26)])])
 def test_the_maps_of_infogan(size, maps):
     config = infogan.Config(filters=1, units=8)
     generator, discriminator = infogan.generator((*size, 1), config), infogan.discriminator((*size, 1), config)

@@ -34,7 +34,8 @@ class TestBattery(Battery):
 @pytest.mark.parametrize("size, sides", [
     (8, [4, 8]), (14, [4, 7, 14]), (16, [4, 8, 16]), (28, [4, 7, 14, 28]), (32, [4, 8, 16, 32]),
     (56, [4, 7, 14, 28, 56]), (64, [4, 8, 16, 32, 64]), (112, [4, 7, 14, 28, 56, 112]), (128, [4, 8, 16, 32, 64, 128]),
-    (12, [6, 12]), (10, [5, 10]), (9, [5, 9]), (48, [6, 12, 24, 48]), (96, [6, 12, 24, 48, 96]), (100, [4, 7, 13, 25, 50, 100])])
+    (12, [6, 12]), (10, [5, 10]), (9, [5, 9]), (48, [6, 12, 24, 48]), (96, [6, 12, 24, 48, 96]),
+    (100, [4, 7, 13, 25, 50, 100])])
 @pytest.mark.parametrize("upsampling", ["transpose", "resize"])
 def test_sizes(size, sides, upsampling):
     assert maps((size, size, 1), upsampling) == [(side, side) for side in sides]
@@ -71,7 +72,7 @@ def maps(shape, upsampling):
 @pytest.mark.parametrize("size, wanted", [((1, 1), "8"), ((4, 4), "8"), ((6, 6), "8"), ((7, 7), "8"), ((7, 20), "8x20"),
                                           ((64, 3), "64x8")])
 def test_sizes_that_cannot_be(size, wanted):
-    with pytest.raises(ConfigError, match=f"image_size={sizes.text(size)}: dcgan needs 8 rows .* the nearest size is {wanted}$"):
+    with pytest.raises(ConfigError, match=f"image_size={sizes.text(size)}: dcgan needs 8 .* nearest size is {wanted}$"):
         dcgan.build((*size, 1), dcgan.Config(filters=1))
 
 

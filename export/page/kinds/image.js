@@ -1,0 +1,282 @@
+// Images: one is dropped, picked, pasted or taken; what comes of it lies over it, with a slider between the two.
+import {canvas, element, show} from "../dom.js";
+
+export const flat = true, media = "image/png", suffix = ".png";
+export const part = ({blob, name}) => [blob, name];
+
+const SENT = ["image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"];  // files that a server reads as they are
+const ROOM = 4096;  // bytes of a form around a file
+const CONTROL = `
+  <section class="image">
+    <h2></h2>
+    <div class="drop">
+      <p>Drop an image <span class="where">anywhere on this page</span>, paste it, or</p>
+      <div class="row">
+        <button type="button" class="pick">Choose a file</button>
+        <button type="button" class="open" hidden>Use the camera</button>
+        <button type="button" class="paste" hidden>Paste</button>
+      </div>
+      <input type="file" accept="image/*" tabindex="-1" aria-hidden="true" hidden>
+      <div class="camera" hidden>
+        <video autoplay muted playsinline></video>
+        <div class="row">
+          <button type="button" class="take">Take the picture</button>
+          <button type="button" class="close">Close the camera</button>
+        </div>
+      </div>
+    </div>
+    <p class="note quiet" hidden></p>
+    <p class="problem" hidden></p>
+  </section>`;
+
+const size = ({shape}) => shape.slice(1, 3);
+const words_of = ([height, width]) => `${width} × ${height}`;
+
+export const source = () => "an image";
+
+export function words(field) {
+  const sizes = field.shape.slice(1);
+  return sizes.includes(null) ? "images of any size" : `images of ${sizes.join(" × ")}`;
+}
+
+// === The input ===
+
+export function control(field, page) {
+  const section = element(CONTROL), $ = selector => section.querySelector(selector);
+  const note = $(".note"), problem = $(".problem"), file = $("input"), video = $("video");
+  const alone = page.inputs.filter(({kind}) => kind === field.kind).length === 1, title = alone ? "Your image" : field.name;
+  const media = navigator.mediaDevices;
+  let given = null, stream = null;
+  $("h2").textContent = title;
+  if (!alone) $(".where").textContent = "here";
+  Object.assign(note, {id: `note-${field.name}`});
+  Object.assign(problem, {id: `problem-${field.name}`});
+  section.setAttribute("aria-label", title);
+  $(".pick").setAttribute("aria-describedby", `${note.id} ${problem.id}`);
+  $(".paste").hidden = !navigator.clipboard?.read;
+  media?.enumerateDevices?.().then(found => {
+    $(".open").hidden = !media.getUserMedia || !found.some(({kind}) => kind === "videoinput");
+  });
+
+  function complain(text) {
+    problem.textContent = text;
+    problem.hidden = false;
+    page.say(text);
+  }
+
+  async function take(blob, name) {
+    problem.hidden = true;
+    try {
+      given = await prepared(blob, name, field, page.info.limits);
+    } catch (error) {
+      return complain(error.message);
+    }
+    note.textContent = given.note;
+    note.hidden = false;
+    page.changed();
+  }
+
+  // The first image among files or what is dropped or pasted; what there is else is named.
+  function first(files) {
+    const found = [...files], image = found.find(({type}) => type.startsWith("image/"));
+    if (image) return take(image, image.name || "pasted.png");
+    complain(found.length ? `${found[0].name} is no image: take a PNG, JPEG, GIF, BMP or WebP file.`
+      : "There is no image in it: copy or drop an image itself, or its file.");
+  }
+
+  async function open() {
+    problem.hidden = true;
+    try {
+      stream = await media.getUserMedia({video: {facingMode: {ideal: "environment"}}});
+    } catch (error) {
+      return complain(`The camera cannot be used (${error.message || error.name}): allow it for this page, or choose a file.`);
+    }
+    video.srcObject = stream;
+    $(".camera").hidden = false;
+    $(".take").focus();
+  }
+
+  function close() {
+    stream?.getTracks().forEach(track => track.stop());
+    stream = video.srcObject = null;
+    $(".camera").hidden = true;
+    $(".open").focus();
+  }
+
+  function still() {
+    if (!video.videoWidth) return;
+    const picture = canvas(video.videoWidth, video.videoHeight);
+    picture.getContext("2d").drawImage(video, 0, 0);
+    close();
+    picture.toBlob(blob => take(blob, "camera.png"));
+  }
+
+  async function paste() {
+    try {
+      const items = await navigator.clipboard.read();
+      const files = await Promise.all(items.flatMap(item => item.types.filter(type => type.startsWith("image/"))
+        .map(type => item.getType(type))));
+      first(files);
+    } catch (error) {
+      complain(`The browser does not let the page read what was copied (${error.message}): press Ctrl+V instead.`);
+    }
+  }
+
+  const over = on => section.classList.toggle("over", on);
+  const wide = {
+    dragover: event => {
+      event.preventDefault();
+      over(true);
+    },
+    dragleave: () => over(false),
+    drop: event => {
+      event.preventDefault();
+      over(false);
+      first(event.dataTransfer.files);
+    },
+    paste: event => {
+      if (event.target.matches?.("input, textarea")) return;
+      first(event.clipboardData.files);
+    },
+  };
+
+  $(".pick").onclick = () => file.click();
+  file.onchange = () => {
+    if (file.files.length) first(file.files);
+    file.value = "";  // or the same file would not be taken again
+  };
+  $(".open").onclick = open;
+  $(".close").onclick = close;
+  $(".take").onclick = still;
+  $(".paste").onclick = paste;
+  return {
+    elements: [section],
+    ready: () => given !== null,
+    mounted() {
+      for (const [name, listener] of Object.entries(wide)) {
+        addEventListener(name, function heard(event) {
+          if (!section.isConnected) return removeEventListener(name, heard);
+          if (alone || section.contains(event.target)) listener(event);
+        });
+      }
+    },
+    complain,
+    add(found) {
+      found[field.name] = given;
+    },
+    refresh() {
+      problem.hidden = true;
+    },
+    words: place => [place[field.name] && `from ${place[field.name].name}`],
+    file: place => place[field.name]?.name.replace(/\.\w+$/, "").replace(/[^\p{L}\p{N}_-]+/gu, "_"),
+  };
+}
+
+// {blob, name, picture, note}: a file as the generator takes it, and a canvas of the same.
+async function prepared(blob, name, field, limits) {
+  let image;
+  try {
+    image = await createImageBitmap(blob);
+  } catch {
+    throw new Error(`${name} cannot be read as an image: take a PNG, JPEG, GIF, BMP or WebP file.`);
+  }
+  const from = [image.height, image.width], [height, width] = size(field);
+  const scale = Math.min(1, Math.sqrt((limits?.max_pixels ?? Infinity) / (image.width * image.height)));
+  const to = [height ?? Math.floor(from[0] * scale), width ?? Math.floor(from[1] * scale)].map(side => Math.max(1, side));
+  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
+  pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
+  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.imageSmoothingQuality = "high";
+  // the middle of it, in the shape that is wanted
+  const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
+  pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
+  const same = from[0] === to[0] && from[1] === to[1];
+  const cropped = Math.abs(cut[0] - from[0]) >= 1 || Math.abs(cut[1] - from[1]) >= 1;
+  const note = same ? `${name}, ${words_of(from)} pixels.` : height === null || width === null
+    ? `${name}, ${words_of(from)} pixels, scaled to ${words_of(to)}: no more than ${limits.max_pixels.toLocaleString("en")} are taken.`
+    : `${name}, ${words_of(from)} pixels, ${cropped ? "its middle cut out and " : ""}scaled to ${words_of(to)}, the only size that this generator takes.`;
+  const most = (limits?.max_body ?? Infinity) - ROOM;
+  let sent = blob;
+  if (!same || !SENT.includes(blob.type) || blob.size > most) sent = await encoded(picture, "image/png");
+  if (sent.size > most) sent = await encoded(picture, "image/jpeg");
+  if (sent.size > most) throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
+  return {blob: sent, name, picture, note};
+}
+
+function encoded(picture, type) {
+  return new Promise(done => picture.toBlob(done, type, 0.95));
+}
+
+// A tensor of it: Float32Array in [-1, 1], of the field's channels.
+export function values({picture}, {shape}) {
+  const {data} = picture.getContext("2d").getImageData(0, 0, picture.width, picture.height), channels = shape[3];
+  const found = new Float32Array(picture.width * picture.height * channels);
+  for (let i = 0; i < picture.width * picture.height; i++) {
+    const [r, g, b, a] = data.subarray(4 * i, 4 * i + 4);
+    const grey = Math.floor((19595 * r + 38470 * g + 7471 * b + 32768) / 65536);  // as Pillow's "L"
+    const all = channels < 3 ? [grey, a] : [r, g, b, a];
+    for (let k = 0; k < channels; k++) found[i * channels + k] = all[k] / 127.5 - 1;
+  }
+  return found;
+}
+
+// === The output ===
+
+export const read = blob => createImageBitmap(blob, {colorSpaceConversion: "none", premultiplyAlpha: "none"});
+
+// A canvas of a sample's values, shape [1, height, width, channels].
+export function made(values, [, height, width, channels]) {
+  const sheet = canvas(width, height), data = new ImageData(width, height);
+  const colours = channels < 3 ? [0, 0, 0] : [0, 1, 2], alpha = channels % 2 ? null : channels - 1;
+  for (let i = 0; i < width * height; i++) {
+    const level = channel => (values[i * channels + channel] + 1) * 127.5;  // the array rounds and cuts
+    data.data.set([...colours.map(level), alpha === null ? 255 : level(alpha)], 4 * i);
+  }
+  sheet.getContext("2d").putImageData(data, 0, 0);
+  return sheet;
+}
+
+export function view(field, page) {
+  const before = page.inputs?.find(({kind}) => kind === "image");
+  return before ? compared(field, before, page) : picture();
+}
+
+function save(on) {
+  return () => new Promise(done => on.toBlob(blob => done({blob, suffix})));
+}
+
+export function picture() {
+  const on = element('<canvas id="picture" role="img" width="1" height="1"></canvas>');
+  return {element: on, saves: "PNG", show: sample => show(on, sample), save: save(on)};
+}
+
+// The result over what it was made of, up to where the slider is.
+function compared(field, before, page) {
+  const frame = element(`<div class="compare empty">
+    <p class="quiet">The result comes here, beside your image.</p>
+    <canvas class="before" width="1" height="1" aria-hidden="true"></canvas>
+    <canvas class="after" role="img" width="1" height="1"></canvas>
+    <span class="line" aria-hidden="true"></span>
+    <span class="tag left" aria-hidden="true">before</span><span class="tag right" aria-hidden="true">after</span>
+    <input type="range" min="0" max="100" value="50" step="1" aria-label="How much of the image from before is shown">
+  </div>`);
+  const under = frame.querySelector(".before"), on = frame.querySelector(".after"), slider = frame.querySelector("input");
+  if (!document.getElementById("picture")) on.id = "picture";
+  slider.oninput = () => {
+    frame.style.setProperty("--at", `${slider.value}%`);
+    slider.setAttribute("aria-valuetext", `${slider.value} % before, ${100 - slider.value} % after`);
+  };
+  slider.oninput();
+  return {
+    element: frame,
+    saves: "PNG",
+    show(sample, place) {
+      frame.classList.remove("empty");
+      frame.style.setProperty("--ratio", sample.width / sample.height);
+      show(under, place[before.name].picture);
+      show(on, sample);
+      on.setAttribute("aria-label", `${field.name} ${page.words(place)}`);
+    },
+    save: save(on),
+  };
+}

@@ -1,0 +1,282 @@
+// Noise: a seed, one between two seeds, or either moved along directions; samples to pick from where that needs no file.
+import {LARGEST, element, integer, latest, limited, show} from "../dom.js";
+
+const TILES = 24, REACH = 3, STEPS = 25, CUT = [0.1, 2];
+const SEED = 'type="number" min="0" max="2147483647" step="1" inputmode="numeric"';
+const SAMPLES = `
+  <section aria-labelledby="samples">
+    <h2 id="samples">Samples</h2>
+    <div class="row">
+      <label>Seed <input id="seed" ${SEED}></label>
+      <button id="random" type="button">Random</button>
+      <fieldset class="choice" data-many>
+        <legend>Pick as</legend>
+        <label><input type="radio" name="pick" value="seed" checked> A</label>
+        <label><input type="radio" name="pick" value="to"> B</label>
+      </fieldset>
+    </div>
+    <div id="slot"></div>
+    <div id="cut" class="named slider">
+      <label for="truncation">Truncation</label>
+      <input id="truncation" type="range" min="${CUT[0]}" max="${CUT[1] + 0.1}" step="0.1" aria-describedby="meaning">
+      <output for="truncation"></output>
+      <p id="meaning" class="quiet">Towards the left samples become more usual and vary less.</p>
+    </div>
+    <div id="grid" role="group" aria-label="Samples to pick from; the arrow keys move" data-many></div>
+    <div class="row" data-many>
+      <button id="back" type="button">Back</button>
+      <button id="more" type="button">More</button>
+    </div>
+  </section>`;
+const WAY = `
+  <section aria-labelledby="way">
+    <h2 id="way">From A to B</h2>
+    <div class="way">
+      <canvas id="a" class="thumb" width="1" height="1" role="img" aria-label="A"></canvas>
+      <input id="at" type="range" min="0" max="1" step="0.01" aria-label="Way from A to B">
+      <canvas id="b" class="thumb" width="1" height="1" role="img" aria-label="B"></canvas>
+    </div>
+    <div class="row">
+      <label>Seed of B <input id="to" ${SEED}></label>
+      <button id="random-to" type="button">Random</button>
+      <button id="play" type="button" aria-pressed="false">Play</button>
+      <a id="gif" class="button" download hidden>GIF</a>
+    </div>
+  </section>`;
+const DIRECTIONS = `
+  <section id="directions" aria-labelledby="along">
+    <h2 id="along">Principal directions</h2>
+    <p class="quiet">Where samples change most, the widest first.</p>
+    <div id="sliders"></div>
+    <div class="row"><button id="reset" type="button">All to 0</button></div>
+  </section>`;
+const $ = id => document.getElementById(id);
+const random = () => Math.floor(Math.random() * (LARGEST + 1));
+
+export const source = ({shape}) => `${shape[1]} numbers`;
+
+// page.many: whether pictures of many samples can be drawn, that is, nothing but noise and a class goes in.
+export function control(field, page) {
+  const {generator, info} = page, many = page.many;
+  const place = {seed: 0, to: null, at: 0, directions: [], truncation: null};
+  let first = 0;  // seed of the first sample in the grid
+  let whole = true;  // false: some picture of the grid failed, and is to be tried again
+  let later = null;  // timer of what is drawn anew once a slider rests
+  let playing = null;  // an object of its own for each time, so that a loop knows when it is no longer meant
+  const sections = many ? [SAMPLES, WAY, DIRECTIONS] : [SAMPLES];
+
+  // === Drawing ===
+
+  const start = seed => page.asked({seed, truncation: place.truncation});
+
+  const drawEnds = latest(() => page.attempt(async () => {
+    const {seed, to} = place, wanted = start(seed);
+    show($("a"), await generator.image(wanted));
+    if (to !== null) show($("b"), await generator.image({...wanted, seed: to}));
+    $("b").classList.toggle("empty", to === null);
+  }));
+
+  const drawGrid = latest(() => page.attempt(async () => {
+    const asked = JSON.stringify([first, start(0)]), tiles = [...$("grid").children];
+    tiles.forEach((tile, i) => {
+      tile.value = (first + i) % (LARGEST + 1);
+      const wanted = start(Number(tile.value)), [, number, kind] = tile.children;
+      number.textContent = tile.value;
+      kind.textContent = page.inTurn() ? wanted.label : "";
+      tile.title = wanted.label ?? "";
+      tile.setAttribute("aria-label", page.words(wanted));
+    });
+    mark();
+    whole = true;
+    // a few at once: a server answers many, and a browser has one processor for all
+    await Promise.all(Array.from({length: 4}, async () => {
+      while (tiles.length && asked === JSON.stringify([first, start(0)])) {
+        const tile = tiles.shift();
+        show(tile.firstChild, await generator.image(start(Number(tile.value))));
+      }
+    })).catch(error => {
+      whole = false;
+      throw error;
+    });
+  }));
+
+  function drawAll() {
+    if (!many) return;
+    drawEnds();
+    drawGrid();
+  }
+
+  function mark() {
+    for (const tile of $("grid").children) {
+      const seed = Number(tile.value);
+      tile.dataset.is = (seed === place.seed ? "A" : "") + (seed === place.to ? "B" : "");
+      tile.setAttribute("aria-pressed", Boolean(tile.dataset.is));
+    }
+  }
+
+  // === Changes ===
+
+  function change(values) {
+    Object.assign(place, values);
+    page.changed();
+  }
+
+  // What is picked is what is seen.
+  function pick(which, seed) {
+    playing = null;
+    change({[which]: seed, at: which === "to" && seed !== null ? 1 : 0});
+    if (many) drawEnds();
+  }
+
+  function turn(by) {
+    first = Math.max(0, Math.min(LARGEST + 1 - TILES, first + by));
+    page.changed();
+    drawGrid();
+  }
+
+  // There and back until stopped, no faster than the generator draws.
+  async function play() {
+    if (playing) {
+      playing = null;
+      return;
+    }
+    const mine = playing = {};
+    $("play").setAttribute("aria-pressed", true);
+    $("play").textContent = "Stop";
+    for (let i = Math.round(place.at * STEPS); playing === mine; i = (i + 1) % (2 * STEPS)) {
+      // whole steps: a server's pictures are asked for once, and then in the browser's cache
+      place.at = Math.min(i, 2 * STEPS - i) / STEPS;
+      $("at").value = place.at;
+      await Promise.all([page.draw(), new Promise(done => setTimeout(done, 60))]);
+    }
+    if (playing) return;
+    $("play").setAttribute("aria-pressed", false);
+    $("play").textContent = "Play";
+    page.changed();
+  }
+
+  // === Controls ===
+
+  function build() {
+    if (!many) document.querySelectorAll("[data-many]").forEach(node => { node.hidden = true; });
+    $("cut").hidden = !info.truncation;
+    if (!many) return;
+    $("grid").append(...Array.from({length: TILES}, (_, i) => {
+      const tile = element('<button type="button" class="tile"><canvas width="1" height="1"></canvas><span></span><span></span></button>');
+      tile.tabIndex = i ? -1 : 0;  // one stop for the tab key; arrows go on from there
+      return tile;
+    }));
+    $("sliders").append(...Array.from({length: info.directions}, (_, k) => {
+      const label = element(`<label class="slider"><span>Direction ${k + 1}</span>
+        <input type="range" min="${-REACH}" max="${REACH}" step="0.1"><output></output></label>`);
+      const slider = label.querySelector("input");
+      slider.addEventListener("input", () => change({directions: place.directions.with(k, Number(slider.value))}));
+      return label;
+    }));
+    $("directions").hidden = !info.directions;
+  }
+
+  function listen() {
+    $("random").onclick = () => pick("seed", random());
+    $("seed").onchange = () => pick("seed", integer($("seed").value) ?? place.seed);
+    $("truncation").oninput = () => {
+      const bound = Number($("truncation").value);
+      change({truncation: bound > CUT[1] ? null : bound});
+      clearTimeout(later);
+      later = setTimeout(drawAll, 150);
+    };
+    if (!many) return;
+    $("random-to").onclick = () => pick("to", random());
+    $("to").onchange = () => pick("to", integer($("to").value));
+    $("at").oninput = () => {
+      playing = null;
+      change({at: Number($("at").value)});
+    };
+    $("reset").onclick = () => change({directions: place.directions.fill(0)});
+    $("more").onclick = () => turn(TILES);
+    $("back").onclick = () => turn(-TILES);
+    $("play").onclick = play;
+    $("grid").onclick = event => {
+      const tile = event.target.closest("button");
+      if (tile) pick(document.querySelector("[name=pick]:checked").value, Number(tile.value));
+    };
+    $("grid").onkeydown = event => {
+      const tiles = [...$("grid").children], from = tiles.indexOf(document.activeElement);
+      const columns = tiles.filter(tile => tile.offsetTop === tiles[0].offsetTop).length;
+      const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -from,
+                    End: tiles.length - 1 - from}[event.key];
+      if (step === undefined) return;
+      event.preventDefault();
+      focus(tiles[from + step] ?? tiles[from]);
+    };
+    $("grid").onfocusin = event => focus(event.target);
+  }
+
+  function focus(tile) {
+    for (const other of $("grid").children) other.tabIndex = other === tile ? 0 : -1;
+    if (tile !== document.activeElement) tile.focus();
+  }
+
+  return {
+    elements: sections.map(element),
+    get slot() { return $("slot"); },
+    get playing() { return playing !== null; },
+    ready: () => true,
+    place: () => ({...place, directions: [...place.directions]}),
+    mounted() {
+      build();
+      listen();
+    },
+    stop() {
+      playing = null;
+    },
+    drawAll,
+    write(query) {
+      const {seed, to, at, directions, truncation} = place;
+      query.set("seed", seed);
+      if (to !== null) {
+        query.set("to", to);
+        query.set("at", at);
+      }
+      if (directions.some(Boolean)) query.set("directions", directions);
+      page.writeSmall(query);
+      if (truncation !== null) query.set("truncation", truncation);
+      if (first) query.set("first", first);
+    },
+    restore(query) {
+      const offsets = (query.get("directions") ?? "").split(",").map(Number), cut = Number(query.get("truncation"));
+      first = many && integer(query.get("first")) || 0;
+      place.seed = integer(query.get("seed")) ?? 0;
+      place.to = many ? integer(query.get("to")) : null;
+      place.at = limited(Number(query.get("at")), 0, 1);
+      place.directions = Array.from({length: many ? info.directions : 0}, (_, k) => limited(offsets[k], -REACH, REACH));
+      place.truncation = info.truncation && cut >= CUT[0] && cut <= CUT[1] ? cut : null;
+    },
+    refresh() {
+      const {seed, to, at, directions, truncation} = place;
+      $("seed").value = seed;
+      $("truncation").value = truncation ?? $("truncation").max;
+      $("cut").querySelector("output").textContent = truncation?.toFixed(1) ?? "off";
+      $("truncation").setAttribute("aria-valuetext", truncation?.toFixed(1) ?? "off");
+      if (!many) return;
+      $("to").value = to ?? "";
+      $("at").value = at;
+      $("back").disabled = first === 0;
+      $("at").disabled = $("play").disabled = to === null;
+      document.querySelectorAll("#sliders input").forEach((slider, k) => {
+        slider.value = directions[k];
+        slider.nextElementSibling.textContent = directions[k].toFixed(1);
+      });
+      const gif = generator.gif(page.asked());
+      $("gif").hidden = gif === null;
+      if (gif !== null) $("gif").href = gif;
+      mark();
+      if (!whole) drawGrid();
+    },
+    words: ({seed, to = null, at, directions = [], label = null, truncation}) => [
+      to === null ? `seed ${seed}` : `${Math.round(100 * at)} % of the way from seed ${seed} to ${to}`,
+      label !== null && `class ${label}`, directions.some(Boolean) && "moved along directions",
+      truncation !== null && `truncated at ${truncation}`],
+    file: ({seed, to, at}) => to === null ? `${seed}` : `${seed}-${to}-${at}`,
+  };
+}

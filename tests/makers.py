@@ -1,0 +1,84 @@
+"""SavedModels of functions whose results are known without a network: what is served is seen to be right."""
+import json
+
+import numpy as np
+
+import export
+
+IMAGE = {"name": "input", "kind": "image", "shape": [None, None, None, 3], "dtype": "float32", "range": [-1, 1], "size": [8, 8]}
+MADE = {**IMAGE, "name": "images"}
+LABEL = {"name": "label", "kind": "label", "shape": [None], "dtype": "int32", "classes": ["as it is", "no réd", "black"]}
+NOISE = {"name": "noise", "kind": "noise", "shape": [None, 8], "dtype": "float32", "distribution": "normal(0, 1)", "range": None}
+AGE = {"name": "age", "kind": "number", "shape": [None], "dtype": "float32"}
+FUNCTIONS = {"generator": {"inputs": [IMAGE], "outputs": [MADE]},
+             "other": {"inputs": [IMAGE, LABEL, AGE, NOISE], "outputs": [MADE, {**MADE, "name": "masks"}]}}
+
+
+def written(folder, functions=FUNCTIONS, nan=False, size=None, only=None, **more):
+    """A SavedModel of those functions in `folder`: `generator` inverts an image; `other` is explained below. `only`: the one."""
+    import tensorflow as tf
+    module, specs = tf.Module(), {
+        "input": tf.TensorSpec([None, size, size, 3], tf.float32, name="input"),
+        "label": tf.TensorSpec([None], tf.int32, name="label"), "age": tf.TensorSpec([None], tf.float32, name="age"),
+        "noise": tf.TensorSpec([None, 8], tf.float32, name="noise")}
+    module.gain = tf.Variable(np.nan if nan else -1.0)
+
+    @tf.function(input_signature=[specs["input"]])
+    def generator(input):
+        return {"images": module.gain * input}
+
+    @tf.function(input_signature=[specs[name] for name in ("input", "label", "age", "noise")])
+    def other(input, label, age, noise):
+        """Class 1 has no red, class 2 nothing; the noise's first number is added; `masks` are of the age's brightness."""
+        kept = tf.gather(tf.constant([[1.0, 1, 1], [0, 1, 1], [0, 0, 0]]), label)[:, None, None]
+        images = (input + 1) * kept - 1 + noise[:, :1, None, None]
+        return {"images": images, "masks": tf.zeros_like(input) + age[:, None, None, None]}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+    def latents(count, seed):
+        return {"noise": tf.random.stateless_normal([count, 8], tf.stack([seed, 0]))}
+
+    signatures = {"serving_default": generator, "other": other, "latents": latents}
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": other} if only else signatures)
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "painter", "model": "some", "dataset": "none", "step": 3, "functions": functions, "output": MADE,
+        "noise": {"kind": "normal", "dim": 8}, "truncation": True, **more}))
+    return folder
+
+
+VOXELS = {"name": "voxels", "kind": "voxels", "shape": [None, 12, 12, 12, 1], "dtype": "float32", "range": [0, 1]}
+
+
+def solid(height, sure):
+    """float32 [12, 12, 12, 1]: an L of that many layers, `sure`, under a roof of .4."""
+    found = np.zeros([12, 12, 12, 1], np.float32)
+    found[2:9, 3:5, :height], found[2:4, 3:10, :height], found[2:9, 3:10, height] = sure, sure, 0.4
+    return found
+
+
+def written_solids(folder):
+    """A SavedModel of noise and a class to voxels: class i is solid(4 + i, …), as sure as the noise's first number says."""
+    import tensorflow as tf
+    module, classes = tf.Module(), ["low", "high"]
+    known = tf.constant(np.stack([solid(4 + i, 1) for i in range(2)]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise"),
+                                  tf.TensorSpec([None], tf.int32, name="label")])
+    def generator(noise, label):
+        found = tf.gather(known, label)
+        sure = 0.8 + 0.1 * tf.tanh(noise[:, 0])[:, None, None, None, None]
+        return {"voxels": tf.where(found == 1.0, sure * tf.ones_like(found), found)}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+    def latents(count, seed):
+        return {"noise": tf.random.stateless_normal([count, 8], tf.stack([seed, 0]))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator, "latents": latents})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    label = {**LABEL, "classes": classes}
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "solids", "model": "some", "dataset": "none", "step": 3, "label": label, "output": VOXELS, "truncation": True,
+        "functions": {"generator": {"inputs": [NOISE, label], "outputs": [VOXELS]}}, "directions": np.eye(8)[:2].tolist(),
+        "noise": {"kind": "normal", "dim": 8}}))
+    return folder
