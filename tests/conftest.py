@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forks
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,7 +48,8 @@ def pytest_configure(config):
         times = Times(config.cache)
         config.pluginmanager.register(times)
         config.kgan_last = times.last
-    if forks.POSSIBLE:
+    if hasattr(os, "pidfd_open"):  # Linux
+        import forks
         server = forks.Server()
         config.add_cleanup(server.close)
         config.kgan_python = server.python

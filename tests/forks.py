@@ -1,7 +1,7 @@
 """One import of TensorFlow for all programs that tests start: a server that forks them off, and what asks it for one.
 
     python tests/forks.py serve FOLDER           imports, then forks for who asks, until its standard input ends
-    FOLDER/python ARG…                           is `python ARG…`: folder, environment, the three files, signals, exit status;
+    FOLDER/python ARG…                           is `python ARG…`: folder, environment, limits, three files, signals, exit status;
                                                  with flags of Python's own (-I, -X…) it is Python itself
 
 The server only imports. Nothing is computed before a fork, so what comes of it is a process like any other, four seconds
@@ -10,6 +10,7 @@ earlier. Yet the seed of hash() is the same in all of them, so proofs of samenes
 import gc
 import json
 import os
+import resource
 import runpy
 import selectors
 import shlex
@@ -23,8 +24,8 @@ import tempfile
 import types
 import warnings
 
-POSSIBLE = hasattr(os, "pidfd_open")  # Linux
 FORWARDED = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 class Server:
@@ -58,7 +59,8 @@ def ask(folder, arguments):
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there is someone to send them to
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.path.join(folder, "socket"))
-    request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
+    limits = [resource.getrlimit(each) for each in LIMITS]
+    request = json.dumps([arguments, os.getcwd(), dict(os.environ), limits]).encode()
     socket.send_fds(connection, [struct.pack("q", len(request))], [0, 1, 2])
     connection.sendall(request)
     program = _number(connection)
@@ -184,7 +186,7 @@ def _folders(environment):
     return [os.path.abspath(folder) for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
-def _become(files, arguments, folder, environment):
+def _become(files, arguments, folder, environment, limits):
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -192,6 +194,9 @@ def _become(files, arguments, folder, environment):
     installed = [folder for folder in sys.path[1:] if folder not in _folders(os.environ)]
     os.environ.clear()
     os.environ.update(environment)
+    for each, (soft, hard) in zip(LIMITS, limits):
+        if resource.getrlimit(each) != (soft, hard):
+            resource.setrlimit(each, (soft, hard))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules["numpy"].random.seed()
     return arguments, _folders(environment) + installed

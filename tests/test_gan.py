@@ -153,7 +153,7 @@ def test_accumulation_is_the_same_update(settings, jit):
 def test_parts_draw_random_numbers_of_their_own():
     gan = linear(accumulation=3)
     parts = [np.asarray(gan.random(4, 3, draw, "real").uniform(2)) for _, _, _, draw in gan._parts(
-        tf.zeros([12, 2]), None, tf.zeros([12, 3]), 1)]
+        tf.zeros([12, 2]), {}, tf.zeros([12, 3]), 1)]
     assert len({part.tobytes() for part in parts}) == 3
 
 
