@@ -1060,7 +1060,7 @@ query = pictures.GridQuery()
 drawn = service.drawn()
 query.file(drawn.default(query.inputs(drawn, [drawn.latents(*seed) for seed in query.seeds()]))["images"], drawn)
 print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}})
-""", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})
+""", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
     assert done.stdout == "['kgan']\n{'kinds'}\n" and done.stderr == "", done.stderr
 
 
