@@ -9,6 +9,7 @@ deals them out in an order that is a function of (seed, epoch), from any step on
 """
 import functools
 import importlib.util
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ BUILT_IN = {
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
+
+# the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
+FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked"}
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
@@ -76,17 +80,15 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
         return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes)
-    if name == "glyphs":
-        from kgan.data import glyphs
-        return glyphs.source(image_size or 28, channels or 1, split)
-    if name == "stacked_mnist":
-        from kgan.data import stacked
-        return stacked.source(image_size, channels, split, data_dir=data_dir, manual_dir=manual_dir)
     if name in BUILT_IN:
-        if image_size or channels:
-            raise DataError(f"image_size and channels are for images; {name} has none")
-        from kgan.data import mixtures, signals
-        return signals.source(split) if name == "sine" else mixtures.source(name, split)
+        made = importlib.import_module(f"kgan.data.{FILES.get(name, name)}").source
+        options = {"name": name, "image_size": image_size, "channels": channels, "split": split, "data_dir": data_dir,
+                   "manual_dir": manual_dir}
+        known = inspect.signature(made).parameters
+        for option in ("image_size", "channels"):
+            if options[option] and option not in known:
+                raise DataError(f"{option}={options[option]}: {name} has no {option} to choose, leave it out")
+        return made(**{option: value for option, value in options.items() if option in known and value})
     from kgan.data import catalog
     return catalog.source(name, image_size, channels, crop, split, data_dir, manual_dir)
 
