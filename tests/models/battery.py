@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import export.contract
 import export.saved_model
-from kgan import models
+from kgan import kinds, models
 
 
 CLASSES = "ant", "bee", "cat"
@@ -56,9 +56,14 @@ class Battery:
 
     def batch(self, shape, count):
         """Examples such as the model is trained with, and labels, which some of them want."""
-        return {("image" if len(shape) == 3 else "sample"):
-                np.random.default_rng(0).uniform(-1, 1, (count, *shape)).astype(np.float32),
+        kind = self.kind(shape)
+        return {kind.FIELD: np.random.default_rng(0).uniform(*kind.RANGE or (-1, 1), (count, *shape)).astype(np.float32),
                 "label": np.arange(count) % len(CLASSES)}
+
+    @staticmethod
+    def kind(shape):
+        """The file of the kind that is made."""
+        return kinds.get(kinds.guess(shape))
 
     # === Networks ===
 
@@ -69,9 +74,11 @@ class Battery:
 
     def test_range(self, gan, shape):
         loud = 1e3 * np.ones((2, gan.config.noise_dim), np.float32)
-        assert np.isfinite(gan.make(loud)).all()
-        if len(shape) == 3:
-            assert np.abs(gan.make(loud)).max() <= 1
+        made = np.asarray(gan.make(loud))
+        assert np.isfinite(made).all()
+        if self.kind(shape).RANGE:
+            low, high = self.kind(shape).RANGE
+            assert low <= made.min() and made.max() <= high
 
     def test_logits(self, gan, shape):
         batch = self.batch(shape, 3)
@@ -83,10 +90,10 @@ class Battery:
         assert getattr(last, "activation", keras.activations.linear) is keras.activations.linear
 
     def test_names(self, gan, shape):
-        assert gan.key == ("image" if len(shape) == 3 else "sample")
+        assert gan.key == self.kind(shape).FIELD
         shapes = {x.name: tuple(x.shape) for x in gan.generator.inputs}
         assert shapes == {"noise": (None, gan.config.noise_dim), **({"label": (None,)} if gan.classes else {})}
-        assert gan.generator.layers[-1].name == gan.key + "s"
+        assert gan.generator.layers[-1].name == self.kind(shape).OUTPUT
         assert [x.name for x in gan.discriminator.inputs] in ([gan.key], [gan.key, "label"] if gan.classes else [])
 
     def test_the_average_starts_at_the_generator(self, gan):
@@ -108,8 +115,8 @@ class Battery:
         for count in (1, 5):
             noise = gan.latents(count, seed=9)
             output = serve(noise=noise, **({"label": gan.labels(count)} if gan.classes else {}))
-            assert list(output) == [gan.key + "s"]
-            np.testing.assert_allclose(output[gan.key + "s"], gan.make(noise), atol=1e-5)
+            assert list(output) == [self.kind(shape).OUTPUT]
+            np.testing.assert_allclose(output[self.kind(shape).OUTPUT], gan.make(noise), atol=1e-5)
 
     # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
