@@ -24,6 +24,7 @@ BUILT_IN = {
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
+    "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
@@ -34,7 +35,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     "glyphs": "drawn by kgan from the fonts that matplotlib ships, which are under their own licences (in matplotlib's "
               "LICENSE folder)",
-    **dict.fromkeys(("sine", "ring", "grid"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
 }
 
 
