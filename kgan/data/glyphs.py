@@ -82,7 +82,7 @@ def check(name, image_size, channels, splits, split, count, seed):
     """Raises DataError for arguments of `source` that are out of range. `name`: of the data set, to be told."""
     low, high = SIZES
     if isinstance(image_size, (list, tuple)):
-        raise DataError(f"glyphs: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} "
+        raise DataError(f"{name}: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} "
                         "pixels; give one number")
     if not isinstance(image_size, numbers.Integral) or not low <= image_size <= high:
         raise DataError(f"{name}: image_size must be a whole number from {low} to {high}, not {image_size!r}")
