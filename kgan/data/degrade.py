@@ -5,8 +5,9 @@
     python train.py --model=pix2pix --dataset=folder:PATH --set degrade=downscale:4+jpeg:40
 
 Those joined by + are applied from left to right. What is random (noise, the places of masks) is a function of (seed,
-position of the example in the data set, place in the list): the same whatever the batch, its order, or the number of
-devices. NumPy and Pillow alone. With Pillow's next version JPEG files and filters may differ in the last bit.
+position, place in the list): the same whatever the batch or the number of devices. In training the position is how many
+examples came before, so that noise is new each time; else it is the row in the data set. NumPy and Pillow alone: with
+another version of Pillow the last bits of JPEG files and filters may differ.
 """
 import io
 from typing import NamedTuple
@@ -62,7 +63,7 @@ def degrade(text, images, seed, positions):
         text: what `parse` reads, or what it gave.
         images: uint8 [n, H, W, C], C 1 or 3.
         seed: int.
-        positions: int [n], where each image stands in its data set.
+        positions: int [n], not negative: of each position, what is random is drawn once.
 
     Returns:
         uint8 [n, H, W, C]. The i-th depends on text, images[i], seed and positions[i] alone.
@@ -81,6 +82,31 @@ def degrade(text, images, seed, positions):
             image = KINDS[step.name][0](image, step.value, rng)
         made[i] = image
     return made
+
+
+class Degraded:
+    """Images as `degrade` leaves them, an array uint8 [N, H, W, C] for reading, made when it is read.
+
+    Args:
+        images: uint8 [N, H, W, C], an array or what can be read like one.
+        text, seed: as for `degrade`.
+    """
+
+    def __init__(self, images, text, seed=0):
+        self.images, self.steps, self.seed = images, parse(text), seed
+        self.shape, self.dtype, self.ndim = images.shape, images.dtype, 4
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        """The images of these rows, a slice or int [n]: always the same."""
+        return degrade(self.steps, self.images[rows], self.seed, np.arange(len(self))[rows])
+
+    def at(self, rows, positions):
+        """The images of these rows as they are at these positions of a run, both int [n]."""
+        images = self.images.at(rows, positions) if hasattr(self.images, "at") else self.images[rows]
+        return degrade(self.steps, images, self.seed, positions)
 
 
 def _usage(name):
