@@ -84,31 +84,6 @@ def degrade(text, images, seed, positions):
     return made
 
 
-class Degraded:
-    """Images as `degrade` leaves them, an array uint8 [N, H, W, C] for reading, made when it is read.
-
-    Args:
-        images: uint8 [N, H, W, C], an array or what can be read like one.
-        text, seed: as for `degrade`.
-    """
-
-    def __init__(self, images, text, seed=0):
-        self.images, self.steps, self.seed = images, parse(text), seed
-        self.shape, self.dtype, self.ndim = images.shape, images.dtype, 4
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, rows):
-        """The images of these rows, a slice or int [n]: always the same."""
-        return degrade(self.steps, self.images[rows], self.seed, np.arange(len(self))[rows])
-
-    def at(self, rows, positions):
-        """The images of these rows as they are at these positions of a run, both int [n]."""
-        images = self.images.at(rows, positions) if hasattr(self.images, "at") else self.images[rows]
-        return degrade(self.steps, images, self.seed, positions)
-
-
 def _usage(name):
     return name if KINDS[name][1] is None else f"{name}:{_NUMBERS[name]}"
 

@@ -45,7 +45,8 @@ def source(image_size=64, channels=3, split="train", count=None, seed=0):
     key = {"version": 1, "image_size": int(image_size), "stream": stream,
            "count": int(default if count is None else count), "seed": int(seed)}
     arrays, _ = cached("outlines", key, lambda directory: _write(directory, **key))
-    return Source("outlines", arrays, {"label": [str(digit) for digit in range(10)]})
+    return Source("outlines", arrays, {"label": [str(digit) for digit in range(10)]},
+                  kinds={"input": "image"})
 
 
 def _write(directory, version, image_size, stream, count, seed):

@@ -21,11 +21,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from kgan import sizes
 from kgan.data import folder
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 
 SPLITS = "train", "test", "val"
+KINDS = {"input": "image", "image": "image"}
 NAMES = ("A", "B"), ("input", "target")  # of folders: what is given, what is made
 LAYOUTS = ("images side by side in each file (at least twice as wide as high), folders A and B or input and target "
            "with files of the same names, or folders trainA and trainB")
@@ -43,14 +45,14 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
             other.
 
     Returns:
-        Source of `input` and `image`, uint8 [N, image_size, image_size, channels]. `unpaired`: with lengths of their own.
+        Source of `input` and `image`, uint8 [N, height, width, channels]. `unpaired`: with lengths of their own.
         Its note says how many files were left out, and names the first of them.
 
     Raises:
         DataError: no such folder, layout or split; more than a tenth of the pairs without a partner, of different sizes or
             unreadable; two files that would be the same half of a pair.
     """
-    image_size = image_size or 64
+    image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
     root = Path(os.path.realpath(os.path.expanduser(path)))
@@ -68,9 +70,9 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
             one, notes_of_one = prepare({field: side}, {field: listing[field]}, whole=True)
             arrays[field] = one[field]
             notes.append(notes_of_one["note"])
-        return Source(f"folder:{path}", arrays, note=" ".join(filter(None, notes)))
+        return Source(f"folder:{path}", arrays, note=" ".join(filter(None, notes)), kinds=KINDS, groups={"input": "input"})
     arrays, notes = prepare(sides, listing)
-    return Source(f"folder:{path}", arrays, note=notes["note"])
+    return Source(f"folder:{path}", arrays, note=notes["note"], kinds=KINDS)
 
 
 def find(root, split="train"):
@@ -172,7 +174,7 @@ def _write(root, sides, pairs, left_out, image_size, channels, crop, directory):
     fields = [*sides] if "pair" not in sides else ["input", "image"]
     total = len(pairs) + len(left_out)
     _tolerate(root, total, left_out)
-    decoded = {field: folder.allocate(directory / f"whole-{field}.npy", (len(pairs), image_size, image_size, channels or 3))
+    decoded = {field: folder.allocate(directory / f"whole-{field}.npy", (len(pairs), *sizes.pair(image_size), channels or 3))
                for field in fields}
     colored = {field: np.zeros(len(pairs), bool) for field in fields}
     good = np.ones(len(pairs), bool)
@@ -202,7 +204,7 @@ def _write(root, sides, pairs, left_out, image_size, channels, crop, directory):
     rows = np.flatnonzero(good)
     for field in fields:
         depth = channels or (3 if colored[field][rows].any() else 1)
-        kept = folder.allocate(directory / f"{field}.npy", (len(rows), image_size, image_size, depth))
+        kept = folder.allocate(directory / f"{field}.npy", (len(rows), *sizes.pair(image_size), depth))
         for start in range(0, len(rows), 1024):
             kept[start:start + 1024] = decoded[field][rows[start:start + 1024], :, :, :depth]
         del decoded[field]

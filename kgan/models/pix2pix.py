@@ -21,6 +21,7 @@ from kgan.anysize import Cut, RoundUp
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Scheduled
 from kgan.gan import GAN
+from kgan.kinds import Field
 from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose, InstanceNormalization
 
 
@@ -66,6 +67,8 @@ class Config(BaseConfig):
         super().__post_init__()
         self._check("filters", 1)
         self._check("jitter", 0, below=1)
+        from kgan.data.degrade import parse  # here, for of this file `kgan.models.outline` runs nothing else
+        parse(self.degrade)
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -94,7 +97,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
         shape: (H, W, C) of the images that are made, and H, W of those that are given.
         config: Config; None: the defaults.
         seed: of the noise, if there is any (the weights come from keras's own seed).
-        fields: dict with the kgan.kinds.Field of `input`; None: it has the shape of what is made.
+        fields: dict of the kgan.kinds.Field of `input` and `image`; None: both have this shape.
 
     Returns:
         Pix2Pix, not compiled. Its generator takes images of any height and width, and gives them back as large.
@@ -105,7 +108,8 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     config = config or Config()
     if len(shape) != 3:
         raise ConfigError("pix2pix makes images from images")
-    channels = fields["input"].shape[-1] if fields else shape[-1]
+    fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
+    channels = fields["input"].shape[-1]
     return Pix2Pix(generator(shape, channels, config), discriminator(shape, channels, config), config, seed, fields=fields)
 
 
@@ -183,9 +187,9 @@ def discriminator(shape, channels, config):
     # two of stride 1 and a border of one pixel: kernels of 4 take one pixel off the size
     x = _down(layers.ZeroPadding2D(1)(x), config.filters * min(2**halvings, 8), config, strides=1, padding="valid")
     x = layers.ZeroPadding2D(1)(layers.LeakyReLU(negative_slope=0.2)(x))
-    x = layers.Conv2D(config.discriminator_outputs, 4, kernel_initializer=_weights(), dtype="float32", name="patches")(x)
-    logits = layers.Reshape((-1,), dtype="float32", name="logits")(x)
-    return keras.Model({"image": image, "input": given}, logits, name="discriminator")
+    x = layers.Conv2D(config.discriminator_outputs, 4, kernel_initializer=_weights(), dtype="float32", name="logits")(x)
+    x = layers.Reshape((-1,), dtype="float32", name="patches")(x)
+    return keras.Model({"image": image, "input": given}, x, name="discriminator")
 
 
 # === Both ===
