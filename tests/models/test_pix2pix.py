@@ -181,7 +181,7 @@ def test_what_is_learned_is_the_pair():
     history = gan.fit(data, epochs=2, verbose=0).history
     held = images[600:]
     error = np.abs(gan.generate(40, given={"input": held}, network=gan.generator) + held).mean()
-    assert error < 0.25 * np.abs(2 * held).mean() and history["l1"][1] < history["l1"][0]
+    assert error < 0.25 * np.abs(2 * held).mean() and history["content"][1] < history["content"][0]
 
 
 @pytest.mark.parametrize("settings", [dict(loss="least_squares"), dict(noise_dim=6), dict(normalization="batch"),
