@@ -211,7 +211,7 @@ def function_of(gan, seed=0):
     generator = gan.ema_generator
     channels = {x.name: x.shape[-1] for x in generator.inputs}["input"]
     multiple = max((layer.multiple for layer in generator.layers if isinstance(layer, RoundUp)), default=1)
-    noise = gan.latents(1, seed) if gan.config.noise_dim else None
+    noise = gan.latents(1, seed)
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels])])
     def network(images):
