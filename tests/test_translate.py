@@ -188,3 +188,46 @@ def test_what_is_there_is_left_alone(tmp_path):
     assert (tmp_path / "out/1.png").read_bytes() == b"mine"
     assert translate_files(inverted, 3, placed, overwrite=True) == (3, 0, {})
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/1.png")), 255 - noisy(8, 8, 3, seed=1))
+
+
+# === The command ===
+
+@pytest.fixture(scope="module")
+def run(command, tmp_path_factory):
+    """A run of a few steps on pairs, B to A: colour is given, grey is made."""
+    folder = tmp_path_factory.mktemp("run")
+    for i in range(8):
+        for name, pixels in (("A", noisy(16, 16, seed=i)), ("B", noisy(16, 16, 3, seed=100 + i))):
+            (folder / "pairs" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"pairs/{name}/{i}.png")
+    settings = dict(filters=4, patch="16", direction="BtoA", jitter=0.1, log_every=2)
+    done = command("train.py", "--model=pix2pix", "--dataset=folder:pairs", "--image_size=16", "--batch_size=4", "--steps=4",
+                   "--run_dir=run", *(f"--set={name}={value}" for name, value in settings.items()), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_translating_a_folder(run, command):
+    (run / "new/deep").mkdir(parents=True)
+    Image.fromarray(noisy(20, 33, 3)).save(run / "new/a.jpg")
+    Image.fromarray(noisy(40, 25)).save(run / "new/deep/b.png")
+    done = command("-m", "kgan.translate", "run", "new", "--out=made", cwd=run)
+    assert done.returncode == 0 and "2 translated into made" in done.stdout, done.stderr
+    found = {str(path.relative_to(run / "made")): Image.open(path) for path in (run / "made").rglob("*.png")}
+    assert {name: (image.size, image.mode) for name, image in found.items()} == {
+        "a.png": ((33, 20), "L"), "deep/b.png": ((25, 40), "L")}
+    (run / "new/broken.png").write_bytes(b"no image")
+    again = command("-m", "kgan.translate", "run", "new", "--out=made", cwd=run)
+    assert again.returncode == 2 and "0 translated into made; 2 were there already" in again.stdout
+    assert "1 of 3 files cannot be read (new/broken.png: not an image" in again.stderr and "Traceback" not in again.stderr
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["run", "pairs"], "write python -m kgan.translate RUN FOLDER --out=TRANSLATED"),
+    (["run", "none", "--out=made"], "none: there is no such file or folder"),
+    (["pairs", "pairs", "--out=made"], "holds no run"),
+    (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels")])
+def test_mistakes(run, command, arguments, message):
+    done = command("-m", "kgan.translate", *arguments, cwd=run)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
