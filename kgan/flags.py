@@ -125,9 +125,11 @@ def complete(settings, source):
         settings["classes"] = source.classes[condition]
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
-    if source.kind == "image":
-        settings["image_size"], settings["channels"] = sizes.setting(source.shape[:2]), source.shape[2]
     needs = models.outline(settings["model"]).Config.needs
+    if source.kind == "image":
+        settings["image_size"] = sizes.setting(source.shape[:2])
+        if len(needs) < 2:  # what is given may have other channels than what is made
+            settings["channels"] = source.shape[2]
     if len(needs) > 1:  # of what is made alone, the shape says enough
         settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}
     config, epochs = settings["config"], settings.pop("epochs")
@@ -142,7 +144,8 @@ def listing():
     lines += ["", "Data sets (--dataset)"]
     lines += [f"  {name:<13} {line}" for name, line in data.BUILT_IN.items()]
     lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels; labels.csv or",
-              "                names.regex gives attributes: --set condition=NAME",
+              "                names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
+              "                or in folders A and B, input and target, trainA and trainB",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]
     return "\n".join(lines)

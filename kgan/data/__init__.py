@@ -7,6 +7,7 @@
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
 """
+import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -21,6 +22,7 @@ from kgan.data.source import DataError, Source
 # what is made on the spot, with a line each for `--list`
 BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
+    "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
@@ -33,8 +35,8 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
-    "glyphs": "drawn by kgan from the fonts that matplotlib ships, which are under their own licences (in matplotlib's "
-              "LICENSE folder)",
+    **dict.fromkeys(("glyphs", "outlines"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
+                    "licences (in matplotlib's LICENSE folder)"),
     **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
 }
 
@@ -119,11 +121,11 @@ OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
 
 
 def of(settings, needs=None, split="train", like=None):
-    """The data of a run, as its model sees them.
+    """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs.
 
     Args:
-        settings: as in a run's config.json: `dataset`, OPTIONS, and of `config` what concerns the data: `condition`, `bins`,
-            `degrade`, `direction`.
+        settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
+            `bins`, `degrade`, `jitter` (of the training split), `direction`.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
@@ -131,11 +133,31 @@ def of(settings, needs=None, split="train", like=None):
     Raises:
         DataError: the data set cannot be had, or lacks a field.
     """
-    config = settings.get("config", {})
+    config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
+    degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    found = source(settings["dataset"], split=split, attributes=bool(config.get("condition")), **options)
+    if "input" in needs and not degrade and name.startswith("folder:"):
+        from kgan.data import pairs
+        sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
+        found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
+    else:
+        found = source(name, split=split, attributes=bool(config.get("condition")), **options)
     found = found.by(config.get("condition", ""), config.get("bins", 6), like=like)
-    return found.roles(needs or {}, reverse=config.get("direction") == "BtoA")
+    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    return found.roles(needs, reverse=config.get("direction") == "BtoA")
+
+
+def _made_on_the_fly(source, degrade, jitter, seed):
+    """`source` with all images jittered alike, and an `input` that is the degraded `image`, where these are wanted."""
+    from kgan.data.onthefly import Degraded, Jittered
+
+    arrays = source.arrays
+    if jitter:
+        arrays = {name: Jittered(array, jitter, seed) if source.fields[name].kind == "image" else array
+                  for name, array in arrays.items()}
+    if degrade and "image" in arrays:  # else `roles` says what is missing
+        arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed)}
+    return dataclasses.replace(source, arrays=arrays)
 
 
 def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):

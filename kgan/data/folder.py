@@ -287,7 +287,7 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
             try:
                 images[index], greys[index] = decode(os.path.join(root, names[index]), image_size, channels or 3, crop)
             except Exception as error:  # Pillow raises nearly anything on broken files
-                skipped[names[index]] = _reason(error)
+                skipped[names[index]] = reason(error)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, \
             tqdm(total=len(names), desc="decoding", unit="file", mininterval=1,
@@ -334,7 +334,8 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
     return dict(note=note.strip(), skipped=skipped, classes=classes)
 
 
-def _reason(error):
+def reason(error):
+    """What was wrong with a file, in a few words."""
     if isinstance(error, UnidentifiedImageError):  # its message is the full path
         return "not an image, or a broken one"
     return " ".join(str(error).split()) or type(error).__name__
@@ -351,14 +352,22 @@ def allocate(file, shape):
 
 def decode(file, image_size, channels, crop):
     """Reads an image file: (uint8 [height, width, channels], whether it was grey). Raises what Pillow does."""
+    image = opened(file, draft=2 * max(sizes.pair(image_size)))
+    return pixels(image, image_size, channels, crop), image.mode == "L"
+
+
+def opened(file, draft=None):
+    """An image file as a Pillow image, "L" or "RGB", upright. Raises what Pillow does.
+
+    `draft`: least side that is asked for: a big JPEG is decoded at a fraction that is not smaller; None: as it is.
+    """
     if not os.path.isfile(file):  # opening a named pipe would wait for ever
         raise OSError("no regular file, or a link to nothing")
     with Image.open(file, formats=FORMATS) as image:
-        # big JPEG: decode at a fraction, still twice too large, on whichever side it lies
-        image.draft(None, (2 * max(sizes.pair(image_size)),) * 2)
+        if draft:  # on whichever side it lies
+            image.draft(None, (draft, draft))
         ImageOps.exif_transpose(image, in_place=True)
-        image = flatten(image)
-    return pixels(image, image_size, channels, crop), image.mode == "L"
+        return flatten(image)
 
 
 def flatten(image):

@@ -66,7 +66,7 @@ def source(image_size=28, channels=1, split="train", count=None, seed=0):
     Raises:
         DataError: an argument out of range, or a matplotlib that came without its fonts.
     """
-    _check(image_size, channels, split, count, seed)
+    check("glyphs", image_size, channels, SPLITS, split, count, seed)
     stream, default = SPLITS[split]
     # raise the version when other pictures are drawn for the same arguments
     key = {"version": 2, "image_size": int(image_size), "channels": int(channels), "stream": stream,
@@ -78,21 +78,22 @@ def source(image_size=28, channels=1, split="train", count=None, seed=0):
     return Source("glyphs", arrays, classes)
 
 
-def _check(image_size, channels, split, count, seed):
+def check(name, image_size, channels, splits, split, count, seed):
+    """Raises DataError for arguments of `source` that are out of range. `name`: of the data set, to be told."""
     low, high = SIZES
     if isinstance(image_size, (list, tuple)):
-        raise DataError(f"glyphs: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} "
+        raise DataError(f"{name}: image_size={sizes.text(image_size)}: digits are drawn on squares of {low} to {high} "
                         "pixels; give one number")
     if not isinstance(image_size, numbers.Integral) or not low <= image_size <= high:
-        raise DataError(f"glyphs: image_size must be a whole number from {low} to {high}, not {image_size!r}")
+        raise DataError(f"{name}: image_size must be a whole number from {low} to {high}, not {image_size!r}")
     if channels not in (1, 3):
-        raise DataError(f"glyphs: channels must be 1 or 3, not {channels!r}")
-    if split not in SPLITS:
-        raise DataError(f"glyphs: split must be one of {', '.join(SPLITS)}, not {split!r}")
+        raise DataError(f"{name}: channels must be 1 or 3, not {channels!r}")
+    if split not in splits:
+        raise DataError(f"{name}: split must be one of {', '.join(splits)}, not {split!r}")
     if count is not None and count < 1:
-        raise DataError(f"glyphs: count must be 1 or more, not {count!r}")
+        raise DataError(f"{name}: count must be 1 or more, not {count!r}")
     if seed < 0:
-        raise DataError(f"glyphs: seed must be 0 or more, not {seed!r}")
+        raise DataError(f"{name}: seed must be 0 or more, not {seed!r}")
 
 
 def _write(directory, version, image_size, channels, stream, count, seed):
@@ -164,6 +165,11 @@ def _ground(color, hue, turn, side):
 
 def coverage(drawn, image_size):
     """Share of each pixel that the glyph covers, float32 [N, S, S] in 0..1, for some `draw_parameters`."""
+    return np.clip(0.5 - distances(drawn, image_size), 0, 1)
+
+
+def distances(drawn, image_size):
+    """Distance of each pixel's middle to the glyph's outline, in pixels, negative inside: float32 [N, S, S]."""
     count = len(drawn["label"])
     centres = (np.arange(image_size) + 0.5) / image_size - 0.5
     inverse = np.linalg.inv(drawn["matrix"])
@@ -187,7 +193,7 @@ def coverage(drawn, image_size):
     # glyph heights to pixels: right on average over directions, which is enough for maps as mild as these
     pixels = image_size * np.sqrt(np.linalg.det(drawn["matrix"]))
     scale, weight = (values.astype(np.float32).reshape(count, 1, 1) for values in (pixels, drawn["weight"]))
-    return np.clip(0.5 - (distance - weight) * scale, 0, 1)
+    return (distance - weight) * scale
 
 
 def paint(drawn, cover):

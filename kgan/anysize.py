@@ -1,0 +1,64 @@
+"""Networks that halve images several times, for images of any height and width: round up before, cut back after.
+
+    x = RoundUp(32)(images)          to the next multiples of 32, by reflection
+    x = …                            a network whose result is as large as what it gets
+    x = Cut()([x, images])           as large as the images were
+
+Where the size is known and a multiple, neither does anything: not in the graph of a training step, nor in an export of fixed
+size. Both go through SavedModel, ONNX and TFLite, with sizes free or fixed: `tf.pad` would fail where the border is
+wider than the image, and the remainder of a negative number is another one in ONNX.
+"""
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("kgan")
+class RoundUp(keras.layers.Layer):
+    """[n, H, W, C] -> [n, H', W', C], the next multiples: continued below and to the right by reflection.
+
+    The edge itself is repeated (symmetric padding), as often to and fro as it takes: one pixel fills any border.
+
+    Args:
+        multiple: int, at least 1.
+    """
+
+    def __init__(self, multiple, **kwargs):
+        super().__init__(**kwargs)
+        if multiple < 1:
+            raise ValueError(f"multiple={multiple}: must be at least 1")
+        self.multiple = int(multiple)
+
+    def call(self, inputs):
+        for axis in (1, 2):
+            size = inputs.shape[axis]
+            if size is None or size % self.multiple:
+                inputs = tf.gather(inputs, self._places(tf.shape(inputs)[axis] if size is None else size), axis=axis)
+        return inputs
+
+    def _places(self, size):
+        whole = (size + self.multiple - 1) // self.multiple * self.multiple
+        places = tf.range(whole) % (2 * size)
+        return tf.where(places < size, places, 2 * size - 1 - places)
+
+    def compute_output_shape(self, input_shape):
+        rows, columns = (size and -(-size // self.multiple) * self.multiple for size in input_shape[1:3])
+        return input_shape[0], rows, columns, input_shape[3]
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable("kgan")
+class Cut(keras.layers.Layer):
+    """layer([x, like]): the upper left part of x [n, H', W', C] that is as large as `like` [n, H, W, any]."""
+
+    def call(self, inputs):
+        x, like = inputs
+        if None not in like.shape[1:3] and x.shape[1:3] == like.shape[1:3]:
+            return x
+        size = tf.shape(like)
+        return x[:, :size[1], :size[2]]
+
+    def compute_output_shape(self, input_shape):
+        x, like = input_shape
+        return x[0], like[1], like[2], x[3]

@@ -1,0 +1,151 @@
+"""Degradations: from a target to the input that a translator is to restore it from.
+
+    python train.py --model=pix2pix --dataset=folder:PATH --set degrade=grey                colourising
+    python train.py --model=pix2pix --dataset=folder:PATH --set degrade=noise:25            denoising
+    python train.py --model=pix2pix --dataset=folder:PATH --set degrade=downscale:4+jpeg:40
+
+Those joined by + are applied from left to right. What is random (noise, the places of masks) is a function of (seed,
+position, place in the list): the same whatever the batch or the number of devices. In training the position is how many
+examples came before, so that noise is new each time; else it is the row in the data set. NumPy and Pillow alone: with
+another version of Pillow the last bits of JPEG files and filters may differ.
+"""
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from kgan.config import nearest
+from kgan.data.source import DataError
+
+
+class Degradation(NamedTuple):
+    """One step of a list: its name in KINDS and its number, None for one that takes none."""
+
+    name: str
+    value: float | None = None
+
+
+def parse(text):
+    """The degradations that a text lists: "downscale:4+jpeg:40" -> a tuple of Degradation; "" -> ().
+
+    Raises:
+        DataError: an unknown name (the nearest is suggested), a missing number, or one out of range.
+    """
+    found = []
+    for part in filter(None, (part.strip() for part in text.split("+"))):
+        name, _, number = part.partition(":")
+        if name not in KINDS:
+            raise DataError(f"degrade={text}: no degradation is named {name!r}{nearest(name, KINDS)}; join some of "
+                            f"{', '.join(_usage(known) for known in KINDS)} by +")
+        _, low, high, default = KINDS[name]
+        if low is None:
+            if number:
+                raise DataError(f"degrade={text}: {name} takes no number: write {name}")
+            found.append(Degradation(name))
+            continue
+        try:
+            value = float(number) if number else default
+            whole = name not in WHOLE or value == int(value)
+        except (TypeError, ValueError, OverflowError):
+            value, whole = None, False
+        if value is None or not (low <= value <= high and whole):
+            raise DataError(f"degrade={text}: {_usage(name)} takes a {'whole ' * (name in WHOLE)}number from {low:g} to "
+                            f"{high:g}, not {number!r}")
+        found.append(Degradation(name, value))
+    return tuple(found)
+
+
+def degrade(text, images, seed, positions):
+    """Degraded images, of the same size and number of channels.
+
+    Args:
+        text: what `parse` reads, or what it gave.
+        images: uint8 [n, H, W, C], C 1 or 3.
+        seed: int.
+        positions: int [n], not negative: of each position, what is random is drawn once.
+
+    Returns:
+        uint8 [n, H, W, C]. The i-th depends on text, images[i], seed and positions[i] alone.
+
+    Raises:
+        DataError: see `parse`.
+    """
+    steps = parse(text) if isinstance(text, str) else text
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"images must be uint8 [n, H, W, 1 or 3], not {images.dtype} {list(images.shape)}")
+    made = np.empty_like(images)
+    for i, (image, position) in enumerate(zip(images, positions, strict=True)):
+        for place, step in enumerate(steps):
+            rng = np.random.default_rng([seed & 0x7FFFFFFF, int(position), place])
+            image = KINDS[step.name][0](image, step.value, rng)
+        made[i] = image
+    return made
+
+
+def _usage(name):
+    return name if KINDS[name][1] is None else f"{name}:{_NUMBERS[name]}"
+
+
+# === One function each: uint8 [H, W, C], its number and a random generator -> uint8 [H, W, C] ===
+
+def _grey(image, _, rng):
+    return np.repeat(_array(_picture(image).convert("L")), image.shape[-1], -1)
+
+
+def _noise(image, sigma, rng):
+    return _rounded(image + sigma * rng.standard_normal(image.shape, np.float32))
+
+
+def _blur(image, sigma, rng):
+    return _array(_picture(image).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def _downscale(image, factor, rng):
+    picture = _picture(image)
+    small = [max(1, round(side / factor)) for side in picture.size]
+    return _array(picture.resize(small, Image.Resampling.BICUBIC).resize(picture.size, Image.Resampling.BICUBIC))
+
+
+def _jpeg(image, quality, rng):
+    file = io.BytesIO()
+    _picture(image).save(file, "JPEG", quality=int(quality))
+    with Image.open(file) as picture:
+        return _array(picture)
+
+
+def _mask(image, share, rng):
+    height, width = image.shape[:2]
+    rows, columns = (max(1, round(side * share ** 0.5)) for side in (height, width))
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    image = image.copy()
+    image[top:top + rows, left:left + columns] = 128
+    return image
+
+
+# name: (function, least, greatest number, the one where none is given)
+KINDS = {
+    "grey": (_grey, None, None, None),
+    "noise": (_noise, 0, 255, None),
+    "blur": (_blur, 0, 100, None),
+    "downscale": (_downscale, 1, 64, None),
+    "jpeg": (_jpeg, 1, 100, None),
+    "mask": (_mask, 0.001, 1, 0.25),
+}
+WHOLE = "jpeg",
+# what the numbers are: standard deviations of 255 and in pixels, a factor, libjpeg's scale, the share of the area
+_NUMBERS = {"noise": "SIGMA", "blur": "SIGMA", "downscale": "FACTOR", "jpeg": "QUALITY", "mask": "SHARE"}
+
+
+def _picture(image):
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _array(picture):
+    array = np.asarray(picture)
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _rounded(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

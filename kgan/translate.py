@@ -1,0 +1,224 @@
+"""Files through a model that makes images from images, each under its own name and in its own size.
+
+    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED          all images below, in the same sub-folders
+    python -m kgan.translate runs/NAME a.jpg b.png --out=TRANSLATED
+    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
+
+photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. Grey images, transparency,
+16 bits and EXIF rotation are dealt with as in training. Files that are there already are left alone, so an interrupted
+command goes on; those that cannot be read are named at the end. No targets are needed.
+
+An image with a side beyond --tile is made in tiles that overlap, blended linearly. Of a network that sees no farther than a
+quarter of the overlap this is the same image. Instance normalisation sees the whole tile: there tiles differ slightly
+in colour, which the blending spreads over the overlap; the larger the tile, the less.
+"""
+import io
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image
+from tqdm import tqdm
+
+from kgan import command
+from kgan.command import UserError
+from kgan.data import folder
+from kgan.kinds import image as kind
+from kgan.quiet import import_tensorflow
+from kgan.run import Run, load, write
+
+TILE, OVERLAP = 1024, 128
+
+
+def translate(network, image, tile=TILE, overlap=OVERLAP, multiple=1):
+    """One image of any size.
+
+    Args:
+        network: function of float32 [1, h, w, C] in [-1, 1] that gives [1, h, w, C'] in [-1, 1].
+        image: uint8 [H, W, C].
+        tile: sides beyond this many pixels are made in tiles of about that size.
+        overlap: pixels that neighbouring tiles have in common at least, at most half a tile.
+        multiple: tiles begin at multiples of this: the total stride of the network, so that it sees the same grid.
+
+    Returns:
+        uint8 [H, W, C'].
+
+    Raises:
+        ValueError: the overlap is more than half of a tile, or the tile is less than twice the multiple.
+    """
+    if not 0 <= overlap <= tile // 2 or tile < 2 * multiple:
+        raise ValueError(f"tile={tile}, overlap={overlap}: tiles must be at least {2 * multiple} pixels here, and overlap by at "
+                         "most half of one")
+    pixels = kind.scale(image.astype(np.float32))
+    rows, columns = (tiles(side, tile, overlap, multiple) for side in image.shape[:2])
+    if len(rows) == len(columns) == 1:
+        return kind.store(np.asarray(network(pixels[None]))[0])
+    made = None
+    for top, bottom in rows:
+        for left, right in columns:
+            one = np.asarray(network(pixels[None, top:bottom, left:right]))[0]
+            if made is None:
+                made, weights = (np.zeros((*image.shape[:2], depth), np.float32) for depth in (one.shape[-1], 1))
+            weight = np.outer(_ramp(top, bottom, image.shape[0], overlap), _ramp(left, right, image.shape[1], overlap))[..., None]
+            made[top:bottom, left:right] += weight * one
+            weights[top:bottom, left:right] += weight
+    return kind.store(made / weights)
+
+
+def tiles(side, tile, overlap, multiple=1):
+    """The (start, end) of the tiles that cover `side` pixels, starts at multiples and as far apart as may be, all alike."""
+    if side <= tile:
+        return [(0, side)]
+    last = -(-(side - tile) // multiple)  # all in multiples from here
+    step = max(1, (tile - overlap) // multiple)
+    count = -(-last // step)
+    starts = [round(i * last / count) * multiple for i in range(count + 1)]
+    return [(start, min(start + tile, side)) for start in starts]
+
+
+def _ramp(start, end, side, overlap):
+    """Weights float32 [end - start] of a tile's rows: 0 for the first and last quarter of the overlap, then rising to 1.
+
+    Not at the image's own edges. What a network makes of a tile's edge is that of an edge, not of what lies beyond it.
+    """
+    inside = np.arange(end - start) + 0.5
+    ramp = np.ones(end - start)
+    for distance, at_edge in ((inside, start == 0), (inside[::-1], end == side)):
+        if not at_edge and overlap:
+            ramp = np.minimum(ramp, np.clip((distance - overlap / 4) / (overlap / 2), 0, 1))
+    return ramp.astype(np.float32)
+
+
+def outputs(sources, out):
+    """Where the translations of files go: dict of path to path.
+
+    Args:
+        sources: folders, whose images are found at any depth, and files.
+        out: folder.
+
+    Raises:
+        UserError: there is no such file, no image in a folder, two files would have the same name, or `out` is where
+            the images lie.
+    """
+    out = Path(out)
+    names = {}  # file -> its name below out, with its own suffix
+    for path in map(Path, sources):
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder")
+        if path.is_dir():
+            if path.resolve() == out.resolve():
+                raise UserError(f"--out={out}: this is where the images lie; choose another folder")
+            found = [name for name, *_ in folder.find(path) if out.resolve() not in (path / name).resolve().parents]
+            if not found:
+                raise UserError(f"{path}: holds no images; kgan reads {', '.join(folder.SUFFIXES)}")
+            names.update({path / name: Path(name) for name in found})
+        else:
+            names[path] = Path(path.name)
+    whole = Counter(name for name in names.values())
+    stems = Counter(name.with_suffix("") for name in names.values())
+    for path, name in names.items():
+        if whole[name] > 1:
+            others = [str(other) for other in names if names[other] == name]
+            raise UserError(f"{' and '.join(others[:2])} have the same name: translate them into folders of their own")
+    placed = {path: out / (name.with_suffix(".png") if stems[name.with_suffix("")] == 1 else f"{name}.png")
+              for path, name in names.items()}
+    for path in placed:
+        if any(path.resolve() == other.resolve() for other in placed.values()):
+            raise UserError(f"--out={out}: {path} would be overwritten by a translation; choose another folder")
+    return placed
+
+
+def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False):
+    """Translates files.
+
+    Args:
+        network, tile, overlap, multiple: as for `translate`.
+        channels: that the network takes, 1 or 3.
+        placed: dict of files to where their translations go, as `outputs` gives it.
+        overwrite: whether those that are there are made anew.
+        progress: whether a bar is shown.
+
+    Returns:
+        (made, kept, broken): how many were made, how many were there already, dict of files that cannot be read to why.
+    """
+    made, kept, broken = 0, 0, {}
+    for path, target in tqdm(placed.items(), unit="img", disable=not progress):
+        if target.exists() and not overwrite:
+            kept += 1
+            continue
+        try:
+            opened = folder.opened(path)
+        except Exception as error:  # Pillow raises nearly anything on broken files
+            broken[path] = folder.reason(error)
+            continue
+        pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB")).reshape(opened.height, opened.width, channels)
+        result = translate(network, pixels, tile, overlap, multiple)
+        buffer = io.BytesIO()
+        Image.fromarray(result[..., 0] if result.shape[-1] == 1 else result).save(buffer, "PNG")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(target, buffer.getvalue())
+        made += 1
+    return made, kept, broken
+
+
+# === The command ===
+
+def define_flags():
+    """Defines the command's flags. Not on import: the library's users have flags of their own."""
+    flags.DEFINE_string("out", None, "folder for the translations; it is made if need be")
+    flags.DEFINE_integer("tile", TILE, "images with a side beyond this many pixels are made in tiles", 16)
+    flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
+    flags.DEFINE_bool("overwrite", False, "make anew what is there already")
+    flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)
+
+
+def main(arguments):
+    directory, *sources = arguments[1:] or [None]
+    values = flags.FLAGS
+    if directory is None or not sources or not values.out:
+        raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
+    settings = Run(directory).settings(required=True)
+    from kgan import models
+    if models.outline(settings["model"]).Config.needs.get("input") != "image":
+        raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix does")
+    placed = outputs(sources, values.out)
+
+    import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
+    gan, _ = load(directory, values.checkpoint)
+    network, channels, multiple = function_of(gan, values.seed)
+    if values.tile < 2 * multiple or values.overlap > values.tile // 2:
+        raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
+                        "model, and overlap by at most half of one")
+    made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite,
+                                         progress=True)
+    print(f"{made} translated into {values.out}"
+          + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
+    if broken:
+        named = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:10])
+        raise UserError(f"{len(broken)} of {len(placed)} files cannot be read ({named}"
+                        f"{f'; and {len(broken) - 10} more' if len(broken) > 10 else ''})")
+    return 0
+
+
+def function_of(gan, seed=0):
+    """What `translate` needs of a trained GAN: (network, channels that it takes, its total stride)."""
+    import tensorflow as tf
+
+    from kgan.anysize import RoundUp
+
+    generator = gan.ema_generator
+    channels = {x.name: x.shape[-1] for x in generator.inputs}["input"]
+    multiple = max((layer.multiple for layer in generator.layers if isinstance(layer, RoundUp)), default=1)
+    noise = gan.latents(1, seed)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels])])
+    def network(images):
+        return gan.make(noise, {"input": images})
+    return network, channels, multiple
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, "kgan.translate")
