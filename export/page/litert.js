@@ -23,7 +23,8 @@ export async function load() {
   const [first] = Object.keys(functions);
   await model(first);
   await survey(first);
-  window.kgan = {run: (values, label) => call(first, {noise: values, label}), noise: place => draw(first, place)};  // for consoles and tests
+  // for consoles and tests
+  window.kgan = {run: (values, label) => call(first, {noise: values, label}), noise: place => draw(first, place)};
   return {...contract, functions, directions: contract.directions?.length ?? 0};
 }
 
@@ -43,7 +44,8 @@ async function model(name) {
 }
 
 export async function image(place) {
-  const [name] = Object.keys(functions), [output] = functions[name].outputs, {drawn = sample => sample} = await kindOf(output);
+  const [name] = Object.keys(functions), [output] = functions[name].outputs;
+  const {drawn = sample => sample} = await kindOf(output);
   return drawn(await make(name, place, output));
 }
 
@@ -56,8 +58,8 @@ export async function make(name, place, output) {
 async function tensors(name, place) {
   const found = {};
   for (const field of functions[name].inputs) {
-    found[field.name] = field.kind === "noise" ? draw(name, place) : field.kind === "label" ? field.classes.indexOf(place[field.name])
-      : field.kind === "number" ? place[field.name] : (await kindOf(field)).values(place[field.name], field);
+    const {values} = await kindOf(field), given = place[field.name];
+    found[field.name] = field.kind === "noise" ? draw(name, place) : values(given, field);
   }
   return found;
 }

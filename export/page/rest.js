@@ -27,8 +27,9 @@ export async function make(name, place, output) {
 async function parts(name, place) {
   const found = [];
   for (const field of info.functions[name].inputs) {
-    if (field.kind === "noise") found.push(...NOISE.map(part => [part, told(place, part)]).filter(([, value]) => value !== null));
-    else found.push([field.name, (await kindOf(field)).part(place[field.name])]);
+    if (field.kind === "noise") {
+      found.push(...NOISE.map(part => [part, told(place, part)]).filter(([, value]) => value !== null));
+    } else found.push([field.name, (await kindOf(field)).part(place[field.name])]);
   }
   return found;
 }
@@ -40,7 +41,8 @@ function told(place, part) {
 }
 
 function target(name, output, kind) {
-  const [first] = info.functions[name].outputs, query = new URLSearchParams(output.name === first.name ? {} : {output: output.name});
+  const [first] = info.functions[name].outputs;
+  const query = new URLSearchParams(output.name === first.name ? {} : {output: output.name});
   if (kind.media !== "image/png") query.set("media", kind.media);
   return `make/${encodeURIComponent(name)}${query.size ? `?${query}` : ""}`;
 }
@@ -49,9 +51,11 @@ export const copied = {
   what: "curl command",
   async text(place, name, direct) {
     if (direct) return `curl -o sample-${place.seed}.png ${quoted(new URL(address(place), document.baseURI))}`;
-    const sent = (await parts(name, place)).map(([part, value]) => `-F ${quoted(`${part}=${Array.isArray(value) ? `@${value[1]}` : value}`)}`);
     const {suffix} = await kindOf(info.functions[name].outputs[0]);
-    return `curl -o ${info.name}${suffix} ${sent.join(" ")} ${quoted(new URL(`make/${encodeURIComponent(name)}`, document.baseURI))}`;
+    const url = new URL(`make/${encodeURIComponent(name)}`, document.baseURI);
+    const sent = (await parts(name, place)).map(([part, value]) =>
+      `-F ${quoted(`${part}=${Array.isArray(value) ? `@${value[1]}` : value}`)}`);
+    return `curl -o ${info.name}${suffix} ${sent.join(" ")} ${quoted(url)}`;
   },
 };
 

@@ -239,7 +239,8 @@ def _add_make(app, service):
             joins = making.joins(inputs, service.limits.max_batch)
             outputs = await service.call(model.signatures[asked.signature], inputs, 1, joins)
             sample = outputs[name][0]
-            content = await service.studio.make(sample.size, request, making.file, sample, name, asked.outputs[name], media, more)
+            content = await service.studio.make(sample.size, request, making.file, sample, name, asked.outputs[name], media,
+                                                more)
         return Response(content, 200, {"Cache-Control": "no-store"}, media)
 
 

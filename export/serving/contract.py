@@ -79,7 +79,7 @@ def _fields(told):
         kinds.get(each["kind"])
         if not isinstance(name, str) or name in found or shape[0] is not None:
             raise ValueError(f"{name}: a name of its own and a shape that begins with null are needed")
-        if not all(isinstance(word, str) for word in classes) or len(set(classes)) < len(classes) or isinstance(classes, str):
+        if isinstance(classes, str) or not all(isinstance(word, str) for word in classes) or len(set(classes)) < len(classes):
             raise ValueError(f"{name}.classes: names are needed, each of them once")
         if each["kind"] == "image" and (len(shape) != 4 or not 1 <= (shape[-1] or 0) <= 4):
             raise ValueError(f"{name}: images of shape {shape}; they have a height, a width and 1 to 4 channels")

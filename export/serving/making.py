@@ -33,7 +33,7 @@ class MakeQuery(BaseModel):
     threshold: float = Field(None, allow_inf_nan=False, description="of voxels in a mesh: those above it are there")
 
     def chosen(self, function):
-        """(name of an output, media type, what else `write` of its kind is to know). Raises Refusal: there is no such thing."""
+        """(name of an output, media type, what else its kind's `write` is to know). Raises Refusal: there is no such thing."""
         name = function.output if self.output is None else self.output
         if name not in function.outputs:
             raise Refusal(400, f"output={shown(name)}: no such output; there are {', '.join(function.outputs)}")

@@ -53,7 +53,7 @@ class Model:
     version: int. signatures: dict of name to Signature. metadata: its signatures as TensorFlow Serving tells them.
     contract: dict of generator.json, or {}. digest: hexadecimal, of its files.
     functions: dict of name to Function, what `POST /make` offers; {}: nothing, and `why` says why.
-    kind: of the samples that pictures are made of for a GET, which gives noise and a class; None: of none, and `why` says why.
+    kind: of the samples that a GET, which says noise and a class, makes pictures of; None: of none, and `why` says why.
     classes: tuple of the names of the classes that `label` stands for; () if the first function takes none.
     truncation: whether its noise may be truncated.
     seen: float32 array [n, L] of points or signals, samples by which the axes of a plot are chosen; None for others.
@@ -96,7 +96,8 @@ class Model:
     @functools.cached_property
     def directions(self):
         """float32 array [K, D]; K is 0 where none are known."""
-        return np.asarray(self.contract.get("directions") or np.zeros([0, *(self.noise.shape if self.noise else [0])]), np.float32)
+        known, dim = self.contract.get("directions"), self.noise.shape if self.noise else [0]
+        return np.asarray(known or np.zeros([0, *dim]), np.float32)
 
     @property
     def noise(self):
@@ -138,13 +139,14 @@ class Model:
             return f"the SavedModel has no signature {' and none '.join(sorted(lacking))}"
         for function in self.functions.values():
             signature = self.signatures[function.signature]
-            for found, known, verb in ((signature.inputs, function.inputs, "takes"), (signature.outputs, function.outputs, "gives")):
+            for found, known, verb in ((signature.inputs, function.inputs, "takes"),
+                                       (signature.outputs, function.outputs, "gives")):
                 if set(found) != set(known):
                     return f"the SavedModel {verb} {', '.join(found)}, {CONTRACT} says {', '.join(sorted(known))}"
         return ""
 
     def _kind(self):
-        """The kind of samples that a GET makes pictures of: that of the first function, if it takes noise and a label alone."""
+        """The kind of samples that a GET makes pictures of: of the first function, if it takes noise and a label alone."""
         if not self.functions:
             return None
         asked = [field.kind for field in self.function.inputs.values()]

@@ -192,14 +192,17 @@ async function prepared(blob, name, field, limits) {
   pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
   const same = from[0] === to[0] && from[1] === to[1];
   const cropped = Math.abs(cut[0] - from[0]) >= 1 || Math.abs(cut[1] - from[1]) >= 1;
-  const note = same ? `${name}, ${words_of(from)} pixels.` : height === null || width === null
-    ? `${name}, ${words_of(from)} pixels, scaled to ${words_of(to)}: no more than ${limits.max_pixels.toLocaleString("en")} are taken.`
-    : `${name}, ${words_of(from)} pixels, ${cropped ? "its middle cut out and " : ""}scaled to ${words_of(to)}, the only size that this generator takes.`;
+  const free = height === null || width === null, now = words_of(to);
+  const note = `${name}, ${words_of(from)} pixels` + (same ? "." : free
+    ? `, scaled to ${now}: no more than ${limits.max_pixels.toLocaleString("en")} are taken.`
+    : `, ${cropped ? "its middle cut out and " : ""}scaled to ${now}, the only size that this generator takes.`);
   const most = (limits?.max_body ?? Infinity) - ROOM;
   let sent = blob;
   if (!same || !SENT.includes(blob.type) || blob.size > most) sent = await encoded(picture, "image/png");
   if (sent.size > most) sent = await encoded(picture, "image/jpeg");
-  if (sent.size > most) throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
+  if (sent.size > most) {
+    throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
+  }
   return {blob: sent, name, picture, note};
 }
 

@@ -2,6 +2,7 @@
 import {element} from "../dom.js";
 
 export const part = name => name;
+export const values = (name, {classes}) => classes.indexOf(name);
 export const source = () => null;  // the classes are counted by themselves
 
 export function control(field, page) {

@@ -50,6 +50,8 @@ const DIRECTIONS = `
     <div id="sliders"></div>
     <div class="row"><button id="reset" type="button">All to 0</button></div>
   </section>`;
+const TILE = `
+  <button type="button" class="tile"><canvas width="1" height="1"></canvas><span></span><span></span></button>`;
 const $ = id => document.getElementById(id);
 const random = () => Math.floor(Math.random() * (LARGEST + 1));
 
@@ -162,7 +164,7 @@ export function control(field, page) {
     $("cut").hidden = !info.truncation;
     if (!many) return;
     $("grid").append(...Array.from({length: TILES}, (_, i) => {
-      const tile = element('<button type="button" class="tile"><canvas width="1" height="1"></canvas><span></span><span></span></button>');
+      const tile = element(TILE);
       tile.tabIndex = i ? -1 : 0;  // one stop for the tab key; arrows go on from there
       return tile;
     }));

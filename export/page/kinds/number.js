@@ -2,6 +2,7 @@
 import {element} from "../dom.js";
 
 export const part = value => String(value);
+export const values = value => value;
 export const source = ({name}) => name;
 
 export function control(field, page) {

@@ -57,46 +57,56 @@ export function render(pixels, side, {size, open, normals}, {yaw, pitch}) {
   const right = [-sy, cy, 0], up = [-sp * cy, -sp * sy, cp], ray = [cp * cy, cp * sy, sp];  // ray: towards whoever looks
   const scale = 0.96 * side / Math.hypot(...size);
   const light = [0, 1, 2].map(k => 0.7 * ray[k] - 0.35 * right[k] + 0.5 * up[k]);
+  const across = right.map(value => PHASES * scale * value), down = up.map(value => -PHASES * scale * value);
   const sides = [0, 1, 2].filter(k => Math.abs(ray[k]) > 1e-6).map(k => {
     const way = ray[k] > 0 ? 1 : -1, edges = [0, 1, 2].filter(other => other !== k);
-    return {k, way, bit: 1 << 2 * k + (way < 0 ? 1 : 0), plain: 0.75 * way * light[k],
-            stamps: stamps(edges.map(edge => [scale * right[edge], -scale * up[edge]]))};
+    return {bit: 1 << 2 * k + (way < 0 ? 1 : 0), plain: 0.75 * way * light[k], x: way > 0 ? across[k] : 0, y: way > 0 ? down[k] : 0,
+            stamps: stamps(side, edges.map(edge => [scale * right[edge], -scale * up[edge]]))};
   });
-  const [nx, ny, nz] = size, strides = [ny * nz, nz, 1];
+  const [nx, ny, nz] = size, middle = size.map(length => length / 2), far = Math.hypot(...size) / 2;
   const [ax, ay, az] = ray.map((value, k) => value > 0 ? [0, size[k], 1] : [size[k] - 1, -1, -1]);
-  const far = Math.hypot(...size) / 2;
   for (let x = ax[0]; x !== ax[1]; x += ax[2]) for (let y = ay[0]; y !== ay[1]; y += ay[2]) {
-    for (let z = az[0], i = x * strides[0] + y * strides[1] + z; z !== az[1]; z += az[2], i += az[2]) {
-      if (!open[i]) continue;
-      const px = x - nx / 2, py = y - ny / 2, pz = z - nz / 2;
+    for (let z = az[0], i = (x * ny + y) * nz + z; z !== az[1]; z += az[2], i += az[2]) {
+      const bits = open[i];
+      if (!bits) continue;
+      const px = x - middle[0], py = y - middle[1], pz = z - middle[2];
+      const left = PHASES * side / 2 + px * across[0] + py * across[1] + 0.5;
+      const top = PHASES * side / 2 + px * down[0] + py * down[1] + pz * down[2] + 0.5;
       const round = normals[3 * i] * light[0] + normals[3 * i + 1] * light[1] + normals[3 * i + 2] * light[2];
       const near = 0.9 + 0.1 * (px * ray[0] + py * ray[1] + pz * ray[2]) / far;
-      for (const {k, way, bit, stamps, plain} of sides) {
-        if (!(open[i] & bit)) continue;
-        const ox = px + (k === 0 && way > 0), oy = py + (k === 1 && way > 0), oz = pz + (k === 2 && way > 0);
-        const left = PHASES * (side / 2 + scale * (ox * right[0] + oy * right[1])) + 0.5 | 0;
-        const top = PHASES * (side / 2 - scale * (ox * up[0] + oy * up[1] + oz * up[2])) + 0.5 | 0;
-        const stamp = stamps[left % PHASES][top % PHASES], corner = (top / PHASES | 0) * side + (left / PHASES | 0);
-        const shade = near * Math.min(1.08, 0.5 + 0.62 * Math.max(0, plain + 0.25 * round));
-        const colour = 0xff000000 | Math.min(255, shade * COLOUR[2]) << 16 | Math.min(255, shade * COLOUR[1]) << 8
-          | Math.min(255, shade * COLOUR[0]);
-        for (let s = 0; s < stamp.length; s += 3) {
-          let at = corner + stamp[s] * side + stamp[s + 1];
-          for (const end = at + stamp[s + 2]; at < end; at++) pixels[at] = colour;
+      for (let s = 0; s < sides.length; s++) {
+        const one = sides[s];
+        if (bits & one.bit) {
+          const shade = near * Math.min(1.08, 0.5 + 0.62 * Math.max(0, one.plain + 0.25 * round));
+          paint(pixels, side, one.stamps, left + one.x | 0, top + one.y | 0, colour(shade));
         }
       }
     }
   }
 }
 
-// The pixels of a side between two edges [x, y] from its corner, for each place of that within a pixel: all sides that look the
-// same way have the same ones. Rows, beginnings and lengths, one after the other.
-function stamps(edges) {
-  const places = Array.from({length: PHASES}, (_, i) => i / PHASES);
-  return places.map(x => places.map(y => spans(edges, x, y)));
+function colour(shade) {
+  const [red, green, blue] = [Math.min(255, shade * COLOUR[0]), Math.min(255, shade * COLOUR[1]), Math.min(255, shade * COLOUR[2])];
+  return 0xff000000 | blue << 16 | green << 8 | red;
 }
 
-function spans([[a, b], [c, d]], x, y) {
+// A side whose corner is at a place, counted in parts of a pixel.
+function paint(pixels, side, stamps, x, y, colour) {
+  const stamp = stamps[x % PHASES * PHASES + y % PHASES], corner = (y / PHASES | 0) * side + (x / PHASES | 0);
+  for (let s = 0; s < stamp.length; s += 2) {
+    const end = corner + stamp[s] + stamp[s + 1];
+    for (let at = corner + stamp[s]; at < end; at++) pixels[at] = colour;
+  }
+}
+
+// The pixels of a side between two edges [x, y] from its corner, for each place of that within a pixel: all sides that look the
+// same way have the same ones. Of each row where it begins, from the corner's pixel, and its length.
+function stamps(side, edges) {
+  const places = Array.from({length: PHASES}, (_, i) => i / PHASES);
+  return places.flatMap(x => places.map(y => Int32Array.from(spans(side, edges, x, y))));
+}
+
+function spans(side, [[a, b], [c, d]], x, y) {
   const corners = [[x, y], [x + a, y + b], [x + a + c, y + b + d], [x + c, y + d]], found = [];
   const low = Math.min(...corners.map(corner => corner[1])), high = Math.max(...corners.map(corner => corner[1]));
   for (let row = Math.floor(low - MORE); row <= high + MORE; row++) {
@@ -111,7 +121,7 @@ function spans([[a, b], [c, d]], x, y) {
       }
     });
     const start = Math.ceil(first - 0.5 - MORE), end = Math.floor(last - 0.5 + MORE);
-    if (start <= end) found.push(row, start, end - start + 1);
+    if (start <= end) found.push(row * side + start, end - start + 1);
   }
   return found;
 }
