@@ -59,8 +59,8 @@ def test_images_are_bounded_and_points_are_not():
 
 def test_activations():
     names = []
-    for kind in ("tanh", "relu", "leaky_relu"):
-        network = mlp.generator((2,), mlp.Config(generator_units=(4,), generator_activation=kind))
+    for name in ("tanh", "relu", "leaky_relu"):
+        network = mlp.generator((2,), mlp.Config(generator_units=(4,), generator_activation=name), "points")
         names.append(np.asarray(network.layers[2](np.array([[-1.0, 2.0, 0.0, -3.0]], np.float32))).tolist())
     np.testing.assert_allclose(names, [np.tanh([[-1, 2, 0, -3]]), [[0, 2, 0, 0]], [[-0.2, 2, 0, -0.6]]], atol=1e-6)
 
