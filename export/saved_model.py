@@ -26,7 +26,7 @@ def write(generator, contract, directory, latents=None):
     """Writes a generator as DIRECTORY, beside which it is first made; nothing is checked.
 
     Signatures: `serving_default` (the generator's inputs by name: noise float32 [n, D], if there are classes label int32 [n] …)
-    and, given `latents` and a generator of nothing but noise and label, `generate` (count, seed, if there are classes label: int32 scalars): of images uint8 [count, H, W, C] by the rounding of
+    and, given `latents` and a generator of noise, `latents`; of one of nothing but noise and label, `generate` (count, seed, if there are classes label: int32 scalars): of images uint8 [count, H, W, C] by the rounding of
     kgan.kinds.image.store, else float32; of images `png`, the same as files; and `latents`, the noise that they are made
     of. All at once: memory grows with count.
 
@@ -79,9 +79,10 @@ def _signatures(generator, contract, latents):
     asked = numbers if classes else numbers[:2]
     inputs = specs(generator, told["inputs"])
     found = {"serving_default": (serve, [inputs])}
+    if latents and "noise" in inputs:
+        found["latents"] = lambda count, seed: {"noise": latents(count, seed)}, numbers[:2]
     if latents and set(inputs) <= {"noise", "label"}:
         found["generate"] = generate, asked
-        found["latents"] = lambda count, seed: {"noise": latents(count, seed)}, numbers[:2]
         if images and generator.output_shape[-1] <= 4:  # a PNG has no more channels
             found["png"] = png, asked
     return found
