@@ -25,10 +25,10 @@ from export.inputs import make, specs, with_label
 def write(generator, contract, directory, latents=None):
     """Writes a generator as DIRECTORY, beside which it is first made; nothing is checked.
 
-    Signatures: `serving_default` (the generator's inputs by name: noise float32 [n, D], if there are classes label int32 [n] …)
-    and, given `latents` and a generator of noise, `latents`; of one of nothing but noise and label, `generate` (count, seed, if there are classes label: int32 scalars): of images uint8 [count, H, W, C] by the rounding of
-    kgan.kinds.image.store, else float32; of images `png`, the same as files; and `latents`, the noise that they are made
-    of. All at once: memory grows with count.
+    Signatures: `serving_default` takes the generator's inputs by name: noise float32 [n, D], label int32 [n] …; given `latents`
+    and a generator of noise, `latents` (count, seed: int32 scalars) draws that. Of a generator of nothing but noise and label
+    `generate` (count, seed and, if there are classes, label) makes samples, images as uint8 [count, H, W, C] by the rounding of
+    kgan.kinds.image.store, else float32; and of images `png` makes the same as files. All at once: memory grows with count.
 
     Args:
         generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.

@@ -75,7 +75,8 @@ class Evaluator:
         self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
         self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
-                         "reference_count": self.count, "images": "resized to size by Lanczos where they had another",
+                         "reference_count": self.count,
+                         **({"images": "resized to size by Lanczos where they had another"} if held.kind == "image" else {}),
                          **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}
         if asked := settings.get("config", {}).get("condition"):
             self.protocol["condition"] = asked
