@@ -114,3 +114,19 @@ def test_images_are_clipped_outside_training_alone():
 def test_widths_and_groups():
     with pytest.raises(ConfigError, match="must be a multiple of group_width=16"):
         r3gan.Config(widths=(12,), expansion=1)
+
+
+@pytest.mark.parametrize("layer", [r3gan.Upsample, r3gan.Downsample])
+@pytest.mark.parametrize("shape", [(3, 4, 6, 2), (2, 14, 14, 3), (1, 2, 2, 1)])
+def test_resampling_is_the_same_in_training(layer, shape):
+    """By matrices there, by slices in inference: the maps, and the gradient that the penalties take."""
+    x = tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = layer()(x, training=training)
+            value = tf.reduce_sum(made**3)
+        found.append((made.numpy(), tape.gradient(value, x).numpy()))
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, atol=2e-6, rtol=2e-6)
