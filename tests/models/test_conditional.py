@@ -109,9 +109,9 @@ def test_acgan_adds_the_cross_entropy_of_the_class_by_hand():
         return float(getattr(gan.objective, side)(*[gan.logits(examples) for examples in sets]))
 
     # batch normalisation in D: each set of examples has a pass of its own
-    assert float(gan.discriminator_loss(images, fake, label, gan.noise(4))) == pytest.approx(
+    assert float(gan.discriminator_loss(images, fake, {"label": label}, gan.noise(4))) == pytest.approx(
         objective("discriminator", images, fake) + 0.7 * (entropy(images) + entropy(fake)), rel=1e-5)
-    assert float(gan.generator_loss(images, fake, label, gan.noise(4))) == pytest.approx(
+    assert float(gan.generator_loss(images, fake, {"label": label}, gan.noise(4))) == pytest.approx(
         float(gan.objective.generator(None, gan.logits(fake))) + 0.7 * entropy(fake), rel=1e-5)
 
 
@@ -125,9 +125,9 @@ def test_infogan_adds_the_codes_likelihood_by_hand():
     scores = judged["category"] - np.log(np.exp(judged["category"]).sum(1, keepdims=True))
     expected = -0.7 * scores[np.arange(4), np.asarray(label)].mean() - 0.3 * logs.mean()
     plain = float(gan.objective.generator(None, gan.logits(fake)))
-    assert float(gan.generator_loss(images, fake, label, noise)) == pytest.approx(plain + expected, rel=1e-5)
+    assert float(gan.generator_loss(images, fake, {"label": label}, noise)) == pytest.approx(plain + expected, rel=1e-5)
     plain = float(gan.objective.discriminator(gan.logits(images), gan.logits(fake)))
-    assert float(gan.discriminator_loss(images, fake, label, noise)) == pytest.approx(plain + expected, rel=1e-5)
+    assert float(gan.discriminator_loss(images, fake, {"label": label}, noise)) == pytest.approx(plain + expected, rel=1e-5)
 
 
 def test_infogan_draws_its_categories():
@@ -173,13 +173,13 @@ def test_warps_by_hand():
 def test_infogan_clusters_real_images():
     gan, plain = (built("infogan", clustering_weight=weight, categories=3) for weight in (0.4, 0.0))
     images, _ = batch(gan)
-    label, noise = tf.constant([0, 2, 1, 1]), gan.noise(4)
-    fake = gan.make(noise, label, gan.generator)
+    given, noise = {"label": tf.constant([0, 2, 1, 1])}, gan.noise(4)
+    fake = gan.make(noise, given, gan.generator)
     # of D's loss alone, in training alone; at most log(3) a weight
-    assert float(gan.generator_loss(images, fake, label, noise)) == float(plain.generator_loss(images, fake, label, noise))
-    assert float(gan.discriminator_loss(images, fake, label, noise, training=False)) == float(
-        plain.discriminator_loss(images, fake, label, noise, training=False))
-    gained = float(plain.discriminator_loss(images, fake, label, noise) - gan.discriminator_loss(images, fake, label, noise))
+    assert float(gan.generator_loss(images, fake, given, noise)) == float(plain.generator_loss(images, fake, given, noise))
+    assert float(gan.discriminator_loss(images, fake, given, noise, training=False)) == float(
+        plain.discriminator_loss(images, fake, given, noise, training=False))
+    gained = float(plain.discriminator_loss(images, fake, given, noise) - gan.discriminator_loss(images, fake, given, noise))
     assert 0 < gained < 0.4 * np.log(3)
 
 
