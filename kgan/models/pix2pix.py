@@ -69,8 +69,12 @@ class Config(BaseConfig):
         super().__post_init__()
         self._check("filters", 1)
         self._check("jitter", 0, below=1)
-        from kgan.data.degrade import parse  # here, for of this file `kgan.models.outline` runs nothing else
-        parse(self.degrade)
+        from kgan.data.degrade import parse  # here, for of this file `kgan.models.outline` runs no more than this class
+        from kgan.data.source import DataError
+        try:
+            parse(self.degrade)
+        except DataError as error:
+            raise ConfigError(str(error)) from None
 
 
 @keras.saving.register_keras_serializable("kgan")
