@@ -1,4 +1,4 @@
-"""What every model from noise to samples must do. A model's test file describes cases; this checks each of them.
+"""What every model must do. A model's test file describes cases; this checks each of them.
 
     class TestBattery(Battery):
         model = "dcgan"
@@ -15,6 +15,7 @@ import tensorflow as tf
 import export.contract
 import export.saved_model
 from kgan import kinds, models
+from kgan.sampling import inputs_of
 
 
 CLASSES = "ant", "bee", "cat"
@@ -23,8 +24,8 @@ CLASSES = "ant", "bee", "cat"
 class Battery:
     """Attributes:
         model: name of a model.
-        cases: dict of a case's name to its `shape` and the settings in which it differs from the defaults. A conditional
-            model is built for CLASSES.
+        cases: dict of a case's name to its `shape`, the settings in which it differs from the defaults and, of a model that is
+            given more than noise and a label, `given`: dict of name -> kgan.kinds.Field. A conditional model is built for CLASSES.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
         alone: whether it is a Config alone: another model's networks and steps, which that one's tests trace.
@@ -47,18 +48,31 @@ class Battery:
     @pytest.fixture(scope="class")
     @classmethod
     def gan(cls, case, shape):
+        return cls.build(case)
+
+    @classmethod
+    def build(cls, case):
         """The model as built and compiled, untrained."""
-        settings = {name: value for name, value in cls.cases[case].items() if name != "shape"}
+        settings = {name: value for name, value in cls.cases[case].items() if name not in ("shape", "given")}
+        shape, given = cls.cases[case]["shape"], cls.cases[case].get("given")
+        kind = kinds.guess(shape)
+        fields = given and {kinds.get(kind).FIELD: kinds.Field(kind, shape), **given}
         keras.utils.set_random_seed(1)
-        gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3, classes=CLASSES)
+        gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3, classes=CLASSES, fields=fields)
         gan.compile()
         return gan
 
-    def batch(self, shape, count):
-        """Examples such as the model is trained with, and labels, which some of them want."""
+    def batch(self, shape, count, gan=None):
+        """Examples such as the model is trained with, labels, which some of them want, and what `gan` is given beside."""
         kind = self.kind(shape)
         return {kind.FIELD: np.random.default_rng(0).uniform(*kind.RANGE or (-1, 1), (count, *shape)).astype(np.float32),
-                "label": np.arange(count) % len(CLASSES)}
+                "label": np.arange(count) % len(CLASSES), **(self.given(gan, count) if gan else {})}
+
+    @staticmethod
+    def given(gan, count, seed=0):
+        """What the generator is given beside noise and label."""
+        return {name: kinds.get(field.kind).examples(field, count, seed) for name, field in gan.fields.items()
+                if name not in (gan.key, "label")}
 
     @staticmethod
     def kind(shape):
@@ -68,23 +82,23 @@ class Battery:
     # === Networks ===
 
     def test_samples(self, gan, shape):
-        samples = gan.generate(5, seed=1, batch_size=2)
+        samples = gan.generate(5, seed=1, batch_size=2, given=self.given(gan, 5))
         assert samples.shape == (5, *shape) and samples.dtype == np.float32
         assert np.isfinite(samples).all() and samples.std(0).max() > 0
 
     def test_range(self, gan, shape):
         loud = 1e3 * np.ones((2, gan.config.noise_dim), np.float32)
-        made = np.asarray(gan.make(loud))
+        made = np.asarray(gan.make(loud, self.given(gan, 2)))
         assert np.isfinite(made).all()
         if self.kind(shape).RANGE:
             low, high = self.kind(shape).RANGE
             assert low <= made.min() and made.max() <= high
 
     def test_logits(self, gan, shape):
-        batch = self.batch(shape, 3)
-        judged = gan.judge(gan.real(batch), gan.label(batch), training=False)
+        batch = self.batch(shape, 3, gan)
+        judged = gan.judge(gan.real(batch), gan.given(batch), training=False)
         assert all(values.dtype == tf.float32 for values in judged.values())
-        assert tuple(judged["logits"].shape) == (3, 1)
+        assert tuple(judged["logits"].shape) == (3, gan.discriminator.layers[-1].output.shape[-1])
         # no sigmoid: the layer that gives them is linear
         last = gan.discriminator.get_layer("logits")
         assert getattr(last, "activation", keras.activations.linear) is keras.activations.linear
@@ -92,14 +106,21 @@ class Battery:
     def test_names(self, gan, shape):
         assert gan.key == self.kind(shape).FIELD
         shapes = {x.name: tuple(x.shape) for x in gan.generator.inputs}
-        assert shapes == {"noise": (None, gan.config.noise_dim), **({"label": (None,)} if gan.classes else {})}
+        given = self.given(gan, 1)
+        assert {name: size for name, size in shapes.items() if name not in given} == {
+            **({"noise": (None, gan.config.noise_dim)} if gan.config.noise_dim else {}),
+            **({"label": (None,)} if gan.classes else {})}
+        assert set(given) <= set(shapes)
         assert gan.generator.layers[-1].name == self.kind(shape).OUTPUT
-        assert [x.name for x in gan.discriminator.inputs] in ([gan.key], [gan.key, "label"] if gan.classes else [])
+        judged = [x.name for x in gan.discriminator.inputs]
+        assert gan.key in judged and set(judged) <= {gan.key, *gan.fields}
 
-    def test_the_average_starts_at_the_generator(self, gan):
-        for average, weight in zip(gan.ema_generator.get_weights(), gan.generator.get_weights(), strict=True):
-            np.testing.assert_array_equal(average, weight)
-        assert gan.ema_generator.trainable_variables == []
+    def test_averages_start_at_their_networks(self, gan):
+        for name in gan.averaged:
+            average = getattr(gan, f"ema_{name}")
+            for one, other in zip(average.get_weights(), getattr(gan, name).get_weights(), strict=True):
+                np.testing.assert_array_equal(one, other)
+            assert average.trainable_variables == []
 
     # === Settings ===
 
@@ -113,10 +134,27 @@ class Battery:
         export.saved_model.write(gan.ema_generator, export.contract.interface(gan), tmp_path / "out")
         serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
         for count in (1, 5):
-            noise = gan.latents(count, seed=9)
-            output = serve(noise=noise, **({"label": gan.labels(count)} if gan.classes else {}))
+            noise, given = gan.latents(count, seed=9), self.given(gan, count)
+            inputs = {"noise": noise, "label": gan.labels(count), **given}
+            output = serve(**{name: tf.constant(inputs[name]) for name in inputs_of(gan.ema_generator)})
             assert list(output) == [self.kind(shape).OUTPUT]
-            np.testing.assert_allclose(output[self.kind(shape).OUTPUT], gan.make(noise), atol=1e-5)
+            np.testing.assert_allclose(output[self.kind(shape).OUTPUT], gan.make(noise, given), atol=1e-5)
+
+    # === Checkpoints ===
+
+    def test_the_state_is_everything(self, case, shape):
+        """What is restored takes the next step as what went on, bit for bit."""
+        one, other = self.build(case), self.build(case)
+        for gan in (one, other):
+            gan.compile(run_eagerly=True)
+        data = self.batch(shape, 2 * one.config.discriminator_steps * one.config.accumulation * one.config.packing, one)
+        one.train_on_batch(data)
+        for mine, its in zip(one.state(), other.state(), strict=True):
+            its.assign(mine)
+        for gan in (one, other):
+            gan.train_on_batch(data)
+        for mine, its in zip(one.state(), other.state(), strict=True):
+            np.testing.assert_array_equal(np.asarray(mine), np.asarray(its))
 
     # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
@@ -132,16 +170,17 @@ class Battery:
         self.train(gan, shape)
 
     def train(self, gan, shape):
-        before = [[weight.copy() for weight in network.get_weights()] for network in (gan.generator, gan.discriminator)]
+        networks = [getattr(gan, name) for name in gan.networks()]
+        before = [[weight.copy() for weight in network.get_weights()] for network in networks]
         size = 4 * gan.config.discriminator_steps
-        data = tf.data.Dataset.from_tensor_slices(self.batch(shape, 2 * size)).batch(size, drop_remainder=True)
+        data = tf.data.Dataset.from_tensor_slices(self.batch(shape, 2 * size, gan)).batch(size, drop_remainder=True)
         history = gan.fit(data, verbose=0).history
         assert gan.step == 2
         assert list(history) and all(np.isfinite(values).all() for values in history.values())
         # an objective without targets looks at differences of logits (hinge: while they are small): their bias has no
         # part in it
         fixed = (*self.fixed, *["logits/bias"] * (not gan.objective.smoothable))
-        for network, weights in zip((gan.generator, gan.discriminator), before):
+        for network, weights in zip(networks, before):
             for variable, old in zip(network.weights, weights, strict=True):
                 assert np.isfinite(variable).all(), variable.path
                 # the singular vector of a layer with one output: 1, but for rounding
@@ -149,10 +188,16 @@ class Battery:
                     continue
                 assert np.array_equal(variable, old) == variable.path.endswith(fixed), variable.path
 
+    def test_what_is_given_changes_samples(self, gan):
+        for name, values in self.given(gan, 2).items():
+            noise, given = gan.latents(2), self.given(gan, 2)
+            other = {**given, name: values[::-1]}
+            assert np.abs(np.asarray(gan.make(noise, given)) - np.asarray(gan.make(noise, other))).max() > 1e-6, name
+
     def test_labels_change_samples(self, gan):
         if not gan.classes:
             with pytest.raises(ValueError, match="label=0: this GAN is not conditional"):
-                gan.generate(2, label=0)
+                gan.generate(2, label=0, given=self.given(gan, 2))
             return
         one, other, both = (gan.generate(2, seed=1, label=label) for label in (gan.classes[0], 1, [0, 1]))
         assert np.abs(one - other).max() > 1e-6

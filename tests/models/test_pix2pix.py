@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from battery import Battery
 
 from kgan import kinds, models
 from kgan.config import ConfigError
@@ -16,6 +17,14 @@ def normal(*shape, seed=0):
 
 def fields(size=16, given=3, made=3):
     return {"input": kinds.Field("image", (size, size, given)), "image": kinds.Field("image", (size, size, made))}
+
+
+class TestBattery(Battery):
+    model = "pix2pix"
+    cases = {
+        "grey to colour": dict(shape=(16, 16, 3), given={"input": kinds.Field("image", (16, 16, 1))}, **TINY),
+        "12x16, with noise": dict(shape=(12, 16, 1), given={"input": kinds.Field("image", (12, 16, 3))}, noise_dim=5, **TINY),
+    }
 
 
 # === The published networks ===
