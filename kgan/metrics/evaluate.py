@@ -116,8 +116,11 @@ class Evaluator:
             compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
             figures.update((name, np.mean(values)) for name, values in compared.items())
         try:
-            if found is not None:
+            # of pairs there are often few, and other figures to go by
+            enough = found is None or not self.given or min(len(found), self.count) > found.shape[1]
+            if found is not None and enough:
                 figures["frechet_distance"] = frechet.frechet_distance(self._moments, frechet.Moments.of(found))
+            if found is not None:
                 figures["kernel_distance"], figures["kernel_distance_error"] = kernel.kernel_distance(self.features, found)
                 figures.update(neighbors.manifold(self.features, found))
             if probabilities is not None:

@@ -1,6 +1,7 @@
 """Feature networks: what turns images into the vectors that distances are taken between.
 
     classifier   a small CNN that learns the data set's own labels: no download, a minute or two on two cores
+    classifier:DATASET   the same of another data set, for examples without labels: classifier:cifar10, classifier:folder:PATH
     inception    Keras's InceptionV3 with ImageNet's weights, fetched once. Not the graph that published FIDs use: figures
                  by it compare with each other, not with theirs
     a path       a .keras file or a SavedModel of yours: that is how to use the published Inception graph where you have it
@@ -68,7 +69,7 @@ def get(name, train, test=None):
     """The feature network of that name for a data set.
 
     Args:
-        name: "auto", "classifier", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels
+        name: "auto", "classifier", "classifier:DATASET", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels
             and what can be seen as such, `none` without labels, `raw` for points and signals.
         train: Source of the training split.
         test: Source of another split, on which the classifier's accuracy is measured; None: a fifth of `train`, taken
@@ -92,6 +93,8 @@ def get(name, train, test=None):
         raise DataError(f"features={name}: is for images; {train.name} has points or signals: features=raw")
     if name == "classifier":
         return classifier(train, test)
+    if name.startswith("classifier:"):
+        return of_other_data(name.partition(":")[2], train)
     shape = viewed(train.kind, train.examples([0])).shape[1:]
     return dataclasses.replace(inception(shape) if name == "inception" else load(name, shape), kind=train.kind)
 
@@ -119,6 +122,14 @@ def classifier(train, test=None):
     protocol = {"features": f"classifier of {train.name}'s labels, {UNITS} features", "accuracy": notes["accuracy"],
                 "accuracy_of": notes["accuracy_of"]}
     return FeatureNetwork("classifier", _compiled(features), protocol, names, kind=train.kind)
+
+
+def of_other_data(name, like):
+    """The classifier of the labels of the data set `name`, whose images are brought to the size and channels of `like`."""
+    height, width, channels = viewed(like.kind, like.examples([0])).shape[1:]
+    other = kgan.data.source(name, image_size=sizes.setting((height, width)), channels=channels)
+    # its classes say nothing of these examples
+    return dataclasses.replace(classifier(other), name=f"classifier:{name}", classes=(), kind=like.kind)
 
 
 def _network(shape, classes):

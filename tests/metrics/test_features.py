@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kgan
 from kgan.data.source import DataError, Source
 from kgan.metrics import features
 
@@ -155,3 +156,19 @@ def test_inception(monkeypatch):
     monkeypatch.setattr(keras.applications, "InceptionV3", offline)
     with pytest.raises(DataError, match="no route to host.*features=PATH"):
         features.get("inception", bars(4, 0))
+
+
+def test_a_classifier_of_other_data(monkeypatch):
+    """Of its size and channels, and without its classes: for examples that have no labels."""
+    random = np.random.default_rng(0)
+    photos = Source("photos", {"image": random.integers(0, 256, (20, 8, 12, 3), np.uint8)})
+    other = Source("other", {"image": random.integers(0, 256, (40, 8, 12, 3), np.uint8), "label": np.arange(40) % 4},
+                   {"label": list("abcd")})
+    asked = {}
+    monkeypatch.setattr(kgan.data, "source", lambda name, **options: asked.update(options, name=name) or other)
+    monkeypatch.setattr(features, "SEEN", 256)
+    network = features.get("classifier:other", photos)
+    assert asked == {"name": "other", "image_size": [8, 12], "channels": 3}
+    found, probabilities = network(photos.arrays["image"])
+    assert found.shape == (20, features.UNITS) and probabilities.shape == (20, 4)
+    assert network.classes == () and network.protocol["features"].startswith("classifier of other's labels")
