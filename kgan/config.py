@@ -63,9 +63,22 @@ def extremes(value):
     return value, value
 
 
+class _WithPreset(type):
+    """Makes Config(preset=…) what Config.of(preset=…) is: what is not given is the preset's, then the default."""
+
+    def __call__(cls, *args, **values):
+        values = dict(zip((field.name for field in dataclasses.fields(cls)), args)) | values
+        preset = values.get("preset", getattr(cls, "preset", None))  # a wrong name is refused with the other choices
+        return super().__call__(**{**cls.presets.get(preset, {}), **values})
+
+
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """What every noise-to-sample GAN is trained with. A model's file derives its own and adds its networks' settings."""
+class Config(metaclass=_WithPreset):
+    """What every noise-to-sample GAN is trained with. A model's file derives its own and adds its networks' settings.
+
+    Of a Config with presets, what is not given comes from `preset`. `dataclasses.replace` gives every field, so it changes none
+    for a preset's sake: `Config.of(preset=…)` does.
+    """
 
     # === The job, read by train.py ===
     dataset: str = "glyphs"
@@ -205,11 +218,12 @@ class Config:
             raise ConfigError(f"condition={values['condition']}: " + (
                 "which field of the data? condition=label, for instance" if conditional else
                 "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))
-        if "preset" in fields:
-            values = {**cls.presets[values.get("preset", fields["preset"].default)], **values}
         return cls(**values)
 
 
+# the fields that say what is trained on, how long, and how it is watched, whichever model it is
+JOB = ("dataset", "batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "evaluate_every", "evaluate_by",
+       "evaluate_count", "features")
 AUGMENTATIONS = ("flip", "rotate90", "color", "translation", "cutout")  # kgan.augment has them
 
 

@@ -11,6 +11,7 @@ import export
 import kgan
 from kgan import data, devices, models, sizes
 from kgan.command import UserError
+from kgan.config import JOB
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
@@ -38,7 +39,8 @@ flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the
 flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
 flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
                           "A wrong key prints the fields there are")
-flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. "
+flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. With another "
+                    "--model or preset, its data, batch, steps and what was chosen there are taken over. "
                     "Default of --run_dir: runs/MODEL-DATASET-repeat")
 flags.DEFINE_bool("list", False, "print every model and data set with a line each, and stop")
 flags.DEFINE_bool("dry_run", False, "build everything, print networks, data, the plan and what it will cost in time and "
@@ -76,18 +78,8 @@ def resolve():
         raise FlagError(f"which GAN? --model=NAME, one of {', '.join(models.names())}")
     Config = models.outline(model).Config
 
-    overrides = dict(before.get("config", {})) if model == before.get("model") else {}
-    for pair in FLAGS.set:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise FlagError(f"--set {pair}: write --set KEY=VALUE")
-        overrides[key.strip()] = value
-    if FLAGS.steps and FLAGS.epochs:
-        raise FlagError("--steps and --epochs: give one of them")
-    for name in ("batch_size", "steps", "dataset", "evaluate_every"):
-        if FLAGS[name].value is not None:
-            overrides[name] = FLAGS[name].value
-    config = Config.of(**overrides)
+    explicit = _explicit()
+    config = Config.of(**{**_of_before(before, model, explicit.get("preset")), **explicit})
 
     settings = {"kgan": kgan.__version__, "model": model}
     for name, default in _PLAIN.items():
@@ -110,6 +102,50 @@ def resolve():
     return settings, Path(FLAGS.run_dir or f"runs/{model}-{word}{'-repeat' if before else ''}")
 
 
+def _explicit():
+    """The fields of Config that flags give: dict of name -> value, or its text."""
+    found = {}
+    for pair in FLAGS.set:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise FlagError(f"--set {pair}: write --set KEY=VALUE")
+        found[key.strip()] = value
+    for name in ("batch_size", "steps", "dataset", "evaluate_every"):
+        value = FLAGS[name].value
+        if value is not None and str(found.get(name, value)).strip() != str(value):
+            raise FlagError(f"--{name}={value} and --set {name}={found[name]}: give one of them")
+        if value is not None:
+            found[name] = value
+    if FLAGS.epochs and "steps" in found:
+        raise FlagError(f"{'--steps' if FLAGS.steps else '--set steps'} and --epochs: give one of them")
+    return found
+
+
+def _of_before(before, model, preset):
+    """What of the settings in --config counts beside the flags: dict of fields of the Config of `model`.
+
+    The same model is repeated as it was. Another model, or a `preset` that flags name, has defaults of its own: these replace
+    the earlier ones, but not what was chosen then, nor the job: the data, how long, how it is watched.
+
+    Raises:
+        FlagError: something was chosen that `model` does not have.
+    """
+    saved = before.get("config", {})
+    if not saved or model == before["model"] and preset in (None, saved.get("preset")):
+        return dict(saved)
+    old, new = models.outline(before["model"]).Config, models.outline(model).Config
+    usual = json.loads(json.dumps(dataclasses.asdict(old(**{name: saved[name] for name in ("preset",) if name in saved}))))
+    usual["preset"] = getattr(old, "preset", None)  # another one was chosen, too
+    chosen = {name: value for name, value in saved.items() if name in JOB or value != usual.get(name)}
+    if preset is not None:
+        chosen = {name: value for name, value in chosen.items() if name not in {"preset", *new.presets.get(preset, ())}}
+    strange = [f"{name}={value}" for name, value in chosen.items() if name not in {field.name for field in dataclasses.fields(new)}]
+    if strange:
+        raise FlagError(f"--config={FLAGS.config}: {', '.join(strange)} was chosen there and is no setting of --model={model}; leave "
+                        "out --config and give the settings that both have as flags")
+    return chosen
+
+
 def steps_of(profile):
     """The two numbers of `--profile`."""
     first, _, last = profile.partition(":")
@@ -125,6 +161,10 @@ def complete(settings, source):
         settings["classes"] = source.classes[condition]
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
+    kinds = {field.kind for field in source.fields.values()}
+    for name in ("image_size", "channels", "crop", "flip"):
+        if FLAGS[name].present and "image" not in kinds and not (name == "image_size" and "voxels" in kinds):
+            raise FlagError(f"--{name}={FLAGS[name].value}: is for images, and {settings['dataset']} has none; leave it out")
     needs = models.outline(settings["model"]).Config.needs
     if source.kind == "image":
         settings["image_size"] = sizes.setting(source.shape[:2])
@@ -135,6 +175,8 @@ def complete(settings, source):
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))
+    if FLAGS.profile and steps_of(FLAGS.profile)[1] > config["steps"]:
+        raise FlagError(f"--profile={FLAGS.profile}: the run has {config['steps']} steps; name some of these")
 
 
 def listing():

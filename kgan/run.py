@@ -331,7 +331,8 @@ def _differences(found, wanted):
     there, now = found.get("config", {}), wanted["config"]
     if found.get("model") == wanted["model"]:
         from kgan import models  # a setting that is newer than the run: it was trained with what is the default now
-        defaults = dataclasses.asdict(models.outline(wanted["model"]).Config())
+        preset = {name: there[name] for name in ("preset",) if name in there}
+        defaults = dataclasses.asdict(models.outline(wanted["model"]).Config(**preset))
         there = {**{name: value for name, value in json.loads(json.dumps(defaults)).items() if name in now}, **there}
     for name in sorted({*there, *now}):
         longer = name == "steps" and now.get(name, 0) >= there.get(name, 0)  # a run may be made longer

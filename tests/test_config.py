@@ -203,6 +203,26 @@ def test_what_is_given_wins_over_the_preset():
     assert config.discriminator_units == config_of("mlp").presets["deep"]["discriminator_units"]
 
 
+@pytest.mark.parametrize("model", ALL)
+def test_the_constructor_applies_presets_too(model):
+    cls = config_of(model)
+    for preset, fields in cls.presets.items():
+        assert cls(preset=preset) == cls.of(preset=preset)
+        for name, value in fields.items():
+            assert getattr(cls(preset=preset), name) == value
+    assert cls() == cls.of()
+    assert cls(**dataclasses.asdict(cls(batch_size=12))).batch_size == 12
+
+
+def test_what_is_given_to_the_constructor_wins_over_the_preset():
+    config = config_of("mlp")(preset="mixture", batch_size=8, generator_units=(256,))
+    assert (config.batch_size, config.generator_units, config.noise_dim) == (8, (256,), 16)
+    assert config_of("mlp")("ring", preset="mixture").dataset == "ring"
+    assert dataclasses.replace(config, batch_size=16).noise_dim == 16
+    with pytest.raises(ConfigError, match="preset=depe: must be one of"):
+        config_of("mlp")(preset="depe")
+
+
 def test_unknown_preset():
     with pytest.raises(ConfigError, match=r"preset=depe: must be one of .*did you mean 'deep'"):
         config_of("mlp").of(preset="depe")

@@ -158,3 +158,89 @@ def test_config_of_a_setting_that_is_gone(ask, tmp_path):
 def test_config_that_is_a_folder(ask, tmp_path):
     done = ask(f"--config={tmp_path}")
     assert done.returncode == 2 and "directory" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+PAIRS = """
+import itertools, json, sys
+from absl import flags
+import kgan.flags
+from kgan.command import UserError
+
+FLAGS, before = flags.FLAGS, {before!r}
+checks = {checks!r}
+for pair in itertools.permutations(checks, 2):
+    FLAGS.unparse_flags()
+    for name in FLAGS:
+        FLAGS[name].unparse()
+    FLAGS(["train.py", f"--config={{before}}", *pair])
+    try:
+        settings = kgan.flags.resolve()[0]
+    except UserError as error:
+        print(json.dumps([pair, str(error), None]))
+    else:
+        print(json.dumps([pair, None, settings]))
+"""
+# flag -> what the settings are to say
+CHECKS = {
+    "--model=sngan": ("model", "sngan"), "--model=mlp": ("model", "mlp"), "--dataset=ring": ("dataset", "ring"),
+    "--steps=77": ("steps", 77), "--batch_size=48": ("batch_size", 48), "--epochs=2.5": ("epochs", 2.5),
+    "--evaluate_every=500": ("evaluate_every", 500), "--seed=9": ("seed", 9), "--flip": ("flip", True), "--nocrop": ("crop", False),
+    "--image_size=16": ("image_size", 16), "--channels=3": ("channels", 3), "--precision=mixed_bfloat16": ("precision", "mixed_bfloat16"),
+    "--set=batch_size=24": ("batch_size", 24), "--set=steps=99": ("steps", 99), "--set=noise_dim=8": ("noise_dim", 8),
+    "--set=loss=hinge": ("loss", "hinge"), "--set=preset=dense": ("preset", "dense"), "--set=preset=deep": ("preset", "deep"),
+    "--set=condition=slant": ("condition", "slant"), "--set=generator_units=5": ("generator_units", [5]),
+    "--set=dataset=grid": ("dataset", "grid"), "--set=log_every=20": ("log_every", 20),
+}
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    """config.json of two runs in which nothing is the default."""
+    folder, found = tmp_path_factory.mktemp("configs"), {}
+    chosen = dict(steps=123, batch_size=32, log_every=10, beta_2=0.91)
+    for model, more in {"cgan": dict(filters=6), "mlp": dict(preset="deep", discriminator_units=(7,))}.items():
+        config = dataclasses.asdict(models.outline(model).Config.of(**chosen, **more))
+        del config["dataset"]
+        found[model] = folder / f"{model}.json"
+        found[model].write_text(json.dumps({"model": model, "dataset": "outlines", "seed": 4, "image_size": 32, "channels": 1,
+                                            "crop": True, "flip": False, "config": config}))
+    return found
+
+
+@pytest.mark.parametrize("model", ["cgan", "mlp"])
+def test_whatever_is_given_with_a_config_applies_or_is_refused(command, no_tensorflow, tmp_path, configs, model):
+    done = command("-c", PAIRS.format(before=str(configs[model]), checks=list(CHECKS)), cwd=tmp_path,
+                   environment={"PYTHONPATH": f"{no_tensorflow['PYTHONPATH']}:{ROOT}"}, fresh=True)
+    assert done.returncode == 0, done.stderr
+    tried = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(tried) == len(CHECKS) * (len(CHECKS) - 1)
+    names, applied = {name for name, _ in CHECKS.values()}, 0
+    for pair, refused, settings in tried:
+        if refused:
+            assert any(name in refused for name in names), (pair, refused)
+            continue
+        applied += 1
+        given = {}
+        for flag in pair:
+            name, value = CHECKS[flag]
+            twice = name in given and flag.startswith("--model")  # of one flag, given twice, the last counts
+            assert twice or given.get(name, value) == value or pair[0].startswith("--set=preset"), pair
+            given[name] = value
+        for name, value in given.items():
+            assert {**settings["config"], **settings}[name] == value, (pair, name)
+        if "preset" in given:  # all of it, but what was given beside it
+            for name, value in models.outline(settings["model"]).Config.presets[given["preset"]].items():
+                kept = model == settings["model"] and name == "discriminator_units"  # it was that preset already
+                assert name in given or kept or json.loads(json.dumps(value)) == {**settings["config"], **settings}[name], (pair, name)
+        for name, value in dict(dataset="outlines", batch_size=32, steps=123, log_every=10, beta_2=0.91).items():
+            kept = name not in given and name not in models.outline(settings["model"]).Config.presets.get(given.get("preset"), ())
+            assert not kept or {**settings["config"], **settings}[name] == value, (pair, name)
+    assert applied > 100
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--model=sngan"], ["discriminator_units=[7]", "--model=sngan", "--config="]), (["--model=wgan", "--steps=3"], ["units=[7]"]),
+    (["--steps=5", "--set=steps=6"], ["--steps=5", "steps=6", "one of them"]), (["--epochs=1", "--set=steps=6"], ["--epochs"])])
+def test_what_cannot_go_with_a_config(ask, configs, flags, words):
+    done = ask(f"--config={configs['mlp']}", *flags)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
