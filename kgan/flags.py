@@ -143,8 +143,8 @@ def listing():
     lines += [f"  {name:<13} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
     lines += ["", "Data sets (--dataset)"]
     lines += [f"  {name:<13} {line}" for name, line in data.BUILT_IN.items()]
-    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels; labels.csv or",
-              "                names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
+    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000; sub-folders are labels;",
+              "                labels.csv or names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
               "                or in folders A and B, input and target, trainA and trainB",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]

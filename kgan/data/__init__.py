@@ -141,7 +141,7 @@ def of(settings, needs=None, split="train", like=None):
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
     else:
-        found = source(name, split=split, attributes=bool(config.get("condition")), **options)
+        found = source(name, split=split, attributes=config.get("condition") or False, **options)
     found = found.by(config.get("condition", ""), config.get("bins", 6), like=like)
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
     return found.roles(needs, reverse=config.get("direction") == "BtoA")
