@@ -17,6 +17,7 @@ import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
+from kgan.data.files import composed
 from kgan.data.source import DataError, Source
 
 # what is made on the spot, with a line each for `--list`
@@ -55,8 +56,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         split: "train", or another that the data set has.
         data_dir: where tensorflow-datasets keeps its prepared data sets.
         manual_dir: a folder with a data set's original files, to prepare it without a network.
-        attributes: of a folder: whether its labels.csv or names.regex gives fields. Images that it does not describe are
-            left out then.
+        attributes: of a folder: whether its labels.csv or names.regex gives fields; or the name of a column, which alone is
+            read then. Images that it does not describe are left out.
         seed: of the order and the flips.
         start: batches to leave out: those that a run has seen already.
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
@@ -134,6 +135,8 @@ def of(settings, needs=None, split="train", like=None):
         DataError: the data set cannot be had, or lacks a field.
     """
     config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
+    asked = config.get("condition") or ""
+    condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
     if "input" in needs and not degrade and name.startswith("folder:"):
@@ -141,8 +144,9 @@ def of(settings, needs=None, split="train", like=None):
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
     else:
-        found = source(name, split=split, attributes=config.get("condition") or False, **options)
-    found = found.by(config.get("condition", ""), config.get("bins", 6), like=like)
+        found = source(name, split=split, attributes=condition or False, **options)
+    found = found.by(condition, config.get("bins", 6), like=like)
+    found = found if asked == condition else found.named(condition, asked)
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
     return found.roles(needs, reverse=config.get("direction") == "BtoA")
 
