@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,9 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
                    manual_dir=manual_dir, attributes=attributes)
+    found = found.remarked()
+    if found.note:
+        warnings.warn(f"{name}: {found.note}", stacklevel=2)
     return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
 
 
@@ -147,6 +151,7 @@ def of(settings, needs=None, split="train", like=None):
         found = source(name, split=split, attributes=condition or False, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
     found = found if asked == condition else found.named(condition, asked)
+    found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
     return found.roles(needs, reverse=config.get("direction") == "BtoA")
 

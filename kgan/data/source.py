@@ -10,6 +10,7 @@ from kgan.config import nearest
 
 
 SINGLE = 0.5  # classes for each example: more are no classes
+DARK = 72  # of 255: numbers of 14 bits in 16 come to 64 at most, and scaling may overshoot
 _DATE = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})([ T]\d{1,2}:\d{2}.*)?")
 
 
@@ -141,6 +142,18 @@ class Source:
             note += f" condition={field}: its {len(values)} numbers look like {what}, which are no measure of an image."
         return dataclasses.replace(self, note=note.strip(), arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
                                    cuts={**self.cuts, field: cuts})
+
+    def remarked(self, looked_at=256):
+        """This data set, with a remark in its note about image fields that are all near black, in the images looked at."""
+        note = self.note
+        for name, array in self.arrays.items():
+            if self._kind(name, array) != "image" or not len(array):
+                continue
+            some = array[np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))]
+            if (peak := int(some.max())) < DARK:
+                note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, or "
+                         "10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
+        return dataclasses.replace(self, note=note.strip())
 
     def _plausible(self, field):
         """This data set, with a remark where its classes `field` are unlikely to be meant as such; DataError where they are none."""
