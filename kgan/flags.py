@@ -98,6 +98,8 @@ def resolve():
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
     data.check_name(config.dataset)
+    if before.get("data") and config.dataset == before["dataset"]:
+        settings["data"] = before["data"]  # what has changed since is warned of
     if devices.workers(FLAGS.strategy).tasks and FLAGS.on_nan == "rollback":
         raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
     if FLAGS.profile is not None:
@@ -135,6 +137,7 @@ def complete(settings, source):
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))
+    settings["data"] = data.fingerprint(source, settings)
 
 
 def listing():
@@ -159,4 +162,5 @@ def _read_config(path):
         raise FlagError(f"--config={path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise FlagError(f"--config={path}: this is no config.json of a run") from None
+    found = data.located(found)
     return {**found, "config": {**found["config"], "dataset": found["dataset"]}}

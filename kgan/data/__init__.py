@@ -19,6 +19,7 @@ import numpy as np
 from kgan import kinds
 from kgan.config import nearest
 from kgan.data.files import composed
+from kgan.data.identity import fingerprint, located, remember  # noqa: F401, for who keeps settings
 from kgan.data.source import DataError, Source
 
 # what is made on the spot, with a line each for `--list`
@@ -130,7 +131,8 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`.
+            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
@@ -138,6 +140,7 @@ def of(settings, needs=None, split="train", like=None):
     Raises:
         DataError: the data set cannot be had, or lacks a field.
     """
+    settings = located(settings)
     config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
     asked = config.get("condition") or ""
     condition = composed(asked)
@@ -153,7 +156,10 @@ def of(settings, needs=None, split="train", like=None):
     found = found if asked == condition else found.named(condition, asked)
     found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
-    return found.roles(needs, reverse=config.get("direction") == "BtoA")
+    found = found.roles(needs, reverse=config.get("direction") == "BtoA")
+    if split == "train":
+        remember(found, settings)
+    return found
 
 
 def _made_on_the_fly(source, degrade, jitter, seed):
