@@ -90,6 +90,8 @@ def resolve():
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
     data.check_name(config.dataset)
+    if before.get("data") and config.dataset == before["dataset"]:
+        settings["data"] = before["data"]  # what has changed since is warned of
     if devices.workers(FLAGS.strategy).tasks and FLAGS.on_nan == "rollback":
         raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
     if FLAGS.profile is not None:
@@ -177,6 +179,7 @@ def complete(settings, source):
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))
     if FLAGS.profile and steps_of(FLAGS.profile)[1] > config["steps"]:
         raise FlagError(f"--profile={FLAGS.profile}: the run has {config['steps']} steps; name some of these")
+    settings["data"] = data.fingerprint(source, settings)
 
 
 def listing():
@@ -185,8 +188,8 @@ def listing():
     lines += [f"  {name:<13} {models.outline(name).doc.splitlines()[0].partition(': ')[2]}" for name in models.names()]
     lines += ["", "Data sets (--dataset)"]
     lines += [f"  {name:<13} {line}" for name, line in data.BUILT_IN.items()]
-    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP; sub-folders are labels; labels.csv or",
-              "                names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
+    lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000; sub-folders are labels;",
+              "                labels.csv or names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
               "                or in folders A and B, input and target, trainA and trainB",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]
@@ -201,4 +204,5 @@ def _read_config(path):
         raise FlagError(f"--config={path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise FlagError(f"--config={path}: this is no config.json of a run") from None
+    found = data.located(found)
     return {**found, "config": {**found["config"], "dataset": found["dataset"]}}

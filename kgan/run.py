@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from kgan.command import UserError
+from kgan.data.identity import differences
 
 try:
     import fcntl
@@ -325,7 +326,8 @@ def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
     free = {"kgan", "data_dir", "manual_dir"}  # where the data lie may change
     found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
-    for name in sorted({*found, *wanted} - free - {"config"}):
+    yield from differences(found, wanted)
+    for name in sorted({*found, *wanted} - free - {"config", "data", "dataset"}):
         if found.get(name) != wanted.get(name):
             yield f"{name}: {found.get(name)} there, {wanted.get(name)} now"
     there, now = found.get("config", {}), wanted["config"]

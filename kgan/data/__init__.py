@@ -11,12 +11,15 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
+from kgan.data.files import composed
+from kgan.data.identity import fingerprint, located, remember  # noqa: F401, for who keeps settings
 from kgan.data.source import DataError, Source
 
 # what is made on the spot, with a line each for `--list`
@@ -55,8 +58,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         split: "train", or another that the data set has.
         data_dir: where tensorflow-datasets keeps its prepared data sets.
         manual_dir: a folder with a data set's original files, to prepare it without a network.
-        attributes: of a folder: whether its labels.csv or names.regex gives fields. Images that it does not describe are
-            left out then.
+        attributes: of a folder: whether its labels.csv or names.regex gives fields; or the name of a column, which alone is
+            read then. Images that it does not describe are left out.
         seed: of the order and the flips.
         start: batches to leave out: those that a run has seen already.
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
@@ -72,6 +75,9 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
                    manual_dir=manual_dir, attributes=attributes)
+    found = found.remarked()
+    if found.note:
+        warnings.warn(f"{name}: {found.note}", stacklevel=2)
     return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
 
 
@@ -125,7 +131,8 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`.
+            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
@@ -133,7 +140,10 @@ def of(settings, needs=None, split="train", like=None):
     Raises:
         DataError: the data set cannot be had, or lacks a field.
     """
+    settings = located(settings)
     config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
+    asked = config.get("condition") or ""
+    condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
     if "input" in needs and not degrade and name.startswith("folder:"):
@@ -141,10 +151,15 @@ def of(settings, needs=None, split="train", like=None):
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
     else:
-        found = source(name, split=split, attributes=bool(config.get("condition")), **options)
-    found = found.by(config.get("condition", ""), config.get("bins", 6), like=like)
+        found = source(name, split=split, attributes=condition or False, **options)
+    found = found.by(condition, config.get("bins", 6), like=like)
+    found = found if asked == condition else found.named(condition, asked)
+    found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
-    return found.roles(needs, reverse=config.get("direction") == "BtoA")
+    found = found.roles(needs, reverse=config.get("direction") == "BtoA")
+    if split == "train":
+        remember(found, settings)
+    return found
 
 
 def _made_on_the_fly(source, degrade, jitter, seed):

@@ -15,8 +15,9 @@ from tqdm import tqdm
 from kgan import sizes
 from kgan.data import BUILT_IN
 from kgan.data.cache import cached
-from kgan.data.folder import allocate, flatten, pixels
+from kgan.data.folder import allocate, pixels
 from kgan.data.source import DataError, Source
+from kgan.kinds.image import flatten
 
 
 @contextlib.contextmanager

@@ -1,23 +1,12 @@
-r"""Folders of image files: `--dataset=folder:PATH`. Pillow decodes; this file finds, fits, skips and keeps count.
+"""Folders of image files: `--dataset=folder:PATH`. Pillow decodes; this file fits, skips and keeps count.
 
-Attributes of the images, such as age, stand in one of two files in the folder itself:
-
-    labels.csv     image,age,gender             the first row names the columns; the first column is the path of an image
-                   faces/1.jpg,34,female        within the folder; commas between cells, UTF-8
-    names.regex    (?P<age>\d+)_(?P<gender>\d)_(?P<race>\d)_
-                   a regular expression of Python, matched with the beginning of each file's name: its named groups are
-                   the columns. This one reads UTKFace's names
+kgan.data.files finds them, kgan.data.attributes reads what labels.csv or names.regex say about them.
 """
-import collections
 import concurrent.futures
-import csv
 import functools
 import hashlib
-import io
 import json
-import math
 import os
-import re
 import shutil
 from pathlib import PurePosixPath
 
@@ -26,26 +15,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from kgan import sizes
+from kgan.config import nearest
+from kgan.data import files
+from kgan.data.attributes import FILES as ATTRIBUTES, Table, read
 from kgan.data.cache import cached
+from kgan.data.files import FORMATS, SUFFIXES, find  # noqa: F401, for who reads folders
+from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
+from kgan.kinds.image import flatten
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
-# what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 TOLERATED = 0.1  # part of the files that may be undecodable
-ATTRIBUTES = ("labels.csv", "names.regex")
-MISSING = ("", "nan")  # cells that say nothing, in any case of letters
+# names of folders that are parts of a data set, or halves of pairs, and no classes
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout", "unlabeled"}
+SIDES = {"a", "b", "traina", "trainb", "testa", "testb", "vala", "valb", "input", "inputs", "target", "targets", "source",
+         "image", "images", "imgs", "mask", "masks", "label", "labels", "annotations", "gt", "ground_truth"}
 
 
 def source(path, image_size=None, channels=None, crop=True, attributes=True):
     """The images below a folder, at any depth, in the order of their relative paths.
 
     Labels are the first-level sub-folders, if every image lies in one. labels.csv or names.regex gives more fields, a
-    column each: float32 where all cells are numbers, else classes, in the order of their names. A column `label` is in
-    the place of the sub-folders, and classes though its cells be whole numbers. Images without a row, or with an empty
-    cell in it, are left out and counted in the note. Transparent pixels become white, EXIF rotation
-    is applied, animations give their first frame. Hidden files and folders are left out. A file that cannot be decoded
-    is left out too and named in the note; the notes of the cache (`notes.json`) name them all.
+    column each: float32 where all cells are numbers, else classes. A column `label` is in the place of the sub-folders, and
+    classes though its cells be whole numbers. Classes are in the order of their names, by number where all are numbers.
+    Images without a row, or with an empty cell in a column that is read, are left out and counted in the note. Transparent
+    pixels become white, EXIF rotation is applied, animations and TIFFs of several pages give their first. Files that are
+    hidden or no image by their suffix (of those without one: by their content) are left out and counted. A file that cannot
+    be decoded is left out too and named in the note; the notes of the cache (`notes.json`) name them all.
 
     Args:
         path: the folder.
@@ -53,6 +48,8 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
         channels: 1 or 3; None: 1 if every image is grey, else 3.
         crop: True: cut out the largest centre that has image_size's proportions, and scale it; False (`--nocrop`): scale
             both sides to image_size, which changes the proportions of images that have others.
+        attributes: columns of labels.csv or names.regex: True: all; a name: this one, and `label` where no image lacks it;
+            False: none.
 
     Returns:
         Source with `image` uint8 [N, height, width, channels], perhaps `label` int64 [N], and a field [N] for
@@ -60,221 +57,89 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
 
     Raises:
         DataError: no such folder, no images in it, more than a tenth of them undecodable, a broken file of attributes,
-            or no room on the disk.
+            no room on the disk, or labels asked for of sub-folders that are parts of a data set and no classes.
     """
     image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
     root = os.path.realpath(os.path.expanduser(path))
-    files = find(root)
-    if not files:
-        raise DataError(f"No images in {root}: {_suffixes(root)}. kgan reads {', '.join(SUFFIXES)}.")
-    listing = hashlib.sha256(json.dumps([root, files]).encode()).hexdigest()
-    key = dict(kind="folder", version=1, files=listing, image_size=image_size, channels=channels, crop=bool(crop))
-    attributes = _attributes(root) if attributes else None
-    if attributes:
-        key["attributes"] = [attributes[0], hashlib.sha256(attributes[1]).hexdigest()]
-    write = functools.partial(_write, root, [name for name, *_ in files], attributes, image_size, channels, crop)
+    found, left_out = files.survey(root)
+    said = read(root) if attributes else None
+    left_out = _without(left_out, ATTRIBUTES)  # files of their own, read or not
+    if not found:
+        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
+        raise DataError(f"No images in {root}: {other}. kgan reads {', '.join(SUFFIXES)}.")
+    listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
+    names = [name for name, *_ in found]
+    key = dict(kind="folder", version=_version(names), files=listing, image_size=image_size, channels=channels,
+               crop=bool(crop))
+    table = Table(root, names, *said) if said else None
+    wanted, note = _columns(table, attributes) if table else ([], "")
+    if wanted:
+        key.update(version=3, attributes=[said[0], hashlib.sha256(said[1]).hexdigest()], columns=wanted)
+    write = functools.partial(_write, root, names, table, wanted, image_size, channels, crop)
     arrays, notes = cached(f"folder-{os.path.basename(root)}", key, write)
-    return Source(f"folder:{path}", arrays, notes["classes"], notes["note"])
+    layout = "" if "label" in wanted else _layout(path, notes["classes"].get("label", ()), attributes == "label")
+    if table and isinstance(attributes, str) and attributes not in arrays and attributes not in MEASURES:
+        raise DataError(f"condition={attributes}: {table.file} has no such column{nearest(attributes, table.columns)}; it has "
+                        f"{', '.join(table.columns)}")
+    return Source(f"folder:{path}", arrays, notes["classes"],
+                  " ".join(filter(None, (notes["note"], files.note(left_out), note.strip(), layout))))
 
 
-def find(root):
-    """Image files below `root`: sorted list of [relative path with /, size in bytes, modification time in ns]."""
-    found = []
-    for folder, names in _walk(root):
-        for name in names:
-            if not name.lower().endswith(SUFFIXES):
-                continue
-            file = os.path.join(folder, name)
-            try:
-                status = os.stat(file)
-                found.append([os.path.relpath(file, root).replace(os.sep, "/"), status.st_size, status.st_mtime_ns])
-            except OSError:  # a link to nothing, say: decoding it will give the reason
-                found.append([os.path.relpath(file, root).replace(os.sep, "/"), 0, 0])
-    return sorted(found)
+def _without(left_out, names):
+    return {reason: rest for reason, some in left_out.items() if (rest := [name for name in some if name not in names])}
 
 
-def _walk(root):
-    """(folder, file names) for `root` and what is below, links followed, each folder once and nothing hidden."""
-    def refuse(error):
-        raise DataError(f"Cannot read the folder {error.filename}: {error.strerror}. Check the path and its "
-                        "permissions.") from error
-
-    seen = set()
-    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up would go round for ever
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield folder, [name for name in names if not name.startswith(".")]
+def _version(names):
+    """Of what is prepared of a folder: 2 where its classes were in another order, or of other names, before."""
+    tops = {name.partition("/")[0] for name in names if "/" in name}
+    return 1 if files.ordered(map(files.text, tops)) == sorted(tops) else 2
 
 
-def _suffixes(root):
-    """What lies below `root` instead of images, in words."""
-    counts = collections.Counter(os.path.splitext(name)[1].lower() or "no suffix"
-                                 for _, names in _walk(root) for name in names)
-    if not counts:
-        return "it holds no files"
-    found = ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common(10))
-    return f"its files have other suffixes, {found}"
+def _layout(path, classes, asked):
+    """A sentence about sub-folders that are no classes; DataError where they are asked for as classes."""
+    lower = {name.lower() for name in classes}
+    listing = ", ".join(classes)
+    if lower and lower <= SPLITS:
+        what, advice = "parts of a data set", f"name the one to train on, as in folder:{os.path.join(path, classes[0])}"
+    elif len(lower) > 1 and lower <= SIDES | SPLITS:
+        what, advice = "sides of pairs", f"name one of them, as in folder:{os.path.join(path, classes[0])}, or take --model=pix2pix"
+    else:
+        return ""
+    if asked:
+        raise DataError(f"folder:{path}: its sub-folders {listing} look like {what} and not like classes: {advice}")
+    return f"Its sub-folders {listing} look like {what}, and all their images are read: {advice}."
 
 
-# === Attributes ===
-
-def _attributes(root):
-    """The file of attributes in `root`, as (its name, its bytes), or None."""
-    there = [name for name in ATTRIBUTES if os.path.lexists(os.path.join(root, name))]
-    if not there:
-        return None
-    if len(there) > 1:
-        raise DataError(f"{root} holds both {' and '.join(there)}: which of them is to say what the images are? Take the "
-                        "other away.")
-    file = os.path.join(root, *there)
-    try:
-        with open(file, "rb") as opened:
-            return there[0], opened.read()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
-
-
-def _described(root, names, attributes):
-    """What the file of attributes says: ({name of an image: [text]}, [name of a column], note)."""
-    file = os.path.join(root, attributes[0])
-    try:
-        text = attributes[1].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = attributes[1].count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file}, line {line}: this is no UTF-8. Save the file as UTF-8.") from None
-    rows, columns = (_rows if attributes[0] == "labels.csv" else _matches)(file, text, names)
-    _check_columns(file, columns)
-
-    known = {*names}
-    strangers = [name for name in rows if name not in known]
-    silent = [name for name in names if name not in rows]
-    gaps = [name for name in names if name in rows and any(cell.strip().lower() in MISSING for cell in rows[name])]
-    empty = {*gaps}
-    rows = {name: [cell.strip() for cell in rows[name]] for name in names if name in rows and name not in empty}
-    note = ""
-    for found, words in ((silent, f"images of which {attributes[0]} says nothing are left out"),
-                         (gaps, f"images with an empty cell in {attributes[0]} are left out"),
-                         (strangers, f"rows of {attributes[0]} are of no image in the folder")):
-        if found:
-            note += f"{len(found)} {words} ({_some(found, 3)}). "
-    if not rows:
-        raise DataError(f"{file} describes none of the {len(names)} images in the folder. {note}" + (
-            "Its first column must be their paths within the folder." if attributes[0] == "labels.csv" else
-            "The expression must match the beginning of their names."))
-    return rows, columns, note
-
-
-def _rows(file, text, names):
-    """labels.csv as ({path: [cell]}, [name of a column])."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows, columns = {}, None
-    try:
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                continue
-            if columns is None:
-                columns = [cell.strip() for cell in row]
-                if len(columns) < 2:
-                    raise DataError(f"{file}, line {reader.line_num}: one column only. Write the path of the image first, "
-                                    "then its attributes, with commas between.")
-                if columns[0] in {*names}:
-                    raise DataError(f"{file}, line {reader.line_num}: this is a row, of {columns[0]!r}. The first row must "
-                                    "name the columns, as in image,age,gender.")
-                continue
-            if len(row) != len(columns):
-                raise DataError(f"{file}, line {reader.line_num}: {len(row)} cells where the first row has {len(columns)}. "
-                                "Write one for each column, \"in quotes\" where there is a comma in it.")
-            path = row[0].strip().replace("\\", "/").removeprefix("./")
-            if path in rows:
-                raise DataError(f"{file}, line {reader.line_num}: a second row of {path!r}. Leave one of them.")
-            rows[path] = row[1:]
-    except csv.Error as error:
-        raise DataError(f"{file}, line {reader.line_num}: {error}. Cells with quotes in them are written "
-                        "\"like \"\"this\"\"\".") from None
-    if columns is None:
-        raise DataError(f"{file} is empty. Its first row must name the columns, as in image,age,gender.")
-    return rows, columns[1:]
-
-
-def _matches(file, text, names):
-    """names.regex, applied: ({path: [text of a group]}, [name of a group])."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) != 1:
-        raise DataError(f"{file}: {len(lines)} lines; one regular expression is wanted, in one line.")
-    try:
-        pattern = re.compile(lines[0].strip())
-    except re.error as error:
-        raise DataError(f"{file}, line 1: no regular expression: {error}.") from None
-    columns = list(pattern.groupindex)
-    if not columns:
-        raise DataError(f"{file}, line 1: no group has a name. Write (?P<age>\\d+) for a number that is to be called age.")
-    found = {name: pattern.match(name.rpartition("/")[2]) for name in names}
-    return {name: [match[column] or "" for column in columns] for name, match in found.items() if match}, columns
-
-
-def _check_columns(file, columns):
-    for i, column in enumerate(columns):
-        if not re.fullmatch(r"\w[\w.-]*", column) or column in ("image", "sample", "notes", "whole"):
-            raise DataError(f"{file}: a column cannot be called {column!r}. Its name is made of letters, digits and _, and is "
-                            "not image, sample, notes or whole.")
-        if column in columns[:i]:
-            raise DataError(f"{file}: two columns are called {column}. Rename one.")
-
-
-def _fields(root, attributes, columns, rows):
-    """Columns as arrays: ({name: float32 or int64 [n]}, {name: names of classes}), of `rows` [n] of texts."""
-    arrays, classes = {}, {}
-    for column, cells in zip(columns, zip(*rows)):
-        numbers = [_number(cell) for cell in cells]
-        wrong = [cell for cell, number in zip(cells, numbers) if number is None]
-        whole = not wrong and all(number == int(number) for number in numbers)
-        if not wrong and (column != "label" or not whole):
-            if column == "label":
-                raise DataError(f"{os.path.join(root, attributes[0])}: label is for classes, names or whole numbers. Give this "
-                                "column another name.")
-            arrays[column] = np.array(numbers, np.float32)
-            continue
-        if column != "label" and len(wrong) < 0.5 * len(cells):
-            raise DataError(f"{os.path.join(root, attributes[0])}: in the column {column}, {len(wrong)} of {len(cells)} cells "
-                            f"are no numbers ({_some(wrong, 3)}). Leave a cell empty where nothing is known: its image is "
-                            "then left out.")
-        # 9 before 10
-        classes[column] = sorted({*cells}, key=lambda cell: (float(cell), cell) if whole else cell)
-        number = {name: i for i, name in enumerate(classes[column])}
-        arrays[column] = np.array([number[cell] for cell in cells], np.int64)
-    return arrays, classes
-
-
-def _number(text):
-    """The finite number in a text, or None."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _some(names, count):
-    """The first of some names, in words."""
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(repr(name) for name in names[:count]) + more
+def _columns(table, wanted):
+    """The columns of a Table that are read where `wanted` is asked for, as for `source`, and a note about those that are not."""
+    if wanted is True:
+        return table.columns, ""
+    if wanted not in table.columns:
+        return [], ""
+    if wanted == "label" or "label" not in table.columns:
+        return [wanted], ""
+    try:  # classes beside what is asked for are of use to measures; they do not decide which images there are
+        some, _ = table.described([wanted])
+        rows, _ = table.described([wanted, "label"])
+        table.fields(["label"], [[row[1]] for row in rows.values()])
+        if len(some) == len(rows):
+            return [wanted, "label"], ""
+        return [wanted], f"label of {table.name} is not read: {len(some) - len(rows)} images lack it. "
+    except DataError as error:
+        return [wanted], f"label of {table.name} is not read: {error} "
 
 
 # === Preparing ===
 
-def _write(root, names, attributes, image_size, channels, crop, directory):
+def _write(root, names, table, columns, image_size, channels, crop, directory):
     """Decodes the files into `image.npy`, and writes their labels and attributes; see `cached`."""
-    note, columns = "", []
-    if attributes:
-        rows, columns, note = _described(root, names, attributes)
+    note = ""
+    if columns:
+        rows, note = table.described(columns)
         names = [name for name in names if name in rows]
-        _fields(root, attributes, columns, [*rows.values()])  # mistakes show now, and not after an hour of decoding
+        table.fields(columns, [*rows.values()])  # mistakes show now, and not after an hour of decoding
     whole = directory / "whole.npy"
     # whether all images are grey shows only in the end: decode to colour until then
     images = allocate(whole, (len(names), *sizes.pair(image_size), channels or 3))
@@ -320,15 +185,16 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
     tops = [PurePosixPath(names[index]).parts[:-1][:1] for index in good]
     classes = {}
     if columns:
-        arrays, classes = _fields(root, attributes, columns, [rows[names[index]] for index in good])
+        arrays, classes = table.fields(columns, [rows[names[index]] for index in good])
         for column, array in arrays.items():
             np.save(directory / f"{column}.npy", array)
     if "label" in columns:
         pass
     elif all(tops):
-        classes["label"] = sorted({top for top, in tops})
+        tops = [files.text(top) for top, in tops]
+        classes["label"] = files.ordered(tops)
         number = {name: index for index, name in enumerate(classes["label"])}
-        np.save(directory / "label.npy", np.array([number[top] for top, in tops], np.int64))
+        np.save(directory / "label.npy", np.array([number[top] for top in tops], np.int64))
     elif any(tops):
         note += "Some images lie in sub-folders and some do not: no labels. "
     return dict(note=note.strip(), skipped=skipped, classes=classes)
@@ -336,8 +202,6 @@ def _write(root, names, attributes, image_size, channels, crop, directory):
 
 def reason(error):
     """What was wrong with a file, in a few words."""
-    if isinstance(error, UnidentifiedImageError):  # its message is the full path
-        return "not an image, or a broken one"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -363,21 +227,15 @@ def opened(file, draft=None):
     """
     if not os.path.isfile(file):  # opening a named pipe would wait for ever
         raise OSError("no regular file, or a link to nothing")
-    with Image.open(file, formats=FORMATS) as image:
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:  # its message is the full path
+        raise OSError(files.unidentified(file)) from None
+    with image:
         if draft:  # on whichever side it lies
             image.draft(None, (draft, draft))
         ImageOps.exif_transpose(image, in_place=True)
         return flatten(image)
-
-
-def flatten(image):
-    """Any Pillow image as "L" if it is grey, else as "RGB"; transparency on white, 16 bits scaled to 8."""
-    if image.mode.startswith("I"):  # convert("L") would clip these to 255
-        return Image.fromarray(np.uint8(np.clip(np.rint(np.asarray(image) / 257), 0, 255)))
-    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert(mode)
 
 
 def pixels(image, image_size, channels, crop):

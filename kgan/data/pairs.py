@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from kgan import sizes
-from kgan.data import folder
+from kgan.data import files, folder
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 
@@ -57,10 +57,12 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
     root = Path(os.path.realpath(os.path.expanduser(path)))
     sides = find(root, split)
-    listing = {field: folder.find(side) for field, side in sides.items()}
-    for field, files in listing.items():
-        if not files:
-            raise DataError(f"{sides[field]} holds no images; kgan reads {', '.join(folder.SUFFIXES)}")
+    surveys = {field: files.survey(side) for field, side in sides.items()}
+    listing = {field: found for field, (found, _) in surveys.items()}
+    left_out = " ".join(f"{sides[field].name}: {words}" for field, (_, rest) in surveys.items() if (words := files.note(rest)))
+    for field, found in listing.items():
+        if not found:
+            raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads {', '.join(folder.SUFFIXES)}")
     prepare = functools.partial(_prepared, root, image_size=image_size, channels=channels, crop=crop)
     if unpaired:
         if len(sides) < 2:
@@ -70,9 +72,13 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
             one, notes_of_one = prepare({field: side}, {field: listing[field]}, whole=True)
             arrays[field] = one[field]
             notes.append(notes_of_one["note"])
-        return Source(f"folder:{path}", arrays, note=" ".join(filter(None, notes)), kinds=KINDS, groups={"input": "input"})
+        return Source(f"folder:{path}", arrays, note=" ".join(filter(None, [*notes, left_out])), kinds=KINDS, groups={"input": "input"})
     arrays, notes = prepare(sides, listing)
-    return Source(f"folder:{path}", arrays, note=notes["note"], kinds=KINDS)
+    return Source(f"folder:{path}", arrays, note=" ".join(filter(None, (notes["note"], left_out))), kinds=KINDS)
+
+
+def _but(left_out):
+    return f", but {files.counted(left_out)}" if left_out else ""
 
 
 def find(root, split="train"):
@@ -116,15 +122,15 @@ def _first(candidates):
 
 def _side_by_side(side, looked_at=20):
     """Whether most of the first images are at least twice as wide as high; a folder without images is for others to name."""
-    files = folder.find(side)[:looked_at]
+    found = folder.find(side)[:looked_at]
     wide = []
-    for name, *_ in files:
+    for name, *_ in found:
         try:
             with Image.open(side / name, formats=folder.FORMATS) as image:
                 wide.append(image.width >= 2 * image.height)
         except Exception:  # it is named when it is decoded
             pass
-    return not files or sum(wide) > len(wide) / 2
+    return not found or sum(wide) > len(wide) / 2
 
 
 # === Matching ===
@@ -139,14 +145,14 @@ def match(sides, listing):
     Raises:
         DataError: two files of one folder have the same name but for the suffix.
     """
-    names = {field: [name for name, *_ in files] for field, files in listing.items()}
+    names = {field: [name for name, *_ in found] for field, found in listing.items()}
     if len(sides) == 1:
         return [(name,) for name, in zip(*names.values())], {}
     stems = {}
-    for field, files in names.items():
+    for field, some in names.items():
         stems[field] = {}
-        for name in files:
-            other = stems[field].setdefault(os.path.splitext(name)[0], name)
+        for name in some:
+            other = stems[field].setdefault(files.text(os.path.splitext(name)[0]), name)
             if other != name:
                 raise DataError(f"{sides[field]} holds both {other!r} and {name!r}: which of them is the partner? Take one away.")
     lonely = {}
@@ -161,8 +167,10 @@ def match(sides, listing):
 
 def _prepared(root, sides, listing, image_size, channels, crop, whole=False):
     """(arrays, notes), from the cache or made; `whole`: of one field, whose images are no pairs."""
-    files = {field: [str(sides[field]), found] for field, found in listing.items()}
-    key = dict(kind="pairs", version=1, files=hashlib.sha256(json.dumps(files).encode()).hexdigest(), channels=channels,
+    listed = {field: [str(sides[field]), found] for field, found in listing.items()}
+    # partners whose names are composed otherwise were none before
+    version = 1 if all(files.text(name) == name for found in listing.values() for name, *_ in found) else 2
+    key = dict(kind="pairs", version=version, files=hashlib.sha256(json.dumps(listed).encode()).hexdigest(), channels=channels,
                image_size=image_size, crop=bool(crop), whole=whole)
     pairs, lonely = match(sides, listing)
     write = functools.partial(_write, root, sides, pairs, lonely, image_size, channels, crop)

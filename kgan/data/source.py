@@ -1,11 +1,17 @@
 """What a data set is to the rest of kgan: named fields, each of a kind, each an array."""
 import dataclasses
+import re
 
 import numpy as np
 
 from kgan import kinds
 from kgan.command import UserError
 from kgan.config import nearest
+
+
+SINGLE = 0.5  # classes for each example: more are no classes
+DARK = 72  # of 255: numbers of 14 bits in 16 come to 64 at most, and scaling may overshoot
+_DATE = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})([ T]\d{1,2}:\d{2}.*)?")
 
 
 class DataError(UserError, ValueError):
@@ -110,10 +116,12 @@ class Source:
             like: Source that `by` gave, whose bounds between classes are taken over; None: its own.
 
         Raises:
-            DataError: there is no such field, or it is no class and no number that varies.
+            DataError: there is no such field, it is no class and no number that varies, or hardly two examples are of one class.
         """
-        if not field or field in self.classes:
+        if not field:
             return self
+        if field in self.classes:
+            return self if like else self._plausible(field)
         values = self.arrays[field] if field in self.arrays else self._measured(field)
         if values.ndim != 1:
             raise self._no_such(field)
@@ -129,8 +137,41 @@ class Source:
             raise DataError(f"condition={field}: {self.name} cannot be cut into {bins} equal parts by it, so many of its "
                             f"numbers are the same: {'lower --set bins' if bins > 2 else 'give it as classes of your own'}")
         labels = np.searchsorted(cuts[1:-1], values, side="right").astype(np.int64)
-        return dataclasses.replace(self, arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
+        note = self.note
+        if not like and (what := _no_quantity(values)):
+            note += f" condition={field}: its {len(values)} numbers look like {what}, which are no measure of an image."
+        return dataclasses.replace(self, note=note.strip(), arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
                                    cuts={**self.cuts, field: cuts})
+
+    def remarked(self, looked_at=256):
+        """This data set, with a remark in its note about image fields that are all near black, in the images looked at."""
+        note = self.note
+        for name, array in self.arrays.items():
+            if self._kind(name, array) != "image" or not len(array):
+                continue
+            some = array[np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))]
+            if (peak := int(some.max())) < DARK:
+                note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, or "
+                         "10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
+        return dataclasses.replace(self, note=note.strip())
+
+    def _plausible(self, field):
+        """This data set, with a remark where its classes `field` are unlikely to be meant as such; DataError where they are none."""
+        names, counts = self.classes[field], np.bincount(np.asarray(self.arrays[field]))
+        found = np.flatnonzero(counts)
+        some = ", ".join(repr(names[label]) for label in found[:3])
+        if len(found) < 2:
+            raise DataError(f"condition={field}: all of {self.name} is of one class, {some}; it takes two, such as a sub-folder for "
+                            "each, or take a model without labels")
+        if len(found) > SINGLE * len(self) >= SINGLE * 8:
+            raise DataError(f"condition={field}: {self.name} has {len(found)} classes ({some} …) in {len(self)} examples, as ids, names "
+                            "of files and dates have: condition on what examples have in common")
+        note, single = self.note, np.count_nonzero(counts == 1)
+        if single > 0.5 * len(found):
+            note += f" condition={field}: {single} of {len(found)} classes have one example only."
+        if all(_DATE.fullmatch(names[label]) for label in found):
+            note += f" condition={field}: its classes look like dates ({some} …)."
+        return dataclasses.replace(self, note=note.strip())
 
     def _measured(self, field):
         from kgan.data.measures import MEASURES
@@ -152,8 +193,9 @@ class Source:
 
     def named(self, field, name):
         """This data set with the classes of `field` under another name, in place of what had it."""
-        return dataclasses.replace(self, arrays={**self.arrays, name: self.arrays[field]},
-                                   classes={**self.classes, name: self.classes[field]})
+        change = {attribute: {**values, name: values[field]} for attribute in ("arrays", "classes", "cuts")
+                  if field in (values := getattr(self, attribute))}
+        return dataclasses.replace(self, **change)
 
     def choose(self, count, seed=0):
         """Rows of at most `count` examples, drawn at random: int [n]."""
@@ -185,6 +227,19 @@ class Source:
     def given(self, rows, names):
         """Dict of the fields `names` of examples, as networks see them; labels as numbers of classes."""
         return {name: self.examples(rows, name) for name in names}
+
+
+def _no_quantity(values):
+    """What numbers are that count or date the examples rather than measure them, in a word, or ""."""
+    if len(values) < 20 or not np.all(values == np.rint(values)):
+        return ""
+    ordered = np.unique(values)
+    if len(ordered) == len(values) and ordered[-1] - ordered[0] < 2 * len(values) and ordered[0] in (0, 1):
+        return "ids"
+    year, month, day = values // 10000, values // 100 % 100, values % 100
+    if np.all((year >= 1800) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)):
+        return "dates"
+    return ""
 
 
 def _cut(values, bins):

@@ -12,7 +12,8 @@ PLOT = False
 SHOWN = 64
 MEDIA = {"image/png": ".png"}
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
-# what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript
+# what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript. A server
+# takes these from strangers: kgan.data.files has more, of the user's own folders
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 1 << 26  # of a file that `read` decodes
 
@@ -49,9 +50,17 @@ def read(data, field, max_pixels=MAX_PIXELS):
 
 
 def flatten(image):
-    """Any Pillow image as "L" if it is grey, else as "RGB"; transparency on white, 16 bits scaled to 8."""
-    if image.mode.startswith("I"):  # convert("L") would clip these to 255
-        return Image.fromarray(np.uint8(np.clip(np.rint(np.asarray(image) / 257), 0, 255)))
+    """Any Pillow image as "L" if it is grey, else as "RGB"; transparency on white, 16 bits scaled to 8, floats in [0, 1] to 255.
+
+    Raises:
+        ValueError: numbers of 32 bits that are beyond 16 bits or, of floats, beyond [0, 1]: nothing says what white is.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):  # convert("L") would clip these to 255
+        values, white = np.asarray(image), 1 if image.mode == "F" else 65535
+        if not (values.min() >= 0 and values.max() <= white):  # NaN is neither
+            raise ValueError(f"its numbers go from {values.min():.6g} to {values.max():.6g}, and of 32-bit "
+                             f"{'floats' if white == 1 else 'integers'} only 0 to {white} can be read: save it in 8 or 16 bits")
+        return Image.fromarray(np.uint8(np.rint(values * (255 / white))))
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

@@ -1,0 +1,150 @@
+"""Image files below a folder: which there are, which are left out and why, and what their names are called."""
+import os
+import re
+import unicodedata
+
+from PIL import features
+
+from kgan import kinds
+from kgan.data.source import DataError
+
+_IMAGE = kinds.get("image")
+# beyond what a server takes from strangers: the user's own files, as far as this Pillow was built to read them
+_MORE = {"TIFF": (True, (".tif", ".tiff")), "JPEG2000": (features.check("jpg_2000"), (".jp2", ".j2k", ".jpf", ".jpx")),
+         "AVIF": ("avif" in features.modules and features.check("avif"), (".avif",))}
+FORMATS = (*_IMAGE.FORMATS, *(name for name, (there, _) in _MORE.items() if there))
+SUFFIXES = (*_IMAGE.SUFFIXES, ".jfif", ".pjpeg", ".apng", *(suffix for there, some in _MORE.values() if there for suffix in some))
+# how files begin: those that have no suffix are known by it, and those that cannot be read are called by their name
+_BEGINNINGS = {
+    "JPEG": rb"\xff\xd8\xff", "PNG": rb"\x89PNG\r\n\x1a\n", "GIF": rb"GIF8[79]a", "BMP": rb"BM.{4}\0{4}",
+    "WEBP": rb"RIFF.{4}WEBP", "TIFF": rb"II[*+]\0|MM\0[*+]", "JPEG2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "AVIF": rb".{4}ftypavi[fs]",
+    "HEIC": rb".{4}ftyp(hei|hev|mif1|msf1)", "PSD": rb"8BPS", "PDF": rb"%PDF", "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+}
+# suffixes of images that kgan does not read
+_UNREADABLE = {**dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".psd": "PSD", ".svg": "SVG",
+               ".eps": "EPS", ".pdf": "PDF", ".ppm": "PPM", ".pgm": "PGM", ".tga": "TGA", ".exr": "EXR", ".dcm": "DICOM", ".ico": "ICO",
+               **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"), "camera raw"),
+               **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000")}
+
+
+def find(root):
+    """Image files below `root`: sorted list of [relative path with /, size in bytes, modification time in ns]."""
+    return survey(root)[0]
+
+
+def survey(root):
+    """(image files as `find` gives them, what is left out: dict of the reason to a list of relative paths)."""
+    found, left_out = [], {}
+    for folder, names, hidden in _walk(root):
+        place = os.path.relpath(folder, root).replace(os.sep, "/")
+        place = "" if place == "." else f"{place}/"
+        for name in hidden:
+            left_out.setdefault("hidden", []).append(place + name)
+        for name in names:
+            file = os.path.join(folder, name)
+            if reason := _reason(file):
+                left_out.setdefault(reason, []).append(place + name)
+                continue
+            try:
+                status = os.stat(file)
+                found.append([place + name, status.st_size, status.st_mtime_ns])
+            except OSError:  # a link to nothing, say: decoding it will give the reason
+                found.append([place + name, 0, 0])
+    return sorted(found), left_out
+
+
+def _walk(root):
+    """(folder, file names, hidden names) for `root` and what is below, links followed, each folder once."""
+    def refuse(error):
+        raise DataError(f"Cannot read the folder {error.filename}: {error.strerror}. Check the path and its "
+                        "permissions.") from error
+
+    seen = set()
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up would go round for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        hidden = sorted(name for name in folders + names if name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield folder, [name for name in names if not name.startswith(".")], hidden
+
+
+def _reason(file):
+    """Why a file is no image to be read, in a word; "" if it is one by its suffix, or has none and begins like one."""
+    suffix = os.path.splitext(file)[1].lower()
+    if suffix in SUFFIXES:
+        return ""
+    if suffix:
+        return suffix
+    return "" if content(file) in FORMATS else "no suffix"
+
+
+def content(file):
+    """The name of the format that a file begins like, "" if of none that is known here."""
+    try:
+        if not os.path.isfile(file):  # opening a named pipe would wait for ever
+            return ""
+        with open(file, "rb") as opened:
+            start = opened.read(16)
+    except OSError:
+        return ""
+    return next((name for name, pattern in _BEGINNINGS.items() if re.match(pattern, start, re.DOTALL)), "")
+
+
+def counted(left_out, limit=10):
+    """What `survey` left out, by reason, in words: ".heic (3), hidden (1)"."""
+    order = sorted(left_out, key=lambda reason: -len(left_out[reason]))
+    more = f" and {sum(len(left_out[reason]) for reason in order[limit:])} others" if order[limit:] else ""
+    return ", ".join(f"{printable(reason)} ({len(left_out[reason])})" for reason in order[:limit]) + more
+
+
+def note(left_out):
+    """A sentence about what `survey` left out, and what to do about images among it; "" if that is nothing."""
+    if not left_out:
+        return ""
+    images = sorted({_UNREADABLE[reason] for reason in left_out if reason in _UNREADABLE})
+    advice = f"; kgan does not read {', '.join(images)}: convert them to PNG or JPEG" if images else ""
+    return f"{sum(map(len, left_out.values()))} files are left out, by suffix: {counted(left_out)}{advice}."
+
+
+def unidentified(file):
+    """What is wrong with a file that Pillow does not know, in a few words."""
+    name = content(file)
+    return f"a {name} image, which kgan does not read: convert it to PNG or JPEG" if name and name not in FORMATS else \
+        "not an image, or a broken one"
+
+
+# === Names ===
+
+def text(name):
+    """The name of a file as people and labels.csv have it: UTF-8 in any locale, composed (NFC); other bytes as \\xff."""
+    try:
+        name = os.fsencode(name).decode("utf-8")
+    except UnicodeError:  # named in another encoding: by the locale's, as far as that goes
+        name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return composed(name)
+
+
+def composed(name):
+    """Text with letters and accents in one character each: macOS stores names of files apart, what is typed is not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def printable(name):
+    """A name with what cannot be written as UTF-8 escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def number(name):
+    """The number that a text is, written plainly (12, -1.5, 1e-3), or None."""
+    return float(name) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", name) else None
+
+
+def ordered(names):
+    """Names of classes in their order: by number if all are numbers, 9 before 10, else as text."""
+    names = sorted({*names})
+    if None in (numbers := {name: number(name) for name in names}).values():
+        return names
+    return sorted(names, key=lambda name: (numbers[name], name))
