@@ -215,6 +215,9 @@ def test_bad_bodies(server, body, status, words):
     ("/image.png?sed=1", 400, "sed"), ("/image.png?seed=-1", 400, "seed=-1"), ("/image.png?seed=2147483648", 400, "="),
     ("/image.png?seed=1.5", 400, "seed=1.5"), ("/image.png?seed=", 400, "seed="), ("/image.png?to=1&to=2", 400, "to"),
     (f"/image.png?seed={'9' * 5000}", 400, "seed=9"), ("/image.png?at=2&to=1", 400, "at=2"),
+    ("/image.png?at=0.5", 400, "at=0.5: it is a place on the way to another seed; say which by `to`"),
+    ("/image.png?seed=1e3", 400, "seed=1e3"), ("/image.png?to=2.5", 400, "to=2.5"), ("/interpolate.gif?from=3.7", 400, "from=3.7"),
+    ("/grid.png?seed=0x10", 400, "seed=0x10"), ("/interpolate.gif?at=0.5", 400, "at: no such parameter"),
     ("/image.png?at=nan", 400, "at=nan"), ("/image.png?to=x", 400, "to=x"),
     ("/image.png?label=3", 400, "label=3: this model has no classes; leave it out"),
     ("/image.png?truncation=0.05", 400, "truncation=0.05: Input should be greater than or equal to 0.1"),
@@ -222,6 +225,7 @@ def test_bad_bodies(server, body, status, words):
     ("/interpolate.gif?truncation=", 400, "truncation="),
     ("/image.png?directions=1,b", 400, "directions"), ("/image.png?directions=nan", 400, "directions"),
     ("/image.png?directions=11", 400, "directions"), ("/image.png?directions=" + "0," * 8 + "0", 400, "directions: 9"),
+    ("/interpolate.gif?directions=" + "0," * 8 + "0", 400, "directions: 9"), ("/grid.png?directions=11", 400, "directions"),
     ("/image.png?scale=0", 400, "scale=0"), ("/image.png?scale=17", 400, "scale=17"),
     ("/grid.png?rows=0", 400, "rows=0"), ("/grid.png?rows=17", 400, "rows=17"),
     ("/grid.png?rows=16&cols=16", 400, "at most 64"), ("/grid.png?to=1", 400, "to"),
@@ -263,7 +267,7 @@ def test_picture_is_that_of_keras(server, gan):
 def test_between_and_along(server, gan):
     a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
     directions = latent.principal_directions(gan)
-    for query, noise in (("to=2&at=0.25", noise_kind.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a), ("at=0.5", a),
+    for query, noise in (("to=2&at=0.25", noise_kind.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a),
                          ("directions=2,-1.5", a + 2 * directions[0] - 1.5 * directions[1]),
                          ("to=2&at=0.5&directions=0,3", noise_kind.slerp(a, b, 0.5) + 3 * directions[1])):
         found = pixels(server.ask(f"/image.png?seed=1&{query}")[2]).astype(int)
@@ -284,6 +288,27 @@ def test_grid_and_animation(server, gan):
     film.seek(4)
     last = store(gan.generate(1, 2))[0].repeat(2, 0).repeat(2, 1)
     np.testing.assert_allclose(np.asarray(film.convert("RGB")), last, atol=8)
+
+
+def test_what_one_picture_takes_all_take(server, conditional):
+    """Directions, class and truncation change grids and animations as they change single pictures."""
+    def frames(server, path):
+        film = Image.open(io.BytesIO(server.ask(path)[2]))
+        for i in range(film.n_frames):
+            film.seek(i)
+            yield np.asarray(film.convert("RGB")).astype(int)
+
+    for found, more in ((server, {"directions": "3,-2"}), (server, {"directions": "3,-2", "truncation": 0.5}),
+                        (conditional[0], {"directions": "-3", "label": CLASSES[1], "truncation": 0.4}),
+                        (conditional[0], {"directions": "-3", "label": CLASSES[1]})):
+        plain = pixels(found.ask(quoted("/image.png", seed=1))[2]).astype(int)
+        film = list(frames(found, quoted("/interpolate.gif", **{"from": 1}, to=2, steps=3, **more)))
+        for image, at in zip(film[:3], (0, 0.5, 1), strict=True):
+            wanted = pixels(found.ask(quoted("/image.png", seed=1, to=2, at=at, **more))[2])
+            np.testing.assert_allclose(image, wanted, atol=8)  # a palette of 256
+        assert np.abs(film[0] - plain).max() > 40
+        grid = pixels(found.ask(quoted("/grid.png", seed=1, rows=1, cols=2, **more))[2]).astype(int)
+        assert np.abs(grid[:8, :8] - pixels(found.ask(quoted("/image.png", seed=1, **more))[2])).max() <= 1
 
 
 def test_same_bytes_and_etag(server):
