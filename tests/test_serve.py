@@ -826,6 +826,15 @@ def test_replaced_folder(made_once, tmp_path):
     assert versions.refresh() is True and versions.current.version == 4 and versions.current.digest != first.digest
 
 
+@pytest.mark.parametrize("name", ["run[1]", "a*?", "back\\slash", "[!x]"])
+def test_folders_whose_names_are_patterns(made_once, tmp_path, name):
+    for version in "12":
+        shutil.copytree(made_once[0] / "saved_model", tmp_path / name / version)
+        versions = Versions(tmp_path / name)
+        assert versions.refresh() is True and versions.current.version == int(version)
+        np.testing.assert_allclose(versions.current.latents(2, 3), made_once[1].latents(2, 3), atol=1e-6)
+
+
 def test_versions_that_are_not_there_yet(made_once, tmp_path, caplog):
     """Half of a copy, which loads, does not take the pictures away; a number beyond TensorFlow Serving's is none."""
     source = made_once[0] / "saved_model"

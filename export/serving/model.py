@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from export import CONTRACT
+from export.paths import readable
 from export.serving.contract import line, read_contract, trained
 from kgan import kinds
 
@@ -65,7 +66,8 @@ class Model:
     def __init__(self, folder, version=None, max_batch=1):
         import tensorflow as tf
         try:
-            self._loaded = tf.saved_model.load(str(folder))  # keeps its variables alive
+            with readable(folder) as path:
+                self._loaded = tf.saved_model.load(path)  # keeps its variables alive
             self.signatures = {name: Signature(function) for name, function in self._loaded.signatures.items()}
             self.metadata, self.digest = _metadata(folder), _digest(folder)
             if not self.signatures:
