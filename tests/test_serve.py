@@ -190,7 +190,7 @@ ROW = [0.5] * 8
     ({"instances": [ROW] * 65}, 413, "instances: 65 rows; at most 64"),
     ({"inputs": [ROW] * 65}, 413, "inputs.noise: 65 rows; at most 64"),
     ({"inputs": {"noises": [ROW]}}, 400, "inputs: noises is no input"),
-    ({"inputs": {"noise": ROW}}, 400, "inputs.noise[0]: a list"),
+    ({"inputs": {"noise": ROW}}, 400, "inputs.noise: lists 1 deep, and 2 are needed"),
     ({"inputs": {"noise": {"b64": "AAAA"}}}, 400, "inputs.noise: a list is needed, not an object"),
     ({"inputs": [ROW], "signature_name": "serve"}, 400, "signature_name: no signature serve"),
     ({"inputs": [ROW], "signature_name": ["serving_default"]}, 400, "signature_name: no signature"),
@@ -473,6 +473,38 @@ def test_predict_with_labels(conditional):
         assert status == (200 if 0 <= label < 3 else 400), found
         if status == 200:
             np.testing.assert_allclose(found["predictions"], gan.make(np.array([ROW], np.float32), label), atol=1e-5)
+
+
+@pytest.mark.parametrize("asked, words", [
+    ({"instances": [{"noise": ROW, "label": 0}, {"noise": ROW, "label": 3}]}, "instances[1].label: 3 is no class; it must be from 0 to 2"),
+    ({"inputs": {"noise": [ROW] * 3, "label": [0, 1, -1]}}, "inputs.label[2]: -1 is no class; it must be from 0 to 2"),
+    ({"inputs": {"noise": [ROW], "label": [2**31 - 1]}}, "inputs.label[0]: 2147483647 is no class"),
+    ({"signature_name": "generate", "inputs": {"count": 1, "seed": 0, "label": 3}},
+     "inputs.label: 3 is no class; it must be from -1 to 2 (-1: the classes in turn)"),
+    ({"signature_name": "png", "inputs": {"count": 1, "seed": 0, "label": -2}}, "inputs.label: -2 is no class"),
+])
+def test_labels_that_are_no_class(conditional, asked, words):
+    status, answer = conditional[0].predict(asked)
+    assert status == 400 and words in answer["error"], answer
+
+
+def test_what_tensorflow_says(tmp_path):
+    """A value that only the model itself refuses: its words, without the names of its nodes."""
+    import tensorflow as tf
+    module = tf.Module()
+    module.pick = tf.function(lambda i: {"y": tf.gather(tf.constant([1.0, 2, 3]), i)},
+                              input_signature=[tf.TensorSpec([None], tf.int32, name="i")])
+    def checked(x):
+        with tf.control_dependencies([tf.debugging.assert_positive(x, "x must be above 0")]):
+            return {"y": tf.identity(x)}
+    module.checked = tf.function(checked, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.pick, "checked": module.checked})
+    with serving(tmp_path, tmp_path / "model") as server:
+        for asked, words in (({"instances": [0, 7]}, "indices[1] = 7 is not in [0, 3)"),
+                             ({"signature_name": "checked", "inputs": [1, -1]}, "x must be above 0")):
+            status, answer = server.predict(asked, "/v1/models/model:predict")
+            assert status == 400 and answer["error"].startswith(f"inputs: the model refuses them: {words}"), answer
+            assert not re.search(r"node|\[\[|\{\{|Op:|\n", answer["error"]), answer
 
 
 def test_labels_join(conditional):
@@ -1067,6 +1099,110 @@ def test_a_strange_saved_model(tmp_path):
     ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, "label": 3}', "read"),
 ])
 def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A Model with a signature NAME for each of several types, that gives what it is given: "y" of "x"."""
+    import tensorflow as tf
+    module, folder, signatures = tf.Module(), tmp_path_factory.mktemp("foreign"), {}
+    for name, dtype, shape in (
+            ("bool", tf.bool, [None, 2]), ("flag", tf.bool, []), ("bfloat16", tf.bfloat16, [None, 2]), ("half", tf.float16, [None]),
+            ("double", tf.float64, []), ("uint64", tf.uint64, [None]), ("int8", tf.int8, [None]), ("text", tf.string, []),
+            ("texts", tf.string, [None, None]), ("complex", tf.complex64, [None]), ("images", tf.float32, [None, 100, 100, 1])):
+        signatures[name] = tf.function(lambda x: {"y": tf.identity(x)}, input_signature=[tf.TensorSpec(shape, dtype, name="x")])
+    signatures["spectrum"] = tf.function(lambda x: {"y": tf.signal.fft(tf.complex(x, x))},
+                                         input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    signatures["nothing"] = tf.function(lambda: {"y": tf.constant(3)}, input_signature=[])
+    signatures["divided"] = tf.function(lambda x: {"y": x / x}, input_signature=[tf.TensorSpec([None], tf.bfloat16, name="x")])
+    module.functions = signatures
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return Model(folder)
+
+
+def told_by(model, asked):
+    signature, inputs, rows, key = rest.read(json.dumps(asked).encode(), model, 8)
+    return json.loads(rest.answer(signature(inputs), key, rows))
+
+
+@pytest.mark.parametrize("name, value", [
+    ("bool", [[True, False], [False, True]]), ("flag", True), ("flag", False), ("bfloat16", [[0.5, -3.0]]), ("half", [0.25, 8.0]),
+    ("double", 1e300), ("uint64", [2**64 - 1, 0]), ("int8", [-128, 127]), ("text", {"b64": "YWI="}), ("text", "é"),
+    ("texts", [["a", "bc"]]),
+])
+def test_types_from_anywhere(foreign, name, value):
+    """As numbers, true and false, and text, whatever type the model has of them; alone, too, and in a list of none."""
+    def known(found):
+        if isinstance(found, str):
+            return {"b64": base64.b64encode(found.encode()).decode()}
+        return [known(part) for part in found] if isinstance(found, list) else found
+
+    assert told_by(foreign, {"signature_name": name, "inputs": value}) == {"outputs": known(value)}
+    assert told_by(foreign, {"signature_name": name, "inputs": {"x": value}}) == {"outputs": known(value)}
+    if isinstance(value, list):
+        assert told_by(foreign, {"signature_name": name, "instances": value}) == {"predictions": known(value)}
+        assert told_by(foreign, {"signature_name": name, "inputs": []}) == {"outputs": []}
+
+
+@pytest.mark.parametrize("asked, status, words", [
+    ({"signature_name": "complex", "inputs": [1]}, 400, "signature_name: complex gives y as complex64"),
+    ({"signature_name": "spectrum", "inputs": [[1, 2, 3, 4]]}, 400, "signature_name: spectrum gives y as complex64"),
+    ({"signature_name": "bool", "inputs": [[1, 0]]}, 400, "inputs.x[0][0]: true or false is needed, not the number 1"),
+    ({"signature_name": "bool", "instances": [["true", True]]}, 400, "instances[0].x[0]: true or false is needed, not a string"),
+    ({"signature_name": "flag", "inputs": None}, 400, "inputs.x: true or false is needed, not null"),
+    ({"signature_name": "text", "inputs": 3}, 400, "inputs.x: a string"),
+    ({"signature_name": "int8", "inputs": [128]}, 400, "inputs.x[0]: 128 is beyond int8"),
+    ({"signature_name": "half", "inputs": [65520]}, 400, "inputs.x[0]: 65520 is beyond float16"),
+    ({"signature_name": "bfloat16", "inputs": [[1e39, 0]]}, 400, "inputs.x[0][0]: 1e+39 is beyond bfloat16"),
+    ({"signature_name": "divided", "inputs": [0]}, 400, "y: the model gives no finite values"),
+    ({"signature_name": "nothing", "inputs": 3}, 400, "inputs: an object with nothing is needed, not the number 3"),
+    # what shape it is comes before how much of it there is
+    ({"signature_name": "images", "inputs": np.zeros([100, 100, 1]).tolist()}, 400, "inputs.x: lists 3 deep, and 4 are needed"),
+    ({"signature_name": "bfloat16", "inputs": [0.5] * 99}, 400, "inputs.x: lists 1 deep, and 2 are needed: the outermost is"),
+    ({"signature_name": "bfloat16", "instances": [0.5] * 99}, 400, "instances[0].x: a list is needed, not the number 0.5"),
+    ({"signature_name": "bfloat16", "inputs": [[0.5] * 2] * 9}, 413, "inputs.x: 9 rows"),
+    ({"signature_name": "texts", "inputs": ["a"] * 99}, 400, "inputs.x: lists 1 deep"),
+    ({"signature_name": "texts", "inputs": [["a"]] * 9}, 413, "inputs.x: 9 rows; at most 8"),
+    ({"signature_name": "half", "inputs": [1] * 9}, 413, "inputs.x: 9 rows"),
+    ({"signature_name": "half", "instances": [1] * 9}, 413, "instances: 9 rows"),
+])
+def test_values_that_do_not_fit(foreign, asked, status, words):
+    with pytest.raises(Refusal) as refusal:
+        told_by(foreign, asked)
+    assert refusal.value.status == status and words in refusal.value.message, refusal.value.message
+
+
+@pytest.mark.parametrize("contract", [True, False])
+def test_weights_that_are_not_finite_here_and_there(tmp_path, contract, caplog):
+    """A class of a hundred is enough, or a model that nothing is known of: the trial may not have met it, and the good one is kept."""
+    import tensorflow as tf
+
+    def write(folder, place):
+        module = tf.Module()
+        values = np.random.default_rng(0).normal(size=[100, 12]).astype(np.float32)
+        values[place] = np.nan if place else values[place]
+        module.table = tf.Variable(values)
+        module.make = tf.function(
+            lambda noise, label: {"images": tf.tanh(tf.gather(module.table, label) + noise[:, :1])[:, None, None]},
+            input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise"), tf.TensorSpec([None], tf.int32, name="label")])
+        module.latents = tf.function(lambda count, seed: {"noise": tf.zeros([count, 8])}, input_signature=[
+            tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.make, "latents": module.latents})
+        if contract:
+            (folder / export.CONTRACT).parent.mkdir()
+            (folder / export.CONTRACT).write_text(json.dumps({
+                "output": {"name": "images", "shape": [None, 1, 1, 12]}, "noise": {"kind": "normal", "dim": 8}, "step": 1,
+                "functions": {"generator": {
+                    "inputs": [{"name": "noise", "kind": "noise", "shape": [None, 8], "distribution": "normal"},
+                               {"name": "label", "kind": "label", "shape": [None], "classes": [str(i) for i in range(100)]}],
+                    "outputs": [{"name": "images", "kind": "signal", "shape": [None, 1, 1, 12]}]}}}))
+
+    write(tmp_path / "1", 0)
+    versions = Versions(tmp_path, 4)
+    assert versions.refresh() is True, caplog.text
+    write(tmp_path / "2", 70)
+    assert versions.refresh() is False and versions.current.version == 1
+    assert "2: not served: its variable" in caplog.text and "not finite" in caplog.text
+
+
     folder = shutil.copytree(made_once[0] / "saved_model", tmp_path / "saved_model")
     (folder / "assets.extra" / "generator.json").unlink()
     if content:
