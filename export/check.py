@@ -161,8 +161,9 @@ def main(arguments):
         raise UserError("which run? python -m export.check runs/NAME")
     from kgan.quiet import import_tensorflow
     import_tensorflow()
-    with record.held(arguments[1], writing=False):
-        return _check_all(arguments[1])
+    run = record.run_at(arguments[1])
+    with record.held(run, writing=False):
+        return _check_all(run)
 
 
 def _check_all(run):

@@ -681,6 +681,30 @@ def test_mistakes(command, finished, tmp_path, arguments, words):
     assert not (tmp_path / "EMPTY" / "export").exists() and not (tmp_path / "RUN").exists()
 
 
+@pytest.mark.parametrize("below", ["export", "export/saved_model", "checkpoints", ""])
+def test_a_path_within_the_run(tmp_path, below, capsys, monkeypatch):
+    directory, _ = made(tmp_path / "runs" / "a", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    assert record.run_at(directory / below) == directory
+    said = capsys.readouterr().err
+    assert said == (f"{directory / below} lies in the run {directory}, which is taken\n" if below else "")
+    assert check.main(["", str(directory / below)]) == 0
+    monkeypatch.chdir(directory / "export")
+    assert record.run_at(".").resolve() == directory
+
+
+def test_a_path_above_runs_or_of_a_file(tmp_path):
+    for name in "ab":
+        made(tmp_path / "runs" / name, **MIXTURE)
+    for path in (tmp_path / "runs", tmp_path):
+        with pytest.raises(UserError, match=f"{path} is no run; it holds {tmp_path}/runs/a, {tmp_path}/runs/b: say which"):
+            record.run_at(path)
+    with pytest.raises(UserError, match="step-.* is a file of the run .*runs/a: say the run, and by --checkpoint"):
+        record.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
+    for path in (tmp_path / "none", tmp_path.parent / "no" / "where"):
+        assert record.run_at(path) == path  # of which is said that it holds no run
+
+
 def test_mistakes_of_checking(command, exported, tmp_path):
     done = command("-m", "export.check", cwd=ROOT)
     assert done.returncode == 2 and "which run" in done.stderr

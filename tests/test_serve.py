@@ -843,6 +843,19 @@ def test_newer_models(watched, gan, tmp_path):
     assert server.ask("/image.png?seed=3")[2] == old[2]
 
 
+def test_one_level_up_or_down(made_once, tmp_path):
+    """A run, its export, the SavedModel, and what lies in that: all mean the same; of others it is said what is near."""
+    place = tmp_path / "runs" / "a" / "export" / "saved_model"
+    shutil.copytree(made_once[0] / "saved_model", place)
+    (place.parent / "onnx").mkdir()
+    for path in (place, place.parent, place.parents[1], place / "saved_model.pb", place / "variables", place / "assets.extra"):
+        assert Versions(path).found() == [(None, place)], path
+    for path, near in ((place.parent / "onnx", place.parent), (tmp_path / "runs", place.parents[1]), (tmp_path, place.parents[1]),
+                       (place.parents[1] / "checkpoints", place.parents[1])):
+        versions = Versions(path)
+        assert versions.found() == [] and versions.near()[0] == near, path
+
+
 def test_replaced_folder(made_once, tmp_path):
     """What `python -m export` does to runs/NAME/export; in this process."""
     source = made_once[0] / "saved_model"
@@ -1236,7 +1249,10 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
 
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which export"]),
-    (["PATH"], ["PATH", "saved_model.pb", "python -m export"]),
+    (["PATH"], ["PATH", "no such folder"]),
+    (["NONE"], ["saved_model.pb", "python -m export"]),
+    (["RUN"], ["RUN", "it is a run of which there is no SavedModel yet: python -m export RUN"]),
+    (["TOP"], ["nothing to serve there, but in TOP/runs/", "python -m export.serve TOP/runs/"]),
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),
     (["SOUND", "--max_batch=9", "--max_queue=8"], ["--max_queue=8", "--max_batch=9"]),
@@ -1249,6 +1265,11 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
 def test_mistakes(command, made_once, tmp_path, arguments, words):
     (tmp_path / "BROKEN").mkdir()
     (tmp_path / "BROKEN" / "saved_model.pb").write_bytes(b"nothing of the kind")
+    (tmp_path / "RUN").mkdir()
+    (tmp_path / "NONE").mkdir()
+    (tmp_path / "RUN" / "config.json").write_text("{}")
+    (tmp_path / "TOP" / "runs").mkdir(parents=True)
+    (tmp_path / "TOP" / "runs" / "a").symlink_to(made_once[0])
     with socket.create_server((HOST, 0)) as taken:
         arguments = [argument.replace("SOUND", str(made_once[0])).replace("TAKEN", str(taken.getsockname()[1]))
                      for argument in arguments]
