@@ -6,6 +6,7 @@ The averaged (EMA) generator of the newest sound checkpoint, or of the best, goe
 from absl import flags
 
 import export
+from export.record import run_at
 from kgan import command
 from kgan.quiet import import_tensorflow
 
@@ -24,9 +25,10 @@ def main(arguments):
     export.require("--formats", FLAGS.formats)
     if not FLAGS.precisions or not set(FLAGS.precisions) <= set(export.PRECISIONS):
         raise command.UserError(f"--precisions={','.join(FLAGS.precisions)}: there are {', '.join(export.PRECISIONS)}")
+    run = run_at(arguments[1])
     import_tensorflow()
     from export import artefacts
-    record = artefacts.write(arguments[1], FLAGS.formats, FLAGS.checkpoint, FLAGS.batch, FLAGS.precisions)
+    record = artefacts.write(run, FLAGS.formats, FLAGS.checkpoint, FLAGS.batch, FLAGS.precisions)
     print(artefacts.lines(record))
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from export import FORMATS, PRECISIONS, card, check
 from export.contract import contract
-from export.record import files, read, sha256, size
-from kgan.run import load
+from export.record import files, held, put, read, sha256, size
+from kgan.run import Run, load
 from kgan.run import write as write_file
 
 
 def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
     """Exports the averaged generator of a run's checkpoint. All formats or none take the place of what was there.
+
+    While another process exports the same run this one waits.
 
     Artefacts of formats that are not written now stay, and stay listed, with the step that they are of.
 
@@ -32,7 +34,13 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
         UserError: an operator that a format does not have.
         CheckError: an artefact differs too much from Keras; then nothing is replaced.
     """
-    directory, formats = Path(run) / "export", list(dict.fromkeys(formats))
+    Run(run).settings(required=True)  # before anything is written where there is no run
+    with held(run):
+        return _write(run, list(dict.fromkeys(formats)), checkpoint, batch, precisions)
+
+
+def _write(run, formats, checkpoint, batch, precisions):
+    directory = Path(run) / "export"
     gan, step = load(run, checkpoint)
     directory.mkdir(exist_ok=True)
     entries = []
@@ -57,7 +65,7 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
         for name in formats:
-            _replace(directory / name, aside / name, aside / f"{name}.old")
+            put(aside / name, directory / name, aside)
     except check.CheckError as error:
         raise check.CheckError(f"{error}. {directory} is as it was; python -m export {run} with other --formats or "
                                "--precisions leaves an artefact out") from None
@@ -77,9 +85,3 @@ def lines(record):
     now = record["step"], record["checkpoint"]
     return "\n".join(f"export/{entry['path']}: step {entry['step']:,}, {check.words(entry['check'])}"
                      for entry in record["artefacts"] if (entry["step"], entry["checkpoint"]) == now)
-
-
-def _replace(target, new, old):
-    if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)

@@ -42,7 +42,8 @@ def reference(gan, path):
     told = interface(gan)
     inputs, output = told["functions"]["generator"]["inputs"], told["functions"]["generator"]["outputs"][0]
     rows = max(ROWS, min(len(gan.classes), CLASSES))
-    found = {"output": output["name"], "kind": output["kind"], "count": np.int32(COUNT), "seed": np.int32(SEED)}
+    found = {"output": output["name"], "kind": output["kind"], "count": np.int32(COUNT), "seed": np.int32(SEED),
+             "classes": np.int32(len(gan.classes))}
     with tf.device("CPU"):  # a GPU convolves in TF32
         # where sizes are free, at two of them
         for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
@@ -83,6 +84,8 @@ def check(path, kind, precision, reference):
     for case in ("samples1", "samples"):
         if case in found:
             result = _compare(name, found[case], wanted[case], bounds, *BOUNDS[precision])
+    if len(taken := found.get("taken", ())):
+        raise CheckError(f"{name}: makes something of label {taken[0]}, which is no class")
     if kind == "saved_model" and "latents" in wanted:
         result.update(_signatures(name, found, wanted))
     return {**result, "milliseconds": float(found["milliseconds"])}
@@ -161,12 +164,18 @@ def main(arguments):
         raise UserError("which run? python -m export.check runs/NAME")
     from kgan.quiet import import_tensorflow
     import_tensorflow()
+    run = record.run_at(arguments[1])
+    with record.held(run, writing=False):
+        return _check_all(run)
+
+
+def _check_all(run):
     from kgan.run import load
 
-    directory = Path(arguments[1]) / "export"
+    directory = Path(run) / "export"
     entries = record.read(directory).get("artefacts")
     if not entries:
-        raise UserError(f"{directory} has no export.json that can be read: python -m export {arguments[1]}")
+        raise UserError(f"{directory} has no export.json that can be read: python -m export {run}")
     print(f"{'artefact':<34}{'bytes':>12}{'largest':>10}{'mean':>10}{'PSNR':>8}{'ms':>8}  result")
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -174,9 +183,9 @@ def main(arguments):
         for entry in entries:
             kind = entry["checkpoint"]
             if kind not in references:
-                gan, step = load(arguments[1], kind)
+                gan, step = load(run, kind)
                 references[kind] = reference(gan, Path(folder) / f"{kind}.npz"), step
-            result, trouble = _again(directory, entry, arguments[1], *references[kind])
+            result, trouble = _again(directory, entry, run, *references[kind])
             failed += bool(trouble)
             psnr = result.get("psnr")
             largest, mean, latency = (f"{result[name]:.2g}" if result else ""

@@ -31,6 +31,20 @@ def make(generator, inputs):
     return generator(feed(generator, "noise", inputs), training=False)
 
 
+def refusing(told, inputs):
+    """A dict of inputs in which a label that is no class makes the runtime fail, in formats that have no assertions.
+
+    Each label is looked up among the classes that there are, by an index that is out of bounds for all others: TFLite and
+    ONNX Runtime refuse those. Without this a label of -1 would be the last class in ONNX, and no class at all in TFLite.
+    """
+    found = dict(inputs)
+    for each in told:
+        if each["kind"] == "label" and (count := len(each["classes"])):
+            label = inputs[each["name"]]
+            found[each["name"]] = tf.gather(tf.range(count), tf.where(label < 0, count, label))  # ONNX counts -1 from the end
+    return found
+
+
 def with_label(contract, noise, label=-1):
     """Dict of inputs: noise [n, D] and, where the contract tells of classes, `label` [n].
 

@@ -4,7 +4,8 @@
     images, = session.run(["images"], {"noise": np.random.normal(size=[8, 100]).astype("float32")})
     session.get_modelmeta().custom_metadata_map["generator.json"]                              # what it is
 
-A conditional generator takes `label` too, int32 [n]: numbers of classes from 0 on, whose names are in the metadata.
+A conditional generator takes `label` too, int32 [n]: numbers of classes from 0 on, whose names are in the metadata. Of other
+numbers `run` raises INVALID_ARGUMENT. The inputs come in the order of the metadata's `functions`.
 """
 import json
 import logging
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export.inputs import make, specs
+from export.inputs import make, refusing, specs
 from kgan.command import UserError
 
 _OPSET = 17
@@ -34,8 +35,10 @@ def write(generator, contract, directory, latents=None):
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
-    spec = [specs(generator, contract["functions"]["generator"]["inputs"])]
-    serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)}, input_signature=spec)
+    told = contract["functions"]["generator"]["inputs"]
+    spec = [specs(generator, told)]
+    serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, refusing(told, inputs))},
+                        input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
     except ValueError as error:
@@ -45,6 +48,9 @@ def write(generator, contract, directory, latents=None):
     if strange:
         raise UserError(f"ONNX: the generator has {', '.join(strange)}, no operator of ONNX: "
                         "leave the format out, or replace the layer")
+    by_name = {value.name: value for value in model.graph.input}
+    del model.graph.input[:]  # tf2onnx sorts them
+    model.graph.input.extend(by_name[each["name"]] for each in told)
     for value in (*model.graph.input, *model.graph.output):
         for name, size in zip("nhw", value.type.tensor_type.shape.dim):
             if name == "n" or not size.dim_value:  # tf2onnx names free ones itself, each anew

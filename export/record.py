@@ -1,10 +1,20 @@
-"""export.json: what an export holds, with the size and checksum of each artefact."""
+"""export.json: what an export holds, with the size and checksum of each artefact; who may write it, and putting in place."""
+import contextlib
 import hashlib
+import itertools
 import json
+import os
+import sys
 from pathlib import Path
 
 from export import FORMATS
 
+try:
+    import fcntl
+except ImportError:  # Windows: two exports of one run are not noticed there
+    fcntl = None
+
+_NAMED = 5  # runs in a message
 _ENTRY = {"path", "format", "precision", "step", "checkpoint", "batch", "bytes", "sha256", "check"}
 
 
@@ -16,6 +26,76 @@ def read(directory):
         return record if whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def run_at(path):
+    """The run that a path means: itself, or that which it lies in, which is said on standard error.
+
+    Raises:
+        UserError: it holds runs, or is a file of one: which is meant is not known.
+    """
+    from kgan.command import UserError  # not above: the runtimes know nothing of kgan
+
+    path = Path(path)
+    if _is_run(path):
+        return path
+    above = [folder for folder in [*(path.parents or path.resolve().parents)][:3] if _is_run(folder)][:1]
+    if above and path.is_dir():
+        print(f"{path} lies in the run {above[0]}, which is taken", file=sys.stderr)
+        return above[0]
+    if above and path.is_file():
+        raise UserError(f"{path} is a file of the run {above[0]}: say the run, and by --checkpoint=newest or best which checkpoint")
+    below = [folder for pattern in ("*", "*/*") for folder in sorted(path.glob(pattern)) if _is_run(folder)] if path.is_dir() else []
+    if below:
+        more = " …" if len(below) > _NAMED else ""
+        raise UserError(f"{path} is no run; it holds {', '.join(map(str, below[:_NAMED]))}{more}: say which")
+    return path
+
+
+def _is_run(folder):
+    return (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
+
+
+@contextlib.contextmanager
+def held(run, writing=True):
+    """Keeps the export of a run to this process: another waits to write it, or, while it is written, to read it.
+
+    The kernel lets go of the lock when a process ends, however it ends. It lies beside the export, which may be deleted.
+
+    Raises:
+        OSError: it is to be written, and the run's directory cannot be.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(open(Path(run) / ".export.lock", "a+"))
+        except OSError:
+            if writing:
+                raise
+            lock = None  # a read-only disk: nobody writes there
+        if lock and fcntl:
+            kind = fcntl.LOCK_EX if writing else fcntl.LOCK_SH
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                print(f"{Path(run) / 'export'} is in use by process {lock.read().strip() or '?'}: waiting for it", file=sys.stderr)
+                fcntl.flock(lock, kind)
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        yield
+
+
+def put(new, target, aside):
+    """Has a file or directory take the place of another, which goes to the directory `aside`. Whoever else does so is no harm."""
+    for i in itertools.count():
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(target, Path(aside) / f"{i}.old")
+        try:
+            return os.replace(new, target)
+        except OSError:
+            if i == 9 or not Path(target).exists():  # else another process was in between
+                raise
 
 
 def size(path):

@@ -2,8 +2,10 @@
 
 Imports neither Keras nor kgan. IN.npz has the inputs by name, `in0/NAME` [n, …], and perhaps as `in1/NAME` others of another
 size; `output` (the output's name), `count` and `seed`.
+Where there is `in0/label`, `classes` says how many there are.
 OUT.npz gets `samples` [n, …], where sizes are free `samples1` of the others, `milliseconds` (median of CALLS calls after two
-others, one thread, one row or the file's fixed batch) and, of a SavedModel that has them, what its other signatures give:
+others, one thread, one row or the file's fixed batch), where there are labels `taken`, those of -1 and `classes` of which it
+makes something all the same, and, of a SavedModel that has them, what its other signatures give:
 `generated`, `latents`, and of images `decoded`, the PNGs.
 """
 import sys
@@ -11,13 +13,17 @@ import time
 
 import numpy as np
 
+from export.paths import readable
+
 CALLS = 15
 
 
 def saved_model(path, given, threads=1):
     import tensorflow as tf
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    signatures = tf.saved_model.load(path).signatures
+    with readable(path) as folder:
+        loaded = tf.saved_model.load(folder)  # keeps its variables alive
+    signatures = loaded.signatures
     output, arguments = str(given["output"]), {name: tf.constant(given[name], tf.int32) for name in ("count", "seed")}
     more = {}
     if "latents" in signatures:
@@ -78,7 +84,18 @@ def main(kind, path, source, target):
         start = time.perf_counter()
         call(rows)
         times.append(1e3 * (time.perf_counter() - start))
+    if "label" in inputs:
+        more["taken"] = [wrong for wrong in (-1, int(given["classes"])) if _takes(call, {
+            **rows, "label": np.full_like(rows["label"], wrong)})]
     np.savez(target, samples=samples, milliseconds=np.median(times[2:]), **more)
+
+
+def _takes(call, inputs):
+    try:
+        call(inputs)
+        return True
+    except Exception:  # each runtime has its own
+        return False
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ take it as a scalar, the class of all images; with -1 the classes come in turn, 
 assets.extra/generator.json, where TensorFlow Serving lets a model keep files of its own, says what model it is.
 """
 import json
-import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import keras
@@ -21,6 +20,8 @@ import tensorflow as tf
 
 from export import CONTRACT
 from export.inputs import make, specs, with_label
+from export.record import put
+
 
 def write(generator, contract, directory, latents=None):
     """Writes a generator as DIRECTORY, beside which it is first made; nothing is checked.
@@ -38,18 +39,17 @@ def write(generator, contract, directory, latents=None):
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    aside = directory.with_name(f".{directory.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
 
     archive = keras.export.ExportArchive()
     # not archive.track(generator): that would store every weight twice
     for name, (function, signature) in _signatures(generator, contract, latents).items():
         archive.add_endpoint(name, function, input_signature=signature)
-    archive.write_out(str(aside), verbose=False)
-    (aside / CONTRACT).parent.mkdir()
-    (aside / CONTRACT).write_text(json.dumps(contract) + "\n", encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
-    os.replace(aside, directory)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as aside:
+        new = Path(aside, "new")
+        archive.write_out(str(new), verbose=False)
+        (new / CONTRACT).parent.mkdir()
+        (new / CONTRACT).write_text(json.dumps(contract) + "\n", encoding="utf-8")
+        put(new, directory, aside)
 
 
 def _signatures(generator, contract, latents):

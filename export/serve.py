@@ -1,6 +1,6 @@
 """python -m export.serve PATH: an exported generator over HTTP, as pictures and in TensorFlow Serving's REST form.
 
-PATH is runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
+PATH is runs/NAME, runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
 served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports no
 Keras, and of kgan nothing but kgan.kinds: it runs where TensorFlow alone is.
 """
@@ -42,6 +42,7 @@ PACKAGES = "fastapi", "orjson", "prometheus_client", "python_multipart", "uvicor
 _CONNECTIONS = 1024  # open at once, where the system allows the files
 _BURST = 32  # connections that are accepted at one go
 _SPARE = 64 + 4 * _BURST  # files: the process's own, and of connections that are not yet counted or being closed
+_NAMED = 5  # paths in a message
 _LAST_CALL = 0.3  # seconds for which connections without a request are kept when it is told to stop
 
 
@@ -87,16 +88,28 @@ def model_name(versions, path):
     from export.serving.contract import read_contract
     try:
         found = versions.found()
+        near = [] if found else versions.near()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if not found:
-        raise UsageError(f"{path}: no saved_model.pb there, nor in saved_model/ or folders named by numbers; "
-                         "python -m export runs/NAME writes one")
+        raise UsageError(f"{path}: {_lacking(Path(path), near)}")
     told = filter(None, (read_contract(folder)[0].get("name") for _, folder in found))
     name = FLAGS.name or next(told, Path(path).resolve().name)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(name)):
         raise UsageError(f"--name={name}: stands in paths, so it takes letters, digits and _ . - alone")
     return name
+
+
+def _lacking(path, near):
+    """Why nothing can be served of a path, and what to do."""
+    if near:
+        return (f"nothing to serve there, but in {', '.join(map(str, near[:_NAMED]))}{' …' if len(near) > _NAMED else ''}: "
+                f"python -m export.serve {near[0]}")
+    if not path.exists():
+        return "there is no such folder"
+    if (path / "config.json").is_file():
+        return f"it is a run of which there is no SavedModel yet: python -m export {path}"
+    return "no saved_model.pb there, nor in saved_model/ or folders named by numbers; python -m export runs/NAME writes one"
 
 
 def hosts(host, allowed):

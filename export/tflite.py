@@ -4,7 +4,8 @@
     serve = Interpreter("runs/NAME/export/tflite/generator_int8.tflite").get_signature_runner("serving_default")
     images = serve(noise=np.random.normal(size=[1, 100]).astype("float32"))["images"]
 
-A conditional generator takes `label` too, int32 [batch]: numbers of classes from 0 on, whose names are in the metadata.
+A conditional generator takes `label` too, int32 [batch]: numbers of classes from 0 on, whose names are in the metadata. Of
+other numbers the call raises RuntimeError. Without a signature tensors have the same names, and inputs the metadata's order.
 
 What it is (names, ranges, directions of noise) is in the file itself, where TFLite keeps metadata's files, in a ZIP archive
 after the model: `unzip -p generator_int8.tflite generator.json`.
@@ -25,7 +26,8 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
-from export.inputs import examples, make, specs
+from export.inputs import examples, make, refusing, specs
+from export.paths import readable
 from kgan.command import UserError
 from kgan.quiet import silence
 
@@ -52,19 +54,19 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
     module, told = tf.Module(), contract["functions"]["generator"]["inputs"]
     # a SavedModel that lists no variables would be converted with none
     module.variables_of_generator = [variable.value for variable in generator.variables]
-    module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, inputs)},
+    module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, refusing(told, inputs))},
                                input_signature=[specs(generator, told, batch, fixed=True)])
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, readable(folder) as path, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
         for precision in precisions:
-            content = mended(_convert(folder, precision, contract, latents, batch))
+            content = named(mended(_convert(path, precision, contract, latents, batch)), told)
             strange = [name for name in operators(content) if name not in _BUILT_IN.values()]
             if strange:
                 raise _refusal(strange)
-            path = directory / f"generator_{precision}.tflite"
-            path.write_bytes(content)
-            with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:  # readers of the model stop before it
+            file = directory / f"generator_{precision}.tflite"
+            file.write_bytes(content)
+            with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:  # readers of the model stop before it
                 archive.writestr(zipfile.ZipInfo("generator.json"), json.dumps(contract))
 
 
@@ -101,6 +103,33 @@ def mended(content):
                 stored = model.Buffers(graph.Tensors(node.Inputs(place)).Buffer()).DataAsNumpy()
                 stored[:] = np.array([min(127, round(number / scale) + zero)], np.int8).view(np.uint8)
     return bytes(content)
+
+
+def named(content, told):
+    """The bytes of a TFLite file whose inputs are in the contract's order, and whose tensors are called as in the signature.
+
+    For programs that know no signatures: the converter calls a tensor `serving_default_noise:0`, and its order is not that
+    of other formats. Names are overwritten where they stand, for they only become shorter.
+    """
+    content = bytearray(content)
+    model = schema.Model.GetRootAs(content, 0)
+    signature = model.SignatureDefs(0)
+    graph = model.Subgraphs(signature.SubgraphIndex())
+    inputs, outputs = ({tensor.Name().decode(): tensor.TensorIndex() for tensor in map(get, range(count))} for get, count in (
+        (signature.Inputs, signature.InputsLength()), (signature.Outputs, signature.OutputsLength())))
+    graph.InputsAsNumpy()[:] = [inputs[each["name"]] for each in told]
+    for name, index in {**inputs, **outputs}.items():
+        _rename(content, graph.Tensors(index), name.encode())
+    return bytes(content)
+
+
+def _rename(content, tensor, name):
+    """Overwrites a flatbuffer's string: four bytes of its length, the text, a zero."""
+    offset = np.frombuffer(content, "<u4", 1, at := tensor._tab.Pos + tensor._tab.Offset(10))[0]  # `name` is field 3
+    start, length = at + int(offset) + 4, len(tensor.Name())
+    if len(name) <= length:
+        content[start - 4:start] = len(name).to_bytes(4, "little")
+        content[start:start + length] = name.ljust(length, b"\0")
 
 
 def _convert(folder, precision, contract, latents, batch):

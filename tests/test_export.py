@@ -3,8 +3,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -19,7 +21,8 @@ import export
 import export.onnx
 import export.saved_model
 import export.tflite
-from export import artefacts, check, contract
+from export import artefacts, check, contract, record
+from export.paths import readable
 from kgan import models, run
 from kgan.command import UserError
 from kgan.kinds import image
@@ -124,6 +127,81 @@ def test_saved_model_needs_tensorflow_alone(command, finished, exported, gan, tm
     # what train.py wrote at the end of the run is the same
     with_train = tf.saved_model.load(str(finished / "export" / "saved_model")).signatures["serving_default"]
     np.testing.assert_allclose(with_train(noise=gan.latents(5, seed=4))["images"], images, atol=1e-6)
+
+
+def test_two_exports_of_one_run(command, tmp_path):
+    """One waits for the other, whatever formats they write; both are whole, and what is listed is there."""
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    both = [command("-m", "export", directory, f"--formats={formats}", cwd=ROOT, wait=False)
+            for formats in ("saved_model", "saved_model,onnx")]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    errors = "".join(error for _, error in said)
+    assert errors == "" or re.fullmatch(r".*run/export is in use by process \d+: waiting for it\n", errors), errors
+    assert [entry["path"] for entry in json.loads((directory / "export" / "export.json").read_text())["artefacts"]] == [
+        "saved_model", "onnx/generator.onnx"]
+    assert check.main(["", str(directory)]) == 0 and not (directory / "export" / ".part").exists()
+
+
+@pytest.mark.parametrize("act", ["export", "check", "overwrite"])
+def test_whoever_comes_second_waits(tmp_path, act, capsys):
+    """While one process writes, another neither writes nor reads; while one reads, another may read and none may write."""
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    before, done = contents(directory / "export"), threading.Event()
+
+    def second():
+        if act == "overwrite":  # train.py, which takes away what is being written
+            shutil.rmtree(directory / "export")
+        check.main(["", str(directory)]) if act == "check" else artefacts.write(directory, ["saved_model"])
+        done.set()
+
+    with record.held(directory, writing=act != "export"):  # an export waits for those who read, too
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not done.wait(2)
+        assert contents(directory / "export") == ({} if act == "overwrite" else before)
+        assert f"run/export is in use by process {os.getpid()}: waiting for it" in capsys.readouterr().err
+    assert done.wait(120)
+    thread.join()
+    assert set(contents(directory / "export")) == set(before)
+    with record.held(directory, writing=False), record.held(directory, writing=False):
+        pass
+
+
+def test_put_where_another_is_put(tmp_path, monkeypatch):
+    """Two SavedModels written to one place at once: one of them is there, whole, and nothing else."""
+    gan, failures = models.build("mlp", (2,), MIXTURE), []
+
+    def write():
+        try:
+            export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "model")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and list(tmp_path.iterdir()) == [tmp_path / "model"]
+    assert tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*?", "back\\slash", "[!x]"])
+def test_names_that_are_patterns(tmp_path, name, monkeypatch):
+    """Export and check of a run whose path TensorFlow would take as a pattern; TFLite's converter, where TMPDIR is one."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / name))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    directory, gan = made(tmp_path / name / name, **MIXTURE)
+    record = artefacts.write(directory, ["saved_model", "tflite"], precisions=["float32"])
+    assert [entry["step"] for entry in record["artefacts"]] == [7, 7]
+    assert check.main(["", str(directory)]) == 0
+    assert list((tmp_path / name).iterdir()) == [directory]  # no link is left
+    with readable(directory / "export" / "saved_model") as path:
+        serve = tf.saved_model.load(path).signatures["serving_default"]
+    np.testing.assert_allclose(serve(noise=gan.latents(3, seed=4))["samples"], gan.generate(3, seed=4), atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 3, 2**31 - 1])
@@ -338,9 +416,11 @@ def test_other_models(model, shape, settings, tmp_path):
 def test_other_operators_are_refused_by_name(tmp_path):
     noise = keras.Input((4,))
     network = keras.Model(noise, keras.layers.Lambda(tf.math.erfinv, output_shape=(4,))(keras.layers.Dense(4)(noise)))
+    contracted = {"output": {"name": "samples"}, "functions": {"generator": {"inputs": [
+        {"name": "noise", "kind": "noise", "shape": [None, 4], "dtype": "float32"}]}}}
     for module in (export.tflite, export.onnx):
         with pytest.raises(UserError, match="Erfinv.*leave"):
-            module.write(network, {"output": {"name": "samples"}}, tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
+            module.write(network, contracted, tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
 
 
 # === Conditional generators ===
@@ -405,6 +485,74 @@ def test_signatures_with_a_label(conditional):
     for wrong in (-1, 3):
         with pytest.raises(tf.errors.InvalidArgumentError, match="label: must be from 0 to 2"):
             signatures["serving_default"](noise=gan.latents(2), label=tf.constant([0, wrong]))
+
+
+@pytest.mark.parametrize("wrong", [-1, -3, 3, 99, 2**31 - 1, -2**31])
+def test_a_label_that_is_no_class(conditional, wrong):
+    """Refused in every format, whichever row has it, and nothing is left of it for the next call."""
+    gan, folder = conditional
+    noise, right = gan.latents(2, 3).numpy(), np.array([1, 2], np.int32)
+    wanted = gan.make(noise, right)
+    serve = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    calls = {"saved_model": lambda label: serve(noise=tf.constant(noise), label=tf.constant(label))["images"],
+             "onnx": lambda label: onnx(folder / PATHS[-1], noise, label=label)["images"],
+             **{path: lambda label, path=path: tflite(folder / path, noise, label=label)["images"] for path in TFLITE}}
+    for name, call in calls.items():
+        for label in ([wrong, 0], [0, wrong]):
+            with pytest.raises(Exception, match="label: must be|out of data bounds|out of bounds"):
+                call(np.array(label, np.int32))
+        np.testing.assert_allclose(call(right), wanted, atol=1e-5 if "float32" in name or "." not in name else 1, err_msg=name)
+
+
+def test_check_sees_labels_that_are_taken(conditional, tmp_path, monkeypatch):
+    """A file that makes something of class -1 does not pass, as those that were written before."""
+    gan, _ = conditional
+    monkeypatch.setattr(export.onnx, "refusing", lambda told, inputs: inputs)
+    monkeypatch.setattr(export.tflite, "refusing", lambda told, inputs: inputs)
+    export.onnx.write(gan.ema_generator, told(gan), tmp_path / "onnx")
+    wanted = check.reference(gan, tmp_path / "right.npz")
+    with pytest.raises(check.CheckError, match="generator.onnx: makes something of label -1, which is no class"):
+        check.check(tmp_path / "onnx" / "generator.onnx", "onnx", "float32", wanted)
+
+
+def test_names_and_order_are_the_same_everywhere(conditional):
+    """Without signatures, too: by the place of an input, or by its tensor's name."""
+    import onnxruntime
+    from ai_edge_litert.interpreter import Interpreter
+    gan, folder = conditional
+    names = [each["name"] for each in told(gan)["functions"]["generator"]["inputs"]]
+    assert sorted(names) == ["label", "noise"]
+    session = onnxruntime.InferenceSession(str(folder / PATHS[-1]), providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == names and [each.name for each in session.get_outputs()] == ["images"]
+    values = {"noise": gan.latents(2, 3).numpy(), "label": np.array([1, 2], np.int32)}
+    for path in TFLITE:
+        interpreter = Interpreter(str(folder / path))
+        inputs, output = interpreter.get_input_details(), interpreter.get_output_details()
+        assert [each["name"] for each in inputs] == names and [each["name"] for each in output] == ["images"], path
+        interpreter.allocate_tensors()
+        for name, each in zip(names, inputs):
+            interpreter.set_tensor(each["index"], values[name])
+        interpreter.invoke()
+        by_place = interpreter.get_tensor(output[0]["index"])
+        np.testing.assert_array_equal(by_place, tflite(folder / path, values["noise"], label=values["label"])["images"])
+        assert np.abs(by_place - gan.make(values["noise"], values["label"])).mean() < 0.1
+
+
+def test_names_of_a_file_with_one_input(tmp_path):
+    """And names that are longer than the converter's own stay what they are in the signature."""
+    from ai_edge_litert.interpreter import Interpreter
+    gan = models.build("sine", (10,), dict(noise_dim=3))
+    contracted = told(gan)
+    long = {**contracted["output"], "name": "samples_of_a_length_that_no_name_of_a_tensor_has"}
+    for output in (contracted["output"], long):
+        changed = {**contracted, "output": output}
+        export.tflite.write(gan.ema_generator, changed, tmp_path / output["name"], gan.latents, precisions=["float32"])
+        interpreter = Interpreter(str(tmp_path / output["name"] / "generator_float32.tflite"))
+        assert [each["name"] for each in interpreter.get_input_details()] == ["noise"]
+        found = interpreter.get_signature_runner("serving_default")(noise=gan.latents(1, 3).numpy())
+        np.testing.assert_allclose(found[output["name"]], gan.generate(1, 3), atol=1e-5)
+    short = Interpreter(str(tmp_path / "samples" / "generator_float32.tflite")).get_output_details()
+    assert [each["name"] for each in short] == ["samples"]
 
 
 def test_conditional_tflite(conditional):
@@ -531,6 +679,30 @@ def test_mistakes(command, finished, tmp_path, arguments, words):
     assert done.returncode != 0 and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert not (tmp_path / "EMPTY" / "export").exists() and not (tmp_path / "RUN").exists()
+
+
+@pytest.mark.parametrize("below", ["export", "export/saved_model", "checkpoints", ""])
+def test_a_path_within_the_run(tmp_path, below, capsys, monkeypatch):
+    directory, _ = made(tmp_path / "runs" / "a", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    assert record.run_at(directory / below) == directory
+    said = capsys.readouterr().err
+    assert said == (f"{directory / below} lies in the run {directory}, which is taken\n" if below else "")
+    assert check.main(["", str(directory / below)]) == 0
+    monkeypatch.chdir(directory / "export")
+    assert record.run_at(".").resolve() == directory
+
+
+def test_a_path_above_runs_or_of_a_file(tmp_path):
+    for name in "ab":
+        made(tmp_path / "runs" / name, **MIXTURE)
+    for path in (tmp_path / "runs", tmp_path):
+        with pytest.raises(UserError, match=f"{path} is no run; it holds {tmp_path}/runs/a, {tmp_path}/runs/b: say which"):
+            record.run_at(path)
+    with pytest.raises(UserError, match="step-.* is a file of the run .*runs/a: say the run, and by --checkpoint"):
+        record.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
+    for path in (tmp_path / "none", tmp_path.parent / "no" / "where"):
+        assert record.run_at(path) == path  # of which is said that it holds no run
 
 
 def test_mistakes_of_checking(command, exported, tmp_path):

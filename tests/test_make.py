@@ -163,6 +163,9 @@ def bomb(width, height):
     ("other", [("input", GOOD), ("age", "1e39"), ("label", "black")], 400, "age: 1e39 is no finite"),
     ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("seed", "-1")], 400, "seed=-1: "),
     ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("seed", b"1")], 400, "seed: a number is needed"),
+    ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("seed", "3.7")], 400, "seed=3.7: "),
+    ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("to", "1e3")], 400, "to=1e3: "),
+    ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("at", "0.5")], 400, "at=0.5: it is a place on the way"),
     ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("truncation", "9")], 400, "truncation=9: "),
     ("other", [("input", GOOD), ("age", "1"), ("label", "black"), ("directions", "1")], 400, "directions: 1 numbers; this"),
 ])

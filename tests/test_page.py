@@ -392,6 +392,52 @@ def test_messages(browser, address, exported, tmp_path):
 def test_hashes_that_mean_nothing(browser, address):
     browser.open(f"{address}#seed=-1&to=x&at=7&directions=1e9,NaN,,&first=99999999999")
     browser.until(lambda: browser.hash() == {"seed": "0", "directions": "3,0,0,0,0,0,0,0"})
+    message = browser.find("#message")
+    browser.until(message.is_displayed)
+    for words in ("seed=-1 (a whole number", "to=x", "at=7", "directions=1e9,NaN,,", "first=99999999999"):
+        assert words in message.text, message.text
+    browser.find("#random").click()  # what is set after that is in order
+    browser.until(lambda: not message.is_displayed())
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("typed", ["3.7", "1e3", "-1", "2147483648", "e"])
+def test_seeds_that_are_none(browser, address, typed):
+    browser.open(f"{address}#seed=5&to=6&at=0.5")
+    for name in ("seed", "to"):
+        before, field = browser.hash(), browser.find(f"#{name}")
+        browser.run("arguments[0].select()", field)
+        field.send_keys(typed)
+        browser.keys("TAB")
+        browser.until(lambda: "a whole number from 0 to 2147483647" in browser.text("message"))
+        assert browser.find("#message").is_displayed() and field.get_attribute("aria-invalid") == "true"
+        assert typed == "e" or typed in browser.text("message")
+        assert browser.hash() == before
+        browser.run("arguments[0].select()", field)
+        field.send_keys("7")
+        browser.keys("TAB")
+        browser.until(lambda: browser.hash()[name] == "7")
+        assert not browser.find("#message").is_displayed() and field.get_attribute("aria-invalid") is None
+
+
+def test_what_is_picked_is_what_was_seen(browser, conditional):
+    """Tiles are moved along the directions, and those to be picked as B have A's class."""
+    address, gan = conditional
+    browser.open(f"{address}#seed=4&directions=3,-2,0,0,0,0,0,0&truncation=1")
+    more = dict(directions=[3, -2], truncation=1)
+    browser.until(lambda: np.abs(tile(browser, 7)[..., :3].astype(int) - store(
+        in_keras(gan, browser.noise(seed=7, **more), 7 % 3))[0]).max() <= 1)
+    browser.find("[name=pick][value=to]").click()
+    browser.until(lambda: np.abs(tile(browser, 7)[..., :3].astype(int) - store(
+        in_keras(gan, browser.noise(seed=7, **more), 4 % 3))[0]).max() <= 1)
+    seen = tile(browser, 7)
+    browser.find("#grid button:nth-child(8)").click()
+    browser.shows(seen)
+    browser.until(lambda: np.array_equal(browser.pixels("#b"), seen))
+    browser.run("const slider = document.querySelector('#sliders input'); slider.value = -3;"
+                "slider.dispatchEvent(new Event('input'))")
+    browser.until(lambda: np.abs(tile(browser, 7)[..., :3].astype(int) - store(
+        in_keras(gan, browser.noise(seed=7, directions=[-3, -2], truncation=1), 4 % 3))[0]).max() <= 1)
     assert browser.errors() == []
 
 
@@ -506,6 +552,8 @@ def test_choosing_a_class(browser, conditional):
     browser.run("document.getElementById('label').focus()")
     browser.keys("HOME")
     browser.until(lambda: browser.hash() == {"seed": "4"})
+    grid([1] * 24)  # what would be picked as B
+    browser.find("[name=pick][value=seed]").click()
     grid([i % 3 for i in range(24)])
     assert browser.errors() == []
 
@@ -616,6 +664,9 @@ def test_server_page(browser, server):
     with urllib.request.urlopen(browser.find("#gif").get_attribute("href"), timeout=30) as answer:
         animation = Image.open(answer)
         assert animation.format == "GIF" and animation.n_frames >= 24 and animation.width == 128  # at most 16 × larger
+        first = np.asarray(animation.convert("RGB")).astype(int)
+    wanted = png(f"{address}image.png?seed=3&to=9&at=0&directions=1,0,-2.5,0,0,0,0,0&scale=16")
+    assert np.abs(first - wanted).max() <= 8
     browser.find("#play").click()
     browser.until(lambda: browser.find("#at").get_attribute("value") not in ("0.25", "0.24"))
     browser.find("#play").click()

@@ -190,7 +190,7 @@ ROW = [0.5] * 8
     ({"instances": [ROW] * 65}, 413, "instances: 65 rows; at most 64"),
     ({"inputs": [ROW] * 65}, 413, "inputs.noise: 65 rows; at most 64"),
     ({"inputs": {"noises": [ROW]}}, 400, "inputs: noises is no input"),
-    ({"inputs": {"noise": ROW}}, 400, "inputs.noise[0]: a list"),
+    ({"inputs": {"noise": ROW}}, 400, "inputs.noise: lists 1 deep, and 2 are needed"),
     ({"inputs": {"noise": {"b64": "AAAA"}}}, 400, "inputs.noise: a list is needed, not an object"),
     ({"inputs": [ROW], "signature_name": "serve"}, 400, "signature_name: no signature serve"),
     ({"inputs": [ROW], "signature_name": ["serving_default"]}, 400, "signature_name: no signature"),
@@ -215,6 +215,9 @@ def test_bad_bodies(server, body, status, words):
     ("/image.png?sed=1", 400, "sed"), ("/image.png?seed=-1", 400, "seed=-1"), ("/image.png?seed=2147483648", 400, "="),
     ("/image.png?seed=1.5", 400, "seed=1.5"), ("/image.png?seed=", 400, "seed="), ("/image.png?to=1&to=2", 400, "to"),
     (f"/image.png?seed={'9' * 5000}", 400, "seed=9"), ("/image.png?at=2&to=1", 400, "at=2"),
+    ("/image.png?at=0.5", 400, "at=0.5: it is a place on the way to another seed; say which by `to`"),
+    ("/image.png?seed=1e3", 400, "seed=1e3"), ("/image.png?to=2.5", 400, "to=2.5"), ("/interpolate.gif?from=3.7", 400, "from=3.7"),
+    ("/grid.png?seed=0x10", 400, "seed=0x10"), ("/interpolate.gif?at=0.5", 400, "at: no such parameter"),
     ("/image.png?at=nan", 400, "at=nan"), ("/image.png?to=x", 400, "to=x"),
     ("/image.png?label=3", 400, "label=3: this model has no classes; leave it out"),
     ("/image.png?truncation=0.05", 400, "truncation=0.05: Input should be greater than or equal to 0.1"),
@@ -222,6 +225,7 @@ def test_bad_bodies(server, body, status, words):
     ("/interpolate.gif?truncation=", 400, "truncation="),
     ("/image.png?directions=1,b", 400, "directions"), ("/image.png?directions=nan", 400, "directions"),
     ("/image.png?directions=11", 400, "directions"), ("/image.png?directions=" + "0," * 8 + "0", 400, "directions: 9"),
+    ("/interpolate.gif?directions=" + "0," * 8 + "0", 400, "directions: 9"), ("/grid.png?directions=11", 400, "directions"),
     ("/image.png?scale=0", 400, "scale=0"), ("/image.png?scale=17", 400, "scale=17"),
     ("/grid.png?rows=0", 400, "rows=0"), ("/grid.png?rows=17", 400, "rows=17"),
     ("/grid.png?rows=16&cols=16", 400, "at most 64"), ("/grid.png?to=1", 400, "to"),
@@ -263,7 +267,7 @@ def test_picture_is_that_of_keras(server, gan):
 def test_between_and_along(server, gan):
     a, b = (gan.latents(1, seed).numpy()[0] for seed in (1, 2))
     directions = latent.principal_directions(gan)
-    for query, noise in (("to=2&at=0.25", noise_kind.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a), ("at=0.5", a),
+    for query, noise in (("to=2&at=0.25", noise_kind.slerp(a, b, 0.25)), ("to=2&at=1", b), ("to=2&at=0", a),
                          ("directions=2,-1.5", a + 2 * directions[0] - 1.5 * directions[1]),
                          ("to=2&at=0.5&directions=0,3", noise_kind.slerp(a, b, 0.5) + 3 * directions[1])):
         found = pixels(server.ask(f"/image.png?seed=1&{query}")[2]).astype(int)
@@ -284,6 +288,27 @@ def test_grid_and_animation(server, gan):
     film.seek(4)
     last = store(gan.generate(1, 2))[0].repeat(2, 0).repeat(2, 1)
     np.testing.assert_allclose(np.asarray(film.convert("RGB")), last, atol=8)
+
+
+def test_what_one_picture_takes_all_take(server, conditional):
+    """Directions, class and truncation change grids and animations as they change single pictures."""
+    def frames(server, path):
+        film = Image.open(io.BytesIO(server.ask(path)[2]))
+        for i in range(film.n_frames):
+            film.seek(i)
+            yield np.asarray(film.convert("RGB")).astype(int)
+
+    for found, more in ((server, {"directions": "3,-2"}), (server, {"directions": "3,-2", "truncation": 0.5}),
+                        (conditional[0], {"directions": "-3", "label": CLASSES[1], "truncation": 0.4}),
+                        (conditional[0], {"directions": "-3", "label": CLASSES[1]})):
+        plain = pixels(found.ask(quoted("/image.png", seed=1))[2]).astype(int)
+        film = list(frames(found, quoted("/interpolate.gif", **{"from": 1}, to=2, steps=3, **more)))
+        for image, at in zip(film[:3], (0, 0.5, 1), strict=True):
+            wanted = pixels(found.ask(quoted("/image.png", seed=1, to=2, at=at, **more))[2])
+            np.testing.assert_allclose(image, wanted, atol=8)  # a palette of 256
+        assert np.abs(film[0] - plain).max() > 40
+        grid = pixels(found.ask(quoted("/grid.png", seed=1, rows=1, cols=2, **more))[2]).astype(int)
+        assert np.abs(grid[:8, :8] - pixels(found.ask(quoted("/image.png", seed=1, **more))[2])).max() <= 1
 
 
 def test_same_bytes_and_etag(server):
@@ -448,6 +473,38 @@ def test_predict_with_labels(conditional):
         assert status == (200 if 0 <= label < 3 else 400), found
         if status == 200:
             np.testing.assert_allclose(found["predictions"], gan.make(np.array([ROW], np.float32), label), atol=1e-5)
+
+
+@pytest.mark.parametrize("asked, words", [
+    ({"instances": [{"noise": ROW, "label": 0}, {"noise": ROW, "label": 3}]}, "instances[1].label: 3 is no class; it must be from 0 to 2"),
+    ({"inputs": {"noise": [ROW] * 3, "label": [0, 1, -1]}}, "inputs.label[2]: -1 is no class; it must be from 0 to 2"),
+    ({"inputs": {"noise": [ROW], "label": [2**31 - 1]}}, "inputs.label[0]: 2147483647 is no class"),
+    ({"signature_name": "generate", "inputs": {"count": 1, "seed": 0, "label": 3}},
+     "inputs.label: 3 is no class; it must be from -1 to 2 (-1: the classes in turn)"),
+    ({"signature_name": "png", "inputs": {"count": 1, "seed": 0, "label": -2}}, "inputs.label: -2 is no class"),
+])
+def test_labels_that_are_no_class(conditional, asked, words):
+    status, answer = conditional[0].predict(asked)
+    assert status == 400 and words in answer["error"], answer
+
+
+def test_what_tensorflow_says(tmp_path):
+    """A value that only the model itself refuses: its words, without the names of its nodes."""
+    import tensorflow as tf
+    module = tf.Module()
+    module.pick = tf.function(lambda i: {"y": tf.gather(tf.constant([1.0, 2, 3]), i)},
+                              input_signature=[tf.TensorSpec([None], tf.int32, name="i")])
+    def checked(x):
+        with tf.control_dependencies([tf.debugging.assert_positive(x, "x must be above 0")]):
+            return {"y": tf.identity(x)}
+    module.checked = tf.function(checked, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.pick, "checked": module.checked})
+    with serving(tmp_path, tmp_path / "model") as server:
+        for asked, words in (({"instances": [0, 7]}, "indices[1] = 7 is not in [0, 3)"),
+                             ({"signature_name": "checked", "inputs": [1, -1]}, "x must be above 0")):
+            status, answer = server.predict(asked, "/v1/models/model:predict")
+            assert status == 400 and answer["error"].startswith(f"inputs: the model refuses them: {words}"), answer
+            assert not re.search(r"node|\[\[|\{\{|Op:|\n", answer["error"]), answer
 
 
 def test_labels_join(conditional):
@@ -786,6 +843,19 @@ def test_newer_models(watched, gan, tmp_path):
     assert server.ask("/image.png?seed=3")[2] == old[2]
 
 
+def test_one_level_up_or_down(made_once, tmp_path):
+    """A run, its export, the SavedModel, and what lies in that: all mean the same; of others it is said what is near."""
+    place = tmp_path / "runs" / "a" / "export" / "saved_model"
+    shutil.copytree(made_once[0] / "saved_model", place)
+    (place.parent / "onnx").mkdir()
+    for path in (place, place.parent, place.parents[1], place / "saved_model.pb", place / "variables", place / "assets.extra"):
+        assert Versions(path).found() == [(None, place)], path
+    for path, near in ((place.parent / "onnx", place.parent), (tmp_path / "runs", place.parents[1]), (tmp_path, place.parents[1]),
+                       (place.parents[1] / "checkpoints", place.parents[1])):
+        versions = Versions(path)
+        assert versions.found() == [] and versions.near()[0] == near, path
+
+
 def test_replaced_folder(made_once, tmp_path):
     """What `python -m export` does to runs/NAME/export; in this process."""
     source = made_once[0] / "saved_model"
@@ -799,6 +869,15 @@ def test_replaced_folder(made_once, tmp_path):
     told = tmp_path / "saved_model" / "assets.extra" / "generator.json"
     told.write_text(told.read_text().replace('"step": 3', '"step": 4'))
     assert versions.refresh() is True and versions.current.version == 4 and versions.current.digest != first.digest
+
+
+@pytest.mark.parametrize("name", ["run[1]", "a*?", "back\\slash", "[!x]"])
+def test_folders_whose_names_are_patterns(made_once, tmp_path, name):
+    for version in "12":
+        shutil.copytree(made_once[0] / "saved_model", tmp_path / name / version)
+        versions = Versions(tmp_path / name)
+        assert versions.refresh() is True and versions.current.version == int(version)
+        np.testing.assert_allclose(versions.current.latents(2, 3), made_once[1].latents(2, 3), atol=1e-6)
 
 
 def test_versions_that_are_not_there_yet(made_once, tmp_path, caplog):
@@ -1033,6 +1112,110 @@ def test_a_strange_saved_model(tmp_path):
     ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, "label": 3}', "read"),
 ])
 def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A Model with a signature NAME for each of several types, that gives what it is given: "y" of "x"."""
+    import tensorflow as tf
+    module, folder, signatures = tf.Module(), tmp_path_factory.mktemp("foreign"), {}
+    for name, dtype, shape in (
+            ("bool", tf.bool, [None, 2]), ("flag", tf.bool, []), ("bfloat16", tf.bfloat16, [None, 2]), ("half", tf.float16, [None]),
+            ("double", tf.float64, []), ("uint64", tf.uint64, [None]), ("int8", tf.int8, [None]), ("text", tf.string, []),
+            ("texts", tf.string, [None, None]), ("complex", tf.complex64, [None]), ("images", tf.float32, [None, 100, 100, 1])):
+        signatures[name] = tf.function(lambda x: {"y": tf.identity(x)}, input_signature=[tf.TensorSpec(shape, dtype, name="x")])
+    signatures["spectrum"] = tf.function(lambda x: {"y": tf.signal.fft(tf.complex(x, x))},
+                                         input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    signatures["nothing"] = tf.function(lambda: {"y": tf.constant(3)}, input_signature=[])
+    signatures["divided"] = tf.function(lambda x: {"y": x / x}, input_signature=[tf.TensorSpec([None], tf.bfloat16, name="x")])
+    module.functions = signatures
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return Model(folder)
+
+
+def told_by(model, asked):
+    signature, inputs, rows, key = rest.read(json.dumps(asked).encode(), model, 8)
+    return json.loads(rest.answer(signature(inputs), key, rows))
+
+
+@pytest.mark.parametrize("name, value", [
+    ("bool", [[True, False], [False, True]]), ("flag", True), ("flag", False), ("bfloat16", [[0.5, -3.0]]), ("half", [0.25, 8.0]),
+    ("double", 1e300), ("uint64", [2**64 - 1, 0]), ("int8", [-128, 127]), ("text", {"b64": "YWI="}), ("text", "é"),
+    ("texts", [["a", "bc"]]),
+])
+def test_types_from_anywhere(foreign, name, value):
+    """As numbers, true and false, and text, whatever type the model has of them; alone, too, and in a list of none."""
+    def known(found):
+        if isinstance(found, str):
+            return {"b64": base64.b64encode(found.encode()).decode()}
+        return [known(part) for part in found] if isinstance(found, list) else found
+
+    assert told_by(foreign, {"signature_name": name, "inputs": value}) == {"outputs": known(value)}
+    assert told_by(foreign, {"signature_name": name, "inputs": {"x": value}}) == {"outputs": known(value)}
+    if isinstance(value, list):
+        assert told_by(foreign, {"signature_name": name, "instances": value}) == {"predictions": known(value)}
+        assert told_by(foreign, {"signature_name": name, "inputs": []}) == {"outputs": []}
+
+
+@pytest.mark.parametrize("asked, status, words", [
+    ({"signature_name": "complex", "inputs": [1]}, 400, "signature_name: complex gives y as complex64"),
+    ({"signature_name": "spectrum", "inputs": [[1, 2, 3, 4]]}, 400, "signature_name: spectrum gives y as complex64"),
+    ({"signature_name": "bool", "inputs": [[1, 0]]}, 400, "inputs.x[0][0]: true or false is needed, not the number 1"),
+    ({"signature_name": "bool", "instances": [["true", True]]}, 400, "instances[0].x[0]: true or false is needed, not a string"),
+    ({"signature_name": "flag", "inputs": None}, 400, "inputs.x: true or false is needed, not null"),
+    ({"signature_name": "text", "inputs": 3}, 400, "inputs.x: a string"),
+    ({"signature_name": "int8", "inputs": [128]}, 400, "inputs.x[0]: 128 is beyond int8"),
+    ({"signature_name": "half", "inputs": [65520]}, 400, "inputs.x[0]: 65520 is beyond float16"),
+    ({"signature_name": "bfloat16", "inputs": [[1e39, 0]]}, 400, "inputs.x[0][0]: 1e+39 is beyond bfloat16"),
+    ({"signature_name": "divided", "inputs": [0]}, 400, "y: the model gives no finite values"),
+    ({"signature_name": "nothing", "inputs": 3}, 400, "inputs: an object with nothing is needed, not the number 3"),
+    # what shape it is comes before how much of it there is
+    ({"signature_name": "images", "inputs": np.zeros([100, 100, 1]).tolist()}, 400, "inputs.x: lists 3 deep, and 4 are needed"),
+    ({"signature_name": "bfloat16", "inputs": [0.5] * 99}, 400, "inputs.x: lists 1 deep, and 2 are needed: the outermost is"),
+    ({"signature_name": "bfloat16", "instances": [0.5] * 99}, 400, "instances[0].x: a list is needed, not the number 0.5"),
+    ({"signature_name": "bfloat16", "inputs": [[0.5] * 2] * 9}, 413, "inputs.x: 9 rows"),
+    ({"signature_name": "texts", "inputs": ["a"] * 99}, 400, "inputs.x: lists 1 deep"),
+    ({"signature_name": "texts", "inputs": [["a"]] * 9}, 413, "inputs.x: 9 rows; at most 8"),
+    ({"signature_name": "half", "inputs": [1] * 9}, 413, "inputs.x: 9 rows"),
+    ({"signature_name": "half", "instances": [1] * 9}, 413, "instances: 9 rows"),
+])
+def test_values_that_do_not_fit(foreign, asked, status, words):
+    with pytest.raises(Refusal) as refusal:
+        told_by(foreign, asked)
+    assert refusal.value.status == status and words in refusal.value.message, refusal.value.message
+
+
+@pytest.mark.parametrize("contract", [True, False])
+def test_weights_that_are_not_finite_here_and_there(tmp_path, contract, caplog):
+    """A class of a hundred is enough, or a model that nothing is known of: the trial may not have met it, and the good one is kept."""
+    import tensorflow as tf
+
+    def write(folder, place):
+        module = tf.Module()
+        values = np.random.default_rng(0).normal(size=[100, 12]).astype(np.float32)
+        values[place] = np.nan if place else values[place]
+        module.table = tf.Variable(values)
+        module.make = tf.function(
+            lambda noise, label: {"images": tf.tanh(tf.gather(module.table, label) + noise[:, :1])[:, None, None]},
+            input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise"), tf.TensorSpec([None], tf.int32, name="label")])
+        module.latents = tf.function(lambda count, seed: {"noise": tf.zeros([count, 8])}, input_signature=[
+            tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.make, "latents": module.latents})
+        if contract:
+            (folder / export.CONTRACT).parent.mkdir()
+            (folder / export.CONTRACT).write_text(json.dumps({
+                "output": {"name": "images", "shape": [None, 1, 1, 12]}, "noise": {"kind": "normal", "dim": 8}, "step": 1,
+                "functions": {"generator": {
+                    "inputs": [{"name": "noise", "kind": "noise", "shape": [None, 8], "distribution": "normal"},
+                               {"name": "label", "kind": "label", "shape": [None], "classes": [str(i) for i in range(100)]}],
+                    "outputs": [{"name": "images", "kind": "signal", "shape": [None, 1, 1, 12]}]}}}))
+
+    write(tmp_path / "1", 0)
+    versions = Versions(tmp_path, 4)
+    assert versions.refresh() is True, caplog.text
+    write(tmp_path / "2", 70)
+    assert versions.refresh() is False and versions.current.version == 1
+    assert "2: not served: its variable" in caplog.text and "not finite" in caplog.text
+
+
     folder = shutil.copytree(made_once[0] / "saved_model", tmp_path / "saved_model")
     (folder / "assets.extra" / "generator.json").unlink()
     if content:
@@ -1066,7 +1249,10 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
 
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which export"]),
-    (["PATH"], ["PATH", "saved_model.pb", "python -m export"]),
+    (["PATH"], ["PATH", "no such folder"]),
+    (["NONE"], ["saved_model.pb", "python -m export"]),
+    (["RUN"], ["RUN", "it is a run of which there is no SavedModel yet: python -m export RUN"]),
+    (["TOP"], ["nothing to serve there, but in TOP/runs/", "python -m export.serve TOP/runs/"]),
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),
     (["SOUND", "--max_batch=9", "--max_queue=8"], ["--max_queue=8", "--max_batch=9"]),
@@ -1079,6 +1265,11 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
 def test_mistakes(command, made_once, tmp_path, arguments, words):
     (tmp_path / "BROKEN").mkdir()
     (tmp_path / "BROKEN" / "saved_model.pb").write_bytes(b"nothing of the kind")
+    (tmp_path / "RUN").mkdir()
+    (tmp_path / "NONE").mkdir()
+    (tmp_path / "RUN" / "config.json").write_text("{}")
+    (tmp_path / "TOP" / "runs").mkdir(parents=True)
+    (tmp_path / "TOP" / "runs" / "a").symlink_to(made_once[0])
     with socket.create_server((HOST, 0)) as taken:
         arguments = [argument.replace("SOUND", str(made_once[0])).replace("TAKEN", str(taken.getsockname()[1]))
                      for argument in arguments]

@@ -10,7 +10,7 @@
 //   about: a sentence for the foot of the page
 // The first three may reject with an Error whose message is for people; `part` then names an input, if it is about one.
 // A kind has, as an input, control(field, page) -> {elements, ready(), add(place), write(query), restore(query), refresh(),
-// words(place), file(place)}, part(value) for a form and values(value, field) for a tensor; as an output, view(field, page) ->
+// words(place), file(place)} (restore gives a list of what in the address was no use), part(value) for a form and values(value, field) for a tensor; as an output, view(field, page) ->
 // {element, show(sample, place), save() -> {blob, suffix}}, media and read(blob), or made(values, field), to what it shows.
 import {kindOf, latest} from "./dom.js";
 
@@ -20,6 +20,7 @@ const $ = id => document.getElementById(id);
 let generator, info, name, asks, views, noise = null;
 let controls = [];  // one an input
 let direct = false;  // whether a sample is a picture that needs nothing but an address
+let odd = "";  // what was wrong in what a visitor has set last, said until something else is set
 const address = {wanted: "", resting: null};  // of the page: what is to stand there, and whether it may not be changed yet
 
 // === Drawing ===
@@ -27,15 +28,26 @@ const address = {wanted: "", resting: null};  // of the page: what is to stand t
 async function attempt(work) {
   try {
     await work();
-    $("message").hidden = true;
+    tell(odd);
   } catch (error) {
     noise?.stop();
     const told = controls.find(control => control.complain && control.field.name === error.part);
     if (told) return told.complain(error.message);
-    $("message").textContent = error.message;
-    $("message").className = "wrong";
-    $("message").hidden = false;
+    tell(error.message);
   }
+}
+
+// What went wrong; "": nothing.
+function tell(text) {
+  $("message").textContent = text;
+  $("message").className = "wrong";
+  $("message").hidden = !text;
+}
+
+// Says what of a visitor's values cannot be taken, in place of taking another in silence.
+function wrong(text) {
+  odd = text;
+  tell(odd);
 }
 
 // What the generator is asked for. Whoever has seeds of its own gives its place.
@@ -85,6 +97,7 @@ function say(text) {
 
 // Everything that follows from the state.
 function changed() {
+  odd = "";
   const query = new URLSearchParams(asks.length > 1 ? {function: name} : {});
   for (const control of controls) if (!(noise && control.small)) control.write?.(query);
   const text = String(query).replaceAll("%2C", ",");
@@ -110,9 +123,11 @@ async function restore() {
   const query = new URLSearchParams(location.hash.slice(1)), wanted = query.get("function") ?? asks[0];
   if (wanted !== name) await mount(asks.includes(wanted) ? wanted : asks[0]);
   $("function").value = name;
-  for (const control of controls) control.restore?.(query);
+  const lost = controls.flatMap(control => control.restore?.(query) ?? []);
+  if (query.has("function") && wanted !== name) lost.push(`function=${wanted}, which is none of ${asks.join(", ")}`);
   changed();
   noise?.drawAll();
+  if (lost.length) wrong(`Left out of this page's address: ${lost.join("; ")}.`);
 }
 
 // === Controls ===
@@ -123,7 +138,7 @@ async function mount(wanted) {
   const {inputs, outputs} = info.functions[name], kinds = inputs.map(({kind}) => kind).sort().join();
   const many = name === asks[0] && ["noise", "label,noise"].includes(kinds);
   const page = {
-    info, generator, many, turns: kinds.split(",").includes("noise"), inputs, asked, attempt, changed, draw, say, words,
+    info, generator, many, turns: kinds.split(",").includes("noise"), inputs, asked, attempt, changed, draw, say, words, wrong,
     inTurn: () => controls.some(control => control.inTurn?.()), drawAll: () => noise?.drawAll(),
     writeSmall: query => controls.forEach(control => control.small && control.write(query)),
   };

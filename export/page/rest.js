@@ -61,24 +61,22 @@ export const copied = {
 
 const quoted = text => `'${String(text).replaceAll("'", "'\\''")}'`;
 
-export function gif({seed, to, label, truncation}) {
+export function gif({seed, to, ...more}) {
   if (to === null) return null;
   const {kind, shape} = Object.values(info.functions)[0].outputs[0], {max_images, max_scale} = info.limits;
   // viewers show a file as small as it is
   const scale = kind === "image" ? Math.min(max_scale, Math.max(1, Math.round(256 / Math.max(shape[1], shape[2])))) : 1;
-  return `interpolate.gif?from=${seed}&to=${to}&steps=${Math.min(24, max_images)}&scale=${scale}${beside(label, truncation)}`;
+  return `interpolate.gif?from=${seed}&to=${to}&steps=${Math.min(24, max_images)}&scale=${scale}${beside(more)}`;
 }
 
-function address({seed, to = null, at = 0, directions = [], label = null, truncation = null}) {
-  let found = `image.png?seed=${seed}`;
-  if (to !== null) found += `&to=${to}&at=${at}`;
-  if (directions.some(Boolean)) found += `&directions=${directions.join(",")}`;
-  return found + beside(label, truncation);
+function address({seed, to = null, at = 0, ...more}) {
+  return `image.png?seed=${seed}${to === null ? "" : `&to=${to}&at=${at}`}${beside(more)}`;
 }
 
-function beside(label = null, truncation = null) {
-  const kind = label === null ? "" : `&label=${encodeURIComponent(label)}`;
-  return truncation === null ? kind : `${kind}&truncation=${truncation}`;
+// What every picture of the server takes, whichever it is.
+function beside({directions = [], label = null, truncation = null}) {
+  return (directions.some(Boolean) ? `&directions=${directions.join(",")}` : "")
+    + (label === null ? "" : `&label=${encodeURIComponent(label)}`) + (truncation === null ? "" : `&truncation=${truncation}`);
 }
 
 async function answer(path, request) {

@@ -80,7 +80,7 @@ class Form:
             first = error.errors()[0]
             raise Refusal(400, f"{first['loc'][-1]}={shown(first['input'])}: "
                           f"{first['msg'].removeprefix('Value error, ')}") from None
-        query.check_truncation(self.model)
+        query.check_noise(self.model)
         return query
 
     def values(self, max_pixels):

@@ -1,4 +1,5 @@
 """A SavedModel in memory, and the newest of those on disk: it is replaced while it is served, never by a broken one."""
+import contextlib
 import functools
 import hashlib
 import logging
@@ -7,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from export import CONTRACT
+from export.paths import readable
 from export.serving.contract import line, read_contract, trained
 from kgan import kinds
 
 LOG = logging.getLogger("export.serve")
 
 FILE = "saved_model.pb"
+_PARTS = FILE, "fingerprint.pb", "variables", "assets", "assets.extra"
 _LARGEST = 2**63 - 1  # version, as in TensorFlow Serving
+_LOOKED = 1000  # folders
 _SEEN = 256  # samples by which the axes of a plot are chosen
 
 
@@ -39,7 +43,15 @@ class Signature:
     def __call__(self, inputs):
         import tensorflow as tf
         tensors = {name: tf.constant(array, self.inputs[name].dtype) for name, array in inputs.items()}
-        return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
+        return {name: np.asarray(tensor.numpy(), object if tensor.dtype == tf.string else None)  # a single one is no array
+                for name, tensor in self._function(**tensors).items()}
+
+    def check(self):
+        """Raises ValueError where a variable that it uses is not finite: what it makes would be nothing, perhaps not at once."""
+        import tensorflow as tf
+        for variable in self._function.variables:
+            if variable.dtype.is_floating and not np.isfinite(tf.cast(variable, tf.float32)).all():
+                raise ValueError(f"its variable {variable.name} has values that are not finite")
 
     def words(self):
         """What it takes and gives, as a text."""
@@ -65,7 +77,8 @@ class Model:
     def __init__(self, folder, version=None, max_batch=1):
         import tensorflow as tf
         try:
-            self._loaded = tf.saved_model.load(str(folder))  # keeps its variables alive
+            with readable(folder) as path:
+                self._loaded = tf.saved_model.load(path)  # keeps its variables alive
             self.signatures = {name: Signature(function) for name, function in self._loaded.signatures.items()}
             self.metadata, self.digest = _metadata(folder), _digest(folder)
             if not self.signatures:
@@ -79,6 +92,8 @@ class Model:
             self.kind = self._kind()
             self.classes = self._classes()
             self.truncation = bool(self.contract.get("truncation"))
+            for signature in self.signatures.values():
+                signature.check()
             self.seen = self._warm(max_batch)
         except Exception as error:  # TensorFlow raises nearly anything on broken files
             raise ModelError(f"{folder}: not served: {line(error)}") from error
@@ -162,9 +177,11 @@ class Model:
     def _warm(self, max_batch):
         """Calls it, since first calls are slow, and looks at what it gives. Returns what `seen` is."""
         if not self.functions:
+            import tensorflow as tf
             if self.default.joins and all(spec.dtype.is_floating for spec in self.default.inputs.values()):
-                self.default({name: np.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
-                              for name, spec in self.default.inputs.items()})
+                with contextlib.suppress(tf.errors.OpError):  # sizes that are free may not be 1
+                    self.default({name: np.zeros([1, *(size or 1 for size in spec.shape[1:])], spec.dtype.as_numpy_dtype)
+                                  for name, spec in self.default.inputs.items()})
             return None
         plotted = self.kind and kinds.get(self.kind).RANGE is None
         for function in self.functions.values():
@@ -218,22 +235,31 @@ class Versions:
     """What is served of a folder: `current`, a Model, or None before the first has been loaded.
 
     Args:
-        path: a SavedModel, a folder with one in saved_model/, or a folder of SavedModels whose names are numbers.
+        path: a SavedModel or what lies in it, a folder with one in saved_model/, a run that was exported, or a folder of
+            SavedModels whose names are numbers.
         max_batch: rows that a new model is tried with before it serves.
     """
 
     def __init__(self, path, max_batch=1):
         self.path, self.max_batch = Path(path), max_batch
+        if (self.path.parent / FILE).is_file() and self.path.name in _PARTS:
+            self.path = self.path.parent
         self.current, self._stamp, self._failed = None, None, {}
 
     def found(self):
         """List of (number or None, folder), the newest first; [] where there is no SavedModel now."""
-        for folder in (self.path, self.path / "saved_model"):
+        for folder in (self.path, self.path / "saved_model", self.path / "export" / "saved_model"):
             if (folder / FILE).is_file():
                 return [(None, folder)]
         folders = self.path.iterdir() if self.path.is_dir() else []
         numbered = [(int(folder.name), folder) for folder in folders if folder.name.isdecimal()]
         return sorted((pair for pair in numbered if pair[0] <= _LARGEST and (pair[1] / FILE).is_file()), reverse=True)
+
+    def near(self):
+        """List of paths one or two levels up or down of which something can be served, where nothing can of this one."""
+        here = [self.path.parent, self.path.parent.parent]
+        below = [folder for pattern in ("*", "*/*") for folder in sorted(self.path.glob(pattern)) if folder.is_dir()]
+        return [path for path in (*here, *below[:_LOOKED]) if Versions(path).found()]
 
     def refresh(self):
         """Serves the newest that can be, if that is another one than before. Old requests keep the model they have.

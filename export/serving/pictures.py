@@ -27,6 +27,20 @@ class Query(BaseModel):
                        "classes in turn, and other pictures the first. Not for models without classes")
     truncation: float = Field(None, ge=TRUNCATION[0], le=TRUNCATION[1], description="bound of the noise: the smaller, the "
                               "more usual and the less varied samples are. Only where /generator.json has it true")
+    directions: str = Field("", max_length=400, description="numbers with commas between: how far all samples are moved along "
+                            f"the first principal directions, each from -{DIRECTION:g} to {DIRECTION:g}", examples=["1.5,-2"])
+
+    @field_validator("directions")
+    @classmethod
+    def numbers(cls, text):
+        for part in text.split(",") if text else []:
+            try:
+                inside = abs(float(part)) <= DIRECTION  # not NaN either
+            except ValueError:
+                inside = False
+            if not inside:
+                raise ValueError(f"{part!r} is no number from -{DIRECTION:g} to {DIRECTION:g}")
+        return text
 
     def inputs(self, model, latents):
         """Arrays [n, …] for the signature serving_default: one row a sample.
@@ -38,10 +52,17 @@ class Query(BaseModel):
         return model.inputs(self.cut(model, latents), self.of_class(model))
 
     def cut(self, model, latents):
-        """Noise [n, D], truncated where that is asked for."""
-        noise = self.noise(model, latents)
+        """Noise [n, D], moved along directions and truncated where that is asked for."""
+        noise, steps = self.noise(model, latents), self.steps_along
+        if steps:
+            noise = along(noise, model.directions, steps, model.distribution)
         # last of all, so that nothing is beyond
         return noise if self.truncation is None else truncate(noise, self.truncation)
+
+    @property
+    def steps_along(self):
+        """List of how far to go along each of the first directions."""
+        return [float(part) for part in self.directions.split(",")] if self.directions else []
 
     def of_class(self, model):
         """Name of the class of all samples; None: the classes in turn, or there are none."""
@@ -61,13 +82,15 @@ class Query(BaseModel):
             raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
         if self.label is not None and self.label not in model.classes:
             raise Refusal(400, f"label={shown(self.label)}: {_other_classes(self.label, model.classes)}")
-        self.check_truncation(model)
+        self.check_noise(model)
 
-    def check_truncation(self, model):
-        """Raises Refusal where the model's noise cannot be truncated, and it is asked for."""
+    def check_noise(self, model):
+        """Raises Refusal where the model's noise cannot be what is asked for, or a value would have no meaning."""
         if self.truncation is not None and not model.truncation:
             raise Refusal(400, f"truncation={self.truncation:g}: only for models whose /generator.json says truncation: true, "
                           "those of normal noise; leave it out")
+        if (steps := len(self.steps_along)) and steps > len(model.directions):
+            raise Refusal(400, f"directions: {steps} numbers; this model has {len(model.directions)} directions")
 
 
 def _other_classes(label, classes):
@@ -86,22 +109,13 @@ class ImageQuery(Query):
     seed: Seed = 0
     to: Seed = Field(None, description="the seed that `at` goes towards")
     at: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="0: `seed`, 1: `to`")
-    directions: str = Field("", max_length=400, description="numbers with commas between: how far along the first "
-                            f"principal directions, each from -{DIRECTION:g} to {DIRECTION:g}", examples=["1.5,-2"])
 
     media_type: ClassVar = "image/png"
 
-    @field_validator("directions")
-    @classmethod
-    def numbers(cls, text):
-        for part in text.split(",") if text else []:
-            try:
-                inside = abs(float(part)) <= DIRECTION  # not NaN either
-            except ValueError:
-                inside = False
-            if not inside:
-                raise ValueError(f"{part!r} is no number from -{DIRECTION:g} to {DIRECTION:g}")
-        return text
+    def check_noise(self, model):
+        super().check_noise(model)
+        if self.to is None and "at" in self.model_fields_set:
+            raise Refusal(400, f"at={self.at:g}: it is a place on the way to another seed; say which by `to`, or leave it out")
 
     def count(self):
         return 1
@@ -113,14 +127,8 @@ class ImageQuery(Query):
         return [(1, seed) for seed in (self.seed, self.to) if seed is not None]
 
     def noise(self, model, latents):
-        distribution = model.distribution
-        steps = [float(part) for part in self.directions.split(",")] if self.directions else []
-        if len(steps) > len(model.directions):
-            raise Refusal(400, f"directions: {len(steps)} numbers; this model has {len(model.directions)} directions")
         noise, *to = latents
-        if to:
-            noise = way(distribution)(noise[0], to[0][0], [self.at])
-        return along(noise, model.directions, steps, distribution) if steps else noise
+        return way(model.distribution)(noise[0], to[0][0], [self.at]) if to else noise
 
     def file(self, samples, model):
         return drawing.png(drawing.enlarged(drawing.draw(samples, model), self.scale))

@@ -44,8 +44,13 @@ def read(body, model, max_batch):
     if signature is None:
         raise Refusal(400, f"signature_name: no signature {shown(name)}; there are "
                       + ", ".join(sorted(model.signatures)))
+    for output, spec in signature.outputs.items():
+        if not _known(spec.dtype):
+            raise Refusal(400, f"signature_name: {shown(name)} gives {output} as {spec.dtype.name}, which JSON has no form for; "
+                          "ask for another signature")
     convert = _rows if "instances" in asked else _columns
     inputs = convert(asked.get("instances", asked.get("inputs")), signature, max_batch)
+    _check_labels(inputs, name or "serving_default", model, convert is _rows)
     return signature, inputs, _weight(inputs, signature, max_batch), "predictions" if convert is _rows else "outputs"
 
 
@@ -60,6 +65,7 @@ def answer(outputs, key, rows):
     Raises:
         Refusal: 400, rows were asked for of outputs that have others, or an output has NaN or infinity.
     """
+    outputs = {name: _plain(array) for name, array in outputs.items()}
     for name, array in outputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():  # JSON has no word for them
             raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
@@ -73,6 +79,18 @@ def answer(outputs, key, rows):
     else:
         value = values
     return orjson.dumps({key: value}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _known(dtype):
+    """Whether JSON has a form for values of a tf.DType."""
+    return dtype.name == "string" or dtype.is_floating or dtype.is_integer or dtype.is_bool
+
+
+def _plain(array):
+    """An array of one of NumPy's own types: bfloat16, float8 and int4 are none of them."""
+    if array.dtype.kind != "V":
+        return array
+    return array.astype(np.int64 if "int" in array.dtype.name else np.float32)
 
 
 def _jsonable(array):
@@ -98,13 +116,14 @@ def _rows(instances, signature, max_batch):
         raise Refusal(400, f"instances: a list is needed, not {_kind(instances)}")
     if not instances:
         raise Refusal(400, "instances: the list is empty")
-    _bound("instances", len(instances), max_batch)
     found = {name: [] for name in names}
     for i, instance in enumerate(instances):
+        if i == 1:  # once it is clear what a row is: numbers in place of rows are no rows that are too many
+            _bound("instances", len(instances), max_batch)
         field = f"instances[{i}]"
         if not isinstance(instance, dict) or set(instance) == {"b64"}:
-            if len(names) > 1:
-                raise Refusal(400, f"{field}: an object with {', '.join(names)} is needed, not {_kind(instance)}")
+            if len(names) != 1:
+                raise Refusal(400, f"{field}: an object with {', '.join(names) or 'nothing'} is needed, not {_kind(instance)}")
             instance = {names[0]: instance}
         _named(field, instance, names)
         for name, value in instance.items():
@@ -117,8 +136,8 @@ def _columns(inputs, signature, max_batch):
     """Column format: an object of whole tensors, or the tensor itself where there is one input."""
     names = list(signature.inputs)
     if not isinstance(inputs, dict) or set(inputs) == {"b64"}:
-        if len(names) > 1:
-            raise Refusal(400, f"inputs: an object with {', '.join(names)} is needed, not {_kind(inputs)}")
+        if len(names) != 1:
+            raise Refusal(400, f"inputs: an object with {', '.join(names) or 'nothing'} is needed, not {_kind(inputs)}")
         inputs = {name: inputs for name in names}
     _named("inputs", inputs, names)
     found = {}
@@ -126,7 +145,11 @@ def _columns(inputs, signature, max_batch):
         if spec.shape.rank is None:
             raise Refusal(400, f"inputs.{name}: of no fixed rank, which this server does not take")
         if spec.shape.rank and spec.shape[0] is None and isinstance(inputs[name], list):
-            _bound(f"inputs.{name}", len(inputs[name]), max_batch)
+            if (depth := _depth(inputs[name])) == spec.shape.rank - 1:
+                raise Refusal(400, f"inputs.{name}: lists {depth} deep, and {depth + 1} are needed: the outermost is that of the "
+                              "rows; put [ ] around a single one")
+            if depth in (None, spec.shape.rank):
+                _bound(f"inputs.{name}", len(inputs[name]), max_batch)
         found[name] = _array(inputs[name], spec.shape.as_list(), spec.dtype, f"inputs.{name}")
     return found
 
@@ -148,6 +171,32 @@ def _weight(inputs, signature, max_batch):
     return int(count)
 
 
+def _depth(value):
+    """How many lists are around the first value; None: there is none."""
+    depth = 0
+    while isinstance(value, list):
+        if not value:
+            return None
+        value, depth = value[0], depth + 1
+    return depth
+
+
+def _check_labels(inputs, name, model, rows):
+    """Raises Refusal for a label that is no class of the model, and says whose it is."""
+    for function in model.functions.values():
+        label = function.of("label")
+        turns = function is model.function and name in ("generate", "png")
+        if label not in inputs or not (turns or name == function.signature) or not function.inputs[label].classes:
+            continue
+        values, count = np.asarray(inputs[label]), len(function.inputs[label].classes)
+        wrong = np.argwhere((values < (-1 if turns else 0)) | (values >= count))
+        if len(wrong):
+            place = "".join(f"[{i}]" for i in wrong[0])
+            field = f"instances{place}.{label}" if rows else f"inputs.{label}{place}"
+            raise Refusal(400, f"{field}: {values[tuple(wrong[0])]} is no class; it must be from {-1 if turns else 0} to {count - 1}"
+                          + (" (-1: the classes in turn)" if turns else ""))
+
+
 def _bound(field, rows, most):
     if rows > most:
         raise Refusal(413, f"{field}: {rows} rows; at most {most} at once (--max_batch)")
@@ -163,7 +212,7 @@ def _named(field, given, names):
 def _array(value, shape, dtype, field):
     """An array of nested lists; `shape` has None for free sizes, `dtype` is a tf.DType."""
     if not shape:
-        return _vector([value], dtype, [field])[0]
+        return _vector([value], dtype, [field]).reshape(())
     if not isinstance(value, list):
         raise Refusal(400, f"{field}: a list is needed, not {_kind(value)}")
     if shape[0] is not None and len(value) != shape[0]:
@@ -188,13 +237,15 @@ def _vector(values, dtype, fields):
     known = dtype.as_numpy_dtype
     if dtype.name == "string":
         return np.array([_bytes(value, field) for value, field in zip(values, fields)], object)
-    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+    if not _known(dtype):
         raise Refusal(400, f"{fields[0] if fields else 'inputs'}: {dtype.name} is no type that this server takes")
     allowed, word = ({bool}, "true or false") if dtype.is_bool else \
         ({int}, "an integer") if dtype.is_integer else ({int, float}, "a number")
     if not set(map(type, values)) <= allowed:
         value, field = next(pair for pair in zip(values, fields) if type(pair[0]) not in allowed)
         raise Refusal(400, f"{field}: {word} is needed, not {_kind(value)}")
+    if dtype.is_bool:
+        return np.array(values, known)
     if dtype.is_floating:
         with np.errstate(over="ignore"):
             found = np.array(values, np.float64).astype(known)

@@ -3,6 +3,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
@@ -94,8 +95,11 @@ class Service:
             return await asyncio.wrap_future(self.batcher.submit(signature, inputs, rows, joins and signature.joins))
         except Full as error:
             raise Refusal(429, f"{error} (--max_queue)", {"Retry-After": "1"}) from None
-        except tf.errors.InvalidArgumentError as error:  # values that the model itself refuses
-            raise Refusal(400, f"inputs: the model refuses them: {error.message[:300]}") from None
+        except tf.errors.ResourceExhaustedError:
+            raise Refusal(503, "there is not enough memory for that; ask for fewer rows", {"Retry-After": "1"}) from None
+        except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, tf.errors.NotFoundError, tf.errors.UnimplementedError,
+                tf.errors.FailedPreconditionError) as error:  # values that the model itself refuses
+            raise Refusal(400, f"inputs: the model refuses them: {_sentence(error.message)}") from None
 
     async def latents(self, model, seeds):
         """The noise of seeds: for each pair (count, seed) a float32 array [count, D]."""
@@ -113,7 +117,21 @@ class Service:
         parts = [{name: array[i:i + size] for name, array in inputs.items()} for i in range(0, count, size)]
         found = await asyncio.gather(*(self.call(model.default, part, min(size, count - i * size))
                                        for i, part in enumerate(parts)))
-        return np.concatenate([outputs[model.contract["output"]["name"]] for outputs in found])
+        samples = np.concatenate([outputs[model.contract["output"]["name"]] for outputs in found])
+        if not np.isfinite(samples).all():
+            raise Refusal(400, f"{model.contract['output']['name']}: the model gives no finite values for these inputs")
+        return samples
+
+
+_NOISE = "execution error", "Detected at node", "most recent call last", "stack traces"
+
+
+def _sentence(message):
+    """What TensorFlow says of values, without the names of its nodes and its traceback."""
+    if asserted := re.search(r"assertion failed: \[(.*?)\]", message):
+        return asserted[1][:300]
+    lines = re.sub(r"\{\{\w+ [^}]*\}\}\s*|\[\[.*?\]\]|\[Op:\w+\].*", "", message).splitlines()
+    return next((line.strip() for line in lines if line.strip() and not any(each in line for each in _NOISE)), "they do not fit")[:300]
 
 
 class Studio:

@@ -30,7 +30,9 @@ export function control(field, page) {
       if (chosen !== null) query.set(field.name, chosen);
     },
     restore(query) {
-      chosen = field.classes.find(name => name === query.get(field.name)) ?? null;
+      const wanted = query.get(field.name);
+      chosen = field.classes.find(name => name === wanted) ?? null;
+      return wanted === null || chosen !== null ? [] : [`${field.name}=${wanted} (there is no such class)`];
     },
     refresh() {
       select.value = chosen === null ? (turns ? "" : 0) : field.classes.indexOf(chosen);

@@ -69,7 +69,10 @@ export function control(field, page) {
 
   // === Drawing ===
 
-  const start = seed => page.asked({seed, truncation: place.truncation});
+  // What stands beside the picture is what it would be: moved along the directions, truncated, and, to be picked as B, of A's class.
+  const start = seed => page.asked({seed, truncation: place.truncation, directions: [...place.directions]});
+  const picked = () => document.querySelector("[name=pick]:checked").value;
+  const offered = seed => picked() === "to" ? {...start(place.seed), seed} : start(seed);
 
   const drawEnds = latest(() => page.attempt(async () => {
     const {seed, to} = place, wanted = start(seed);
@@ -79,10 +82,10 @@ export function control(field, page) {
   }));
 
   const drawGrid = latest(() => page.attempt(async () => {
-    const asked = JSON.stringify([first, start(0)]), tiles = [...$("grid").children];
+    const asked = JSON.stringify([first, offered(0)]), tiles = [...$("grid").children];
     tiles.forEach((tile, i) => {
       tile.value = (first + i) % (LARGEST + 1);
-      const wanted = start(Number(tile.value)), [, number, kind] = tile.children;
+      const wanted = offered(Number(tile.value)), [, number, kind] = tile.children;
       number.textContent = tile.value;
       kind.textContent = page.inTurn() ? wanted.label : "";
       tile.title = wanted.label ?? "";
@@ -92,9 +95,9 @@ export function control(field, page) {
     whole = true;
     // a few at once: a server answers many, and a browser has one processor for all
     await Promise.all(Array.from({length: 4}, async () => {
-      while (tiles.length && asked === JSON.stringify([first, start(0)])) {
+      while (tiles.length && asked === JSON.stringify([first, offered(0)])) {
         const tile = tiles.shift();
-        show(tile.firstChild, await generator.image(start(Number(tile.value))));
+        show(tile.firstChild, await generator.image(offered(Number(tile.value))));
       }
     })).catch(error => {
       whole = false;
@@ -128,6 +131,23 @@ export function control(field, page) {
     playing = null;
     change({[which]: seed, at: which === "to" && seed !== null ? 1 : 0});
     if (many) drawEnds();
+    if (many && picked() === "to" && page.inTurn()) drawGrid();
+  }
+
+  // What stands in a field of a seed; that of B may be empty.
+  function typed(which) {
+    const {value, validity} = $(which), seed = integer(value), empty = value === "" && !validity.badInput;
+    if (seed === null && !(empty && which === "to")) {
+      $(which).setAttribute("aria-invalid", true);
+      return page.wrong(`Seed ${value || (empty ? "left empty" : "with letters")}: it takes a whole number from 0 to ${LARGEST}, in digits alone.`);
+    }
+    pick(which, seed);
+  }
+
+  // Small pictures follow once a slider rests.
+  function soon() {
+    clearTimeout(later);
+    later = setTimeout(drawAll, 150);
   }
 
   function turn(by) {
@@ -172,7 +192,10 @@ export function control(field, page) {
       const label = element(`<label class="slider"><span>Direction ${k + 1}</span>
         <input type="range" min="${-REACH}" max="${REACH}" step="0.1"><output></output></label>`);
       const slider = label.querySelector("input");
-      slider.addEventListener("input", () => change({directions: place.directions.with(k, Number(slider.value))}));
+      slider.addEventListener("input", () => {
+        change({directions: place.directions.with(k, Number(slider.value))});
+        soon();
+      });
       return label;
     }));
     $("directions").hidden = !info.directions;
@@ -180,27 +203,30 @@ export function control(field, page) {
 
   function listen() {
     $("random").onclick = () => pick("seed", random());
-    $("seed").onchange = () => pick("seed", integer($("seed").value) ?? place.seed);
+    $("seed").onchange = () => typed("seed");
     $("truncation").oninput = () => {
       const bound = Number($("truncation").value);
       change({truncation: bound > CUT[1] ? null : bound});
-      clearTimeout(later);
-      later = setTimeout(drawAll, 150);
+      soon();
     };
     if (!many) return;
     $("random-to").onclick = () => pick("to", random());
-    $("to").onchange = () => pick("to", integer($("to").value));
+    $("to").onchange = () => typed("to");
+    document.querySelectorAll("[name=pick]").forEach(choice => { choice.onchange = () => page.inTurn() && drawGrid(); });
     $("at").oninput = () => {
       playing = null;
       change({at: Number($("at").value)});
     };
-    $("reset").onclick = () => change({directions: place.directions.fill(0)});
+    $("reset").onclick = () => {
+      change({directions: place.directions.fill(0)});
+      soon();
+    };
     $("more").onclick = () => turn(TILES);
     $("back").onclick = () => turn(-TILES);
     $("play").onclick = play;
     $("grid").onclick = event => {
       const tile = event.target.closest("button");
-      if (tile) pick(document.querySelector("[name=pick]:checked").value, Number(tile.value));
+      if (tile) pick(picked(), Number(tile.value));
     };
     $("grid").onkeydown = event => {
       const tiles = [...$("grid").children], from = tiles.indexOf(document.activeElement);
@@ -217,6 +243,22 @@ export function control(field, page) {
   function focus(tile) {
     for (const other of $("grid").children) other.tabIndex = other === tile ? 0 : -1;
     if (tile !== document.activeElement) tile.focus();
+  }
+
+  // What an address has that was not taken as it stands there.
+  function lost(query, offsets) {
+    const {directions, truncation} = place, at = Number(query.get("at"));
+    const used = {
+      ...Object.fromEntries(["seed", "to", "first"].map(name => [name, (many || name === "seed") && integer(query.get(name)) !== null])),
+      at: place.to !== null && query.get("at").trim() !== "" && at >= 0 && at <= 1, truncation: truncation !== null,
+      directions: offsets.length <= directions.length && offsets.every((offset, k) => offset === directions[k]),
+    };
+    const why = {
+      ...Object.fromEntries(["seed", "to", "first"].map(name => [name, `a whole number from 0 to ${LARGEST} is needed`])),
+      at: "a number from 0 to 1 is needed, and `to`", truncation: info.truncation ? `from ${CUT[0]} to ${CUT[1]}` : "there is none",
+      directions: `up to ${directions.length} numbers from ${-REACH} to ${REACH} are needed`,
+    };
+    return Object.keys(used).filter(name => query.has(name) && !used[name]).map(name => `${name}=${query.get(name)} (${why[name]})`);
   }
 
   return {
@@ -250,12 +292,14 @@ export function control(field, page) {
       first = many && integer(query.get("first")) || 0;
       place.seed = integer(query.get("seed")) ?? 0;
       place.to = many ? integer(query.get("to")) : null;
-      place.at = limited(Number(query.get("at")), 0, 1);
+      place.at = place.to === null ? 0 : limited(Number(query.get("at")), 0, 1);
       place.directions = Array.from({length: many ? info.directions : 0}, (_, k) => limited(offsets[k], -REACH, REACH));
       place.truncation = info.truncation && cut >= CUT[0] && cut <= CUT[1] ? cut : null;
+      return lost(query, offsets);
     },
     refresh() {
       const {seed, to, at, directions, truncation} = place;
+      document.querySelectorAll("#seed, #to").forEach(input => input.removeAttribute("aria-invalid"));
       $("seed").value = seed;
       $("truncation").value = truncation ?? $("truncation").max;
       $("cut").querySelector("output").textContent = truncation?.toFixed(1) ?? "off";

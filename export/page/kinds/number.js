@@ -11,9 +11,19 @@ export function control(field, page) {
   let value = low === null ? 0 : (low + high) / 2;
   label.firstElementChild.textContent = field.name;
   if (low !== null) Object.assign(input, {min: low, max: high});
+  // The number in a text; null: none, or none that may be.
+  const read = text => {
+    const found = text.trim() === "" ? NaN : Number(text);
+    return Number.isFinite(found) && (low === null || found >= low && found <= high) ? found : null;
+  };
+  const needed = low === null ? "a number is needed" : `a number from ${low} to ${high} is needed`;
   input.onchange = () => {
-    const found = input.value === "" ? NaN : Number(input.value);
-    if (Number.isFinite(found)) value = low === null ? found : Math.min(high, Math.max(low, found));
+    const found = read(input.value);
+    if (found === null) {
+      input.setAttribute("aria-invalid", true);
+      return page.wrong(`${field.name} ${input.value || "without a number"}: ${needed}.`);
+    }
+    value = found;
     page.changed();
     page.drawAll();
   };
@@ -28,10 +38,12 @@ export function control(field, page) {
       query.set(field.name, value);
     },
     restore(query) {
-      const found = Number(query.get(field.name) ?? NaN);
-      if (Number.isFinite(found)) value = found;
+      const wanted = query.get(field.name), found = read(wanted ?? "");
+      value = found ?? value;
+      return wanted === null || found !== null ? [] : [`${field.name}=${wanted} (${needed})`];
     },
     refresh() {
+      input.removeAttribute("aria-invalid");
       input.value = value;
     },
     words: () => [`${field.name} ${value}`],
