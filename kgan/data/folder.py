@@ -18,7 +18,7 @@ from kgan import sizes
 from kgan.config import nearest
 from kgan.data import files
 from kgan.data.attributes import FILES as ATTRIBUTES, Table, read
-from kgan.data.cache import cached
+from kgan.data.cache import cached, expanded
 from kgan.data.files import FORMATS, SUFFIXES, find  # noqa: F401, for who reads folders
 from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
@@ -62,7 +62,7 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
     image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
-    root = os.path.realpath(os.path.expanduser(path))
+    root = os.path.realpath(expanded(str(path), "folder:"))
     found, left_out = files.survey(root)
     said = read(root) if attributes else None
     left_out = _without(left_out, ATTRIBUTES)  # files of their own, read or not

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from kgan import sizes
 from kgan.data import files, folder
-from kgan.data.cache import cached
+from kgan.data.cache import cached, expanded
 from kgan.data.source import DataError, Source
 
 SPLITS = "train", "test", "val"
@@ -55,7 +55,7 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
     image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
-    root = Path(os.path.realpath(os.path.expanduser(path)))
+    root = Path(os.path.realpath(expanded(str(path), "folder:")))
     sides = find(root, split)
     surveys = {field: files.survey(side) for field, side in sides.items()}
     listing = {field: found for field, (found, _) in surveys.items()}

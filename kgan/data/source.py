@@ -44,6 +44,10 @@ class Source:
     kinds: dict = dataclasses.field(default_factory=dict)
     groups: dict = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self):
+        # names of files may be any bytes; the note stands in reports
+        object.__setattr__(self, "note", self.note.encode("utf-8", "backslashreplace").decode("utf-8"))
+
     def __len__(self):
         return len(self.arrays[self.key])
 
