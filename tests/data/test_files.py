@@ -14,6 +14,7 @@ from kgan.data import files, folder, pairs
 from kgan.data.source import DataError
 
 RED = (255, 0, 0)
+REAL = sys.executable  # a process of its own, not a fork: see conftest
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +176,7 @@ def test_a_path_that_cannot_be_encoded_is_refused_before_anything_else(tmp_path)
     (["--list"], 0, b"celeb_a"), (["--model=dcgan", "--dataset=folder:\u043a\u043e\u0442\xd7"], 2, b"there is no such folder"),
 ], ids=["list", "mistake"])
 def test_output_that_cannot_be_encoded(tmp_path, encoding, flags, status, words):
-    done = subprocess.run([sys.executable, Path(kgan.__file__).parents[1] / "train.py", *flags], capture_output=True, cwd=tmp_path,
+    done = subprocess.run([REAL, Path(kgan.__file__).parents[1] / "train.py", *flags], capture_output=True, cwd=tmp_path,
                           env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == status and words in done.stdout + done.stderr and b"Traceback" not in done.stderr, done.stderr
     (done.stdout + done.stderr).decode(encoding)

@@ -13,6 +13,8 @@ import kgan.data
 from kgan.data import cache, catalog, folder, pairs
 from kgan.data.source import DataError
 
+REAL = sys.executable  # a process of its own, not a fork: see conftest
+
 
 @pytest.fixture(autouse=True)
 def homeless(tmp_path, monkeypatch):
@@ -94,7 +96,7 @@ def test_a_process_without_a_home(homeless):
     code = ("import pwd, warnings\ndef nobody(*_): raise KeyError('uid not found')\npwd.getpwuid = nobody\n"
             "import kgan, kgan.data\nprint(len(kgan.data.source('folder:images', image_size=8)))\n"
             "print(len(kgan.data.source('sine')))\nimport matplotlib.font_manager\n")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=homeless, env={
+    done = subprocess.run([REAL, "-c", code], capture_output=True, text=True, cwd=homeless, env={
         **os.environ, "TMPDIR": str(homeless), "PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.stdout.split() == ["3", "60000"], done.stderr
     assert not [name for name in os.listdir(homeless) if name.startswith("~")]
