@@ -64,8 +64,8 @@ def cached(name, key, write):
         try:
             scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
         except OSError as other:
-            raise DataError(f"there is no place to prepare data in: the cache cannot be used ({error}), and there is no temporary "
-                            f"folder ({other.strerror}); set KGAN_CACHE to a folder that can be written") from None
+            raise DataError(f"there is no place to prepare data in: the cache cannot be used ({error}), and there is no "
+                            f"temporary folder ({other.strerror}); set KGAN_CACHE to a folder that can be written") from None
         warnings.warn(f"cannot use the data cache ({error}); preparing in a temporary folder for this run only. "
                       "Set KGAN_CACHE to a folder that can be written.", stacklevel=2)
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)

@@ -62,7 +62,8 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
     left_out = " ".join(f"{sides[field].name}: {words}" for field, (_, rest) in surveys.items() if (words := files.note(rest)))
     for field, found in listing.items():
         if not found:
-            raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads {', '.join(folder.SUFFIXES)}")
+            raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads "
+                            f"{', '.join(folder.SUFFIXES)}")
     prepare = functools.partial(_prepared, root, image_size=image_size, channels=channels, crop=crop)
     if unpaired:
         if len(sides) < 2:
