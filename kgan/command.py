@@ -51,4 +51,7 @@ def run(main, program):
             print(f"{program}: interrupted", file=sys.stderr)
             return 130
 
+    for stream in (sys.stdout, sys.stderr):  # names and signs that the locale lacks end no run: they come as \xd7
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     app.run(guarded, flags_parser=parse)

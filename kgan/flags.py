@@ -96,7 +96,7 @@ def resolve():
         raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
     if FLAGS.profile is not None:
         steps_of(FLAGS.profile)
-    if FLAGS.manual_dir and not os.path.isdir(FLAGS.manual_dir):
+    if FLAGS.manual_dir and not os.path.isdir(os.path.expanduser(FLAGS.manual_dir)):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 
     word = Path(config.dataset.removeprefix("folder:")).expanduser().resolve().name \

@@ -295,7 +295,7 @@ def read_images(files, settings):
             images.append(folder.decode(file, settings["shape"][:2], settings["shape"][2], settings["crop"])[0])
         except Exception as error:  # Pillow raises nearly anything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"{file}: not read as an image ({reason}); JPEG, PNG, GIF, BMP and WebP are") from None
+            raise DataError(f"{file}: not read as an image ({reason}); {', '.join(folder.FORMATS)} are") from None
     return seen("image", np.stack(images))
 
 

@@ -13,6 +13,7 @@ quarter of the overlap this is the same image. Instance normalisation sees the w
 in colour, which the blending spreads over the overlap; the larger the tile, the less.
 """
 import io
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from kgan import command
 from kgan.command import UserError
-from kgan.data import folder
+from kgan.data import files, folder
 from kgan.kinds import image as kind
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -109,9 +110,12 @@ def outputs(sources, out):
         if path.is_dir():
             if path.resolve() == out.resolve():
                 raise UserError(f"--out={out}: this is where the images lie; choose another folder")
-            found = [name for name, *_ in folder.find(path) if out.resolve() not in (path / name).resolve().parents]
+            found, left_out = files.survey(path)
+            found = [name for name, *_ in found if out.resolve() not in (path / name).resolve().parents]
             if not found:
-                raise UserError(f"{path}: holds no images; kgan reads {', '.join(folder.SUFFIXES)}")
+                raise UserError(f"{path}: holds no images; kgan reads {', '.join(folder.SUFFIXES)}. {files.note(left_out)}".strip())
+            if left_out:
+                warnings.warn(f"{path}: {files.note(left_out)}", stacklevel=2)
             names.update({path / name: Path(name) for name in found})
         else:
             names[path] = Path(path.name)

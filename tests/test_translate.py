@@ -231,3 +231,14 @@ def test_mistakes(run, command, arguments, message):
     done = command("-m", "kgan.translate", *arguments, cwd=run)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_files_of_a_folder_that_are_no_images_are_said(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.tif", "c.jfif", "d"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name, "PNG")
+    for name in ("e.heic", "f.HEIC", "g.txt", ".h.png"):
+        (tmp_path / "in" / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"4 files are left out, by suffix: \.heic \(2\).*HEIC: convert"):
+        placed = outputs([tmp_path / "in"], tmp_path / "out")
+    assert sorted(path.name for path in placed) == ["a.png", "b.tif", "c.jfif", "d"]

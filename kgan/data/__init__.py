@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import os
 import warnings
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
-from kgan.data.files import composed
+from kgan.data.cache import expanded
+from kgan.data.files import composed, printable
 from kgan.data.identity import fingerprint, located, remember  # noqa: F401, for who keeps settings
 from kgan.data.source import DataError, Source
 
@@ -108,8 +110,11 @@ def check_name(name):
         raise DataError(f"--dataset={name}: which? One of {', '.join(BUILT_IN)}, folder:PATH or a name of tensorflow-datasets")
     if name.startswith("folder:"):
         path = name.removeprefix("folder:")
-        if not Path(path).expanduser().is_dir():
-            raise DataError(f"folder:{path}: there is no such folder")
+        if not os.path.isdir(expanded(path, "folder:")):
+            raise DataError(f"folder:{printable(path)}: there is no such folder")
+        place = os.path.realpath(expanded(path, "folder:"))
+        if printable(path + place) != path + place:  # they stand in config.json, in reports, in exports
+            raise DataError(f"folder:{printable(path)}: its path, {printable(place)}, is no UTF-8: rename what is not")
     if name.startswith("folder:") or name in BUILT_IN:
         return
     found = importlib.util.find_spec("tensorflow_datasets")

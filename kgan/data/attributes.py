@@ -21,8 +21,8 @@ from kgan.data.source import DataError
 
 FILES = ("labels.csv", "names.regex")
 # cells that say nothing, in any case of letters: as spreadsheets (in English and German), databases, pandas and R write them
-MISSING = {"", "nan", "na", "n/a", "n.a.", "<na>", "nat", "null", "(null)", "\\n", "none", "nil", "-", "--", "\u2013", "\u2014", "?",
-           ".", "#n/a", "#na", "#nv", "#n/v", "#value!", "#wert!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"}
+MISSING = {"", "nan", "na", "n/a", "n.a.", "<na>", "nat", "null", "(null)", "\\n", "none", "nil", "-", "--", "\u2013", "\u2014",
+           "?", ".", "#n/a", "#na", "#nv", "#n/v", "#value!", "#wert!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"}
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig"))
 
 

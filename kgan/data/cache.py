@@ -20,11 +20,24 @@ from kgan.data.source import DataError
 
 
 def directory():
-    """The cache folder: $KGAN_CACHE, or else kgan in $XDG_CACHE_HOME, or else ~/.cache/kgan."""
+    """The cache folder: $KGAN_CACHE, or else kgan in $XDG_CACHE_HOME, or else ~/.cache/kgan.
+
+    Raises:
+        OSError: it is in the home directory, and there is none, as in containers.
+    """
     base = os.environ.get("KGAN_CACHE")
-    if base:
-        return Path(base).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kgan"
+    path = os.path.expanduser(base or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "kgan"))
+    if path.startswith("~"):  # else a folder of that name would be made in the working directory
+        raise FileNotFoundError(f"there is no home directory for {path}")
+    return Path(path)
+
+
+def expanded(path, flag):
+    """A path that the user gave, with ~ as the home directory. DataError: there is none."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise DataError(f"{flag}{path}: there is no home directory for {found.partition('/')[0]} here; write the whole path")
+    return found
 
 
 def cached(name, key, write):
@@ -48,9 +61,13 @@ def cached(name, key, write):
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
     except OSError as error:
+        try:
+            scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
+        except OSError as other:
+            raise DataError(f"there is no place to prepare data in: the cache cannot be used ({error}), and there is no "
+                            f"temporary folder ({other.strerror}); set KGAN_CACHE to a folder that can be written") from None
         warnings.warn(f"cannot use the data cache ({error}); preparing in a temporary folder for this run only. "
                       "Set KGAN_CACHE to a folder that can be written.", stacklevel=2)
-        scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
         return _prepare(scratch, write)
     except (ValueError, EOFError) as error:
@@ -72,10 +89,10 @@ def cached(name, key, write):
 def _prepare(path, write):
     notes = write(path)
     # the notes are written last: a directory that has them is whole
-    (path / "notes.json").write_text(json.dumps(notes, indent=1))
+    (path / "notes.json").write_text(json.dumps(notes, indent=1), encoding="utf-8")
     return _read(path)
 
 
 def _read(path):
     arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
-    return arrays, json.loads((path / "notes.json").read_text())
+    return arrays, json.loads((path / "notes.json").read_text(encoding="utf-8"))

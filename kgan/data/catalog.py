@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kgan import sizes
 from kgan.data import BUILT_IN
-from kgan.data.cache import cached
+from kgan.data.cache import cached, expanded
 from kgan.data.folder import allocate, pixels
 from kgan.data.source import DataError, Source
 from kgan.kinds.image import flatten
@@ -54,7 +54,11 @@ def source(name, image_size=None, channels=None, crop=True, split="train", data_
     Raises:
         DataError: unknown name or split, no images in it, it cannot be downloaded or prepared or read.
     """
-    if manual_dir and not os.path.isdir(os.path.expanduser(manual_dir)):
+    manual_dir = manual_dir and expanded(manual_dir, "--manual_dir=")
+    # tfds would make a folder named ~ where there is no home directory
+    place = expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "--data_dir=")
+    data_dir = data_dir and place
+    if manual_dir and not os.path.isdir(manual_dir):
         raise DataError(f"--manual_dir={manual_dir} is no folder. It should hold the original files of {name}.")
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
@@ -84,7 +88,7 @@ def source(name, image_size=None, channels=None, crop=True, split="train", data_
 def _builder(name, data_dir):
     import tensorflow_datasets as tfds
     try:
-        return tfds.builder(name, data_dir=data_dir and os.path.expanduser(data_dir))
+        return tfds.builder(name, data_dir=data_dir)
     except Exception as error:  # tfds raises ValueError, AssertionError and its own, by what is wrong with the name
         # without the community's data sets, whose list lies in the network
         names = [*tfds.list_builders(with_community_datasets=False), *BUILT_IN]
@@ -125,7 +129,7 @@ def _prepare(name, builder, manual_dir):
                 os.makedirs(root, exist_ok=True)
                 extracted = stack.enter_context(tempfile.TemporaryDirectory(prefix="extracted-", dir=root))
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(
-                extract_dir=extracted, manual_dir=manual_dir and os.path.expanduser(manual_dir),
+                extract_dir=extracted, manual_dir=manual_dir,
                 try_download_gcs=False))
     except Exception as error:  # network, checksum, disk, missing packages: the data set's own code runs here
         files = sorted({info.filename for info in (builder.url_infos or {}).values() if info.filename})

@@ -13,7 +13,8 @@ _IMAGE = kinds.get("image")
 _MORE = {"TIFF": (True, (".tif", ".tiff")), "JPEG2000": (features.check("jpg_2000"), (".jp2", ".j2k", ".jpf", ".jpx")),
          "AVIF": ("avif" in features.modules and features.check("avif"), (".avif",))}
 FORMATS = (*_IMAGE.FORMATS, *(name for name, (there, _) in _MORE.items() if there))
-SUFFIXES = (*_IMAGE.SUFFIXES, ".jfif", ".pjpeg", ".apng", *(suffix for there, some in _MORE.values() if there for suffix in some))
+SUFFIXES = (*_IMAGE.SUFFIXES, ".jfif", ".pjpeg", ".apng",
+            *(suffix for there, some in _MORE.values() if there for suffix in some))
 # how files begin: those that have no suffix are known by it, and those that cannot be read are called by their name
 _BEGINNINGS = {
     "JPEG": rb"\xff\xd8\xff", "PNG": rb"\x89PNG\r\n\x1a\n", "GIF": rb"GIF8[79]a", "BMP": rb"BM.{4}\0{4}",
@@ -21,8 +22,9 @@ _BEGINNINGS = {
     "HEIC": rb".{4}ftyp(hei|hev|mif1|msf1)", "PSD": rb"8BPS", "PDF": rb"%PDF", "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
 }
 # suffixes of images that kgan does not read
-_UNREADABLE = {**dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".psd": "PSD", ".svg": "SVG",
-               ".eps": "EPS", ".pdf": "PDF", ".ppm": "PPM", ".pgm": "PGM", ".tga": "TGA", ".exr": "EXR", ".dcm": "DICOM", ".ico": "ICO",
+_UNREADABLE = {**dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".psd": "PSD",
+               ".svg": "SVG", ".eps": "EPS", ".pdf": "PDF", ".ppm": "PPM", ".pgm": "PGM", ".tga": "TGA", ".exr": "EXR",
+               ".dcm": "DICOM", ".ico": "ICO",
                **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"), "camera raw"),
                **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000")}
 

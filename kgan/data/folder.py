@@ -18,7 +18,7 @@ from kgan import sizes
 from kgan.config import nearest
 from kgan.data import files
 from kgan.data.attributes import FILES as ATTRIBUTES, Table, read
-from kgan.data.cache import cached
+from kgan.data.cache import cached, expanded
 from kgan.data.files import FORMATS, SUFFIXES, find  # noqa: F401, for who reads folders
 from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
@@ -62,7 +62,7 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
     image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
-    root = os.path.realpath(os.path.expanduser(path))
+    root = os.path.realpath(expanded(str(path), "folder:"))
     found, left_out = files.survey(root)
     said = read(root) if attributes else None
     left_out = _without(left_out, ATTRIBUTES)  # files of their own, read or not
@@ -77,14 +77,27 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
     wanted, note = _columns(table, attributes) if table else ([], "")
     if wanted:
         key.update(version=3, attributes=[said[0], hashlib.sha256(said[1]).hexdigest()], columns=wanted)
+    # mistakes show now, and not after an hour of decoding
+    tops = files.ordered(files.text(name.partition("/")[0]) for name in names) if all("/" in name for name in names) else []
+    layout = "" if "label" in wanted else _layout(path, tops, attributes == "label")
+    if table and isinstance(attributes, str):
+        _check(f"folder:{path}", table, wanted, attributes, {*MEASURES} | ({"label"} if tops else set()))
     write = functools.partial(_write, root, names, table, wanted, image_size, channels, crop)
     arrays, notes = cached(f"folder-{os.path.basename(root)}", key, write)
-    layout = "" if "label" in wanted else _layout(path, notes["classes"].get("label", ()), attributes == "label")
-    if table and isinstance(attributes, str) and attributes not in arrays and attributes not in MEASURES:
-        raise DataError(f"condition={attributes}: {table.file} has no such column{nearest(attributes, table.columns)}; it has "
-                        f"{', '.join(table.columns)}")
     return Source(f"folder:{path}", arrays, notes["classes"],
                   " ".join(filter(None, (notes["note"], files.note(left_out), note.strip(), layout))))
+
+
+def _check(name, table, wanted, asked, others):
+    """Raises DataError where what is asked for is no column, none of the `others`, or its classes are none."""
+    if asked not in (*wanted, *others):
+        raise DataError(f"condition={asked}: {table.file} has no such column{nearest(asked, table.columns)}; it has "
+                        f"{', '.join(table.columns)}")
+    if asked in wanted:
+        rows, _ = table.described([asked])
+        arrays, classes = table.fields([asked], [*rows.values()])
+        if asked in classes:
+            Source(name, {"image": np.zeros((len(rows), 1, 1, 1), np.uint8), **arrays}, classes).by(asked, 2)
 
 
 def _without(left_out, names):
@@ -104,7 +117,8 @@ def _layout(path, classes, asked):
     if lower and lower <= SPLITS:
         what, advice = "parts of a data set", f"name the one to train on, as in folder:{os.path.join(path, classes[0])}"
     elif len(lower) > 1 and lower <= SIDES | SPLITS:
-        what, advice = "sides of pairs", f"name one of them, as in folder:{os.path.join(path, classes[0])}, or take --model=pix2pix"
+        what = "sides of pairs"
+        advice = f"name one of them, as in folder:{os.path.join(path, classes[0])}, or take --model=pix2pix"
     else:
         return ""
     if asked:
@@ -139,7 +153,7 @@ def _write(root, names, table, columns, image_size, channels, crop, directory):
     if columns:
         rows, note = table.described(columns)
         names = [name for name in names if name in rows]
-        table.fields(columns, [*rows.values()])  # mistakes show now, and not after an hour of decoding
+        table.fields(columns, [*rows.values()])  # mistakes show now
     whole = directory / "whole.npy"
     # whether all images are grey shows only in the end: decode to colour until then
     images = allocate(whole, (len(names), *sizes.pair(image_size), channels or 3))

@@ -43,13 +43,15 @@ def remember(source, settings):
         return
     now = fingerprint(source, settings)
     if now["content"] != data["content"]:
-        warnings.warn(f"{settings['dataset']}: its content is not what the run was trained on ({_counts(data, now)}): results are of what "
-                      "is there now", stacklevel=3)
+        warnings.warn(f"{settings['dataset']}: its content is not what the run was trained on ({_counts(data, now)}): results are "
+                      "of what is there now", stacklevel=3)
 
 
 def differences(found, wanted):
-    """Lines that say how the data of two runs' settings differ. Equal content is equal, however it is spelled; content that has
-    changed in its place is warned of."""
+    """Lines that say how the data of two runs' settings differ.
+
+    Equal content is equal, however it is spelled; content that has changed in its place is warned of.
+    """
     there, now = found.get("data") or {}, wanted.get("data") or {}
     known = "content" in there and "content" in now
     comparable = known and there.get("made") == now.get("made")  # else the lines about these settings say it
@@ -59,8 +61,8 @@ def differences(found, wanted):
         counts = f", whose content differs: {_counts(there, now)}" if comparable else ""
         return [f"dataset: {found.get('dataset')} there, {wanted.get('dataset')} now{counts}"]
     if comparable:
-        warnings.warn(f"{wanted['dataset']}: its content has changed since the run began ({_counts(there, now)}): training goes on with "
-                      "what is there now; --overwrite starts anew", stacklevel=2)
+        warnings.warn(f"{wanted['dataset']}: its content has changed since the run began ({_counts(there, now)}): training goes on "
+                      "with what is there now; --overwrite starts anew", stacklevel=2)
     return []
 
 

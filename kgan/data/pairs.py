@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from kgan import sizes
 from kgan.data import files, folder
-from kgan.data.cache import cached
+from kgan.data.cache import cached, expanded
 from kgan.data.source import DataError, Source
 
 SPLITS = "train", "test", "val"
@@ -55,14 +55,15 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
     image_size = sizes.setting(image_size or 64)
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
-    root = Path(os.path.realpath(os.path.expanduser(path)))
+    root = Path(os.path.realpath(expanded(str(path), "folder:")))
     sides = find(root, split)
     surveys = {field: files.survey(side) for field, side in sides.items()}
     listing = {field: found for field, (found, _) in surveys.items()}
     left_out = " ".join(f"{sides[field].name}: {words}" for field, (_, rest) in surveys.items() if (words := files.note(rest)))
     for field, found in listing.items():
         if not found:
-            raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads {', '.join(folder.SUFFIXES)}")
+            raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads "
+                            f"{', '.join(folder.SUFFIXES)}")
     prepare = functools.partial(_prepared, root, image_size=image_size, channels=channels, crop=crop)
     if unpaired:
         if len(sides) < 2:

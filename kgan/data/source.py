@@ -44,6 +44,10 @@ class Source:
     kinds: dict = dataclasses.field(default_factory=dict)
     groups: dict = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self):
+        # names of files may be any bytes; the note stands in reports
+        object.__setattr__(self, "note", self.note.encode("utf-8", "backslashreplace").decode("utf-8"))
+
     def __len__(self):
         return len(self.arrays[self.key])
 
@@ -151,21 +155,21 @@ class Source:
                 continue
             some = array[np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))]
             if (peak := int(some.max())) < DARK:
-                note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, or "
-                         "10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
+                note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, "
+                         "or 10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
         return dataclasses.replace(self, note=note.strip())
 
     def _plausible(self, field):
-        """This data set, with a remark where its classes `field` are unlikely to be meant as such; DataError where they are none."""
+        """This data set, with a remark where its classes `field` are hardly meant as such; DataError where they are none."""
         names, counts = self.classes[field], np.bincount(np.asarray(self.arrays[field]))
         found = np.flatnonzero(counts)
         some = ", ".join(repr(names[label]) for label in found[:3])
         if len(found) < 2:
-            raise DataError(f"condition={field}: all of {self.name} is of one class, {some}; it takes two, such as a sub-folder for "
-                            "each, or take a model without labels")
+            raise DataError(f"condition={field}: all of {self.name} is of one class, {some}; it takes two, such as a sub-folder "
+                            "for each, or take a model without labels")
         if len(found) > SINGLE * len(self) >= SINGLE * 8:
-            raise DataError(f"condition={field}: {self.name} has {len(found)} classes ({some} …) in {len(self)} examples, as ids, names "
-                            "of files and dates have: condition on what examples have in common")
+            raise DataError(f"condition={field}: {self.name} has {len(found)} classes ({some} …) in {len(self)} examples, as ids, "
+                            "names of files and dates have: condition on what examples have in common")
         note, single = self.note, np.count_nonzero(counts == 1)
         if single > 0.5 * len(found):
             note += f" condition={field}: {single} of {len(found)} classes have one example only."

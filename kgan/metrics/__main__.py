@@ -9,6 +9,7 @@ A TARGET is the directory of a run, a SavedModel from noise to images, or a fold
 runs/NAME/metrics.json and runs/NAME/metrics/; those of other targets to --out.
 """
 import json
+import warnings
 from pathlib import Path
 
 from absl import flags
@@ -153,7 +154,9 @@ def generator(target, settings):
         return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
     def images(evaluator):
         *size, channels = evaluator.train.shape
-        found = kgan.data.source(f"folder:{target}", image_size=size, channels=channels)
+        found = kgan.data.source(f"folder:{target}", image_size=size, channels=channels).remarked()
+        if found.note:
+            warnings.warn(f"{target}: {found.note}", stacklevel=2)
         return np.asarray(found.arrays["image"][:evaluator.count]), None
     return images, None, {}
 

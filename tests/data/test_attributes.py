@@ -23,14 +23,27 @@ def root(tmp_path):
 
 
 def numbered(root, count, names="{:02}.png"):
-    """Images of which the i-th is of grey 10 · i."""
+    """Images of which the i-th is of grey 245 - 10 · i."""
     for index in range(count):
         (root / names.format(index)).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), 10 * index).save(root / names.format(index))
+        Image.new("L", (8, 8), 245 - 10 * index).save(root / names.format(index))
 
 
 def table(root, *rows, encoding="utf-8"):
     (root / "labels.csv").write_bytes("".join(row + "\n" for row in rows).encode(encoding))
+
+
+def test_mistakes_show_before_anything_is_decoded(root, monkeypatch):
+    numbered(root, 10)
+    numbered(root, 10, "../parts/train/{}.png")
+    numbered(root, 10, "../parts/test/{}.png")
+    monkeypatch.setattr(folder, "decode", lambda *_: pytest.fail("decoded"))
+    table(root, "image,name,age", *(f"{i:02}.png,n{i},1.5x" for i in range(10)))
+    for condition, words in (("name", "10 classes"), ("nam", "no such column"), ("label", "no such column"), ("age", "of one class")):
+        with pytest.raises(DataError, match=words):
+            of(root, condition)
+    with pytest.raises(DataError, match="parts of a data set"):
+        of(root.parent / "parts", "label")
 
 
 def of(root, condition, **config):
@@ -38,7 +51,7 @@ def of(root, condition, **config):
 
 
 def greys(source):
-    return (source.arrays["image"][:, 0, 0, 0] // 10).tolist()
+    return ((245 - np.int32(source.arrays["image"][:, 0, 0, 0])) // 10).tolist()
 
 
 # === Numbers ===

@@ -1,15 +1,20 @@
 """What is read of a folder, what is left out and counted, what its names are called."""
 import os
+import subprocess
+import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import kgan.data
 from kgan.data import files, folder, pairs
 from kgan.data.source import DataError
 
 RED = (255, 0, 0)
+REAL = sys.executable  # a process of its own, not a fork: see conftest
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +120,63 @@ def test_pairs_count_too(root):
     (root / "B" / ".DS_Store").write_bytes(b"")
     found = pairs.source(root, 8)
     assert len(found) == 3 and ".heic (1)" in found.note and "hidden (1)" in found.note and "HEIC" in found.note
+
+
+# === Names, and what cannot be encoded ===
+
+@pytest.mark.parametrize("raw, wanted", [
+    (b"caf\xe9", "caf\\xe9"), ("café".encode(), "café"), (unicodedata.normalize("NFD", "café").encode(), "café"),
+    (b"\xff\xfe", "\\xff\\xfe"), ("日本".encode("shift-jis"), "\\x93\\xfa\\x96{"), ("日本".encode(), "日本"),
+])
+def test_class_folders_of_any_bytes_have_names_that_can_be_written(root, raw, wanted):
+    fill(root, ["other/1.png", "other/2.png"])
+    folder_of_bytes = os.path.join(os.fsencode(root), raw)
+    os.mkdir(folder_of_bytes)
+    for i in range(2):
+        with open(os.path.join(folder_of_bytes, b"%d.png" % i), "wb") as file:
+            Image.new("RGB", (8, 8), RED).save(file, "PNG")
+    found = folder.source(root, 8)
+    assert {*found.classes["label"]} == {wanted, "other"} and len(found) == 4
+    for text in (*found.classes["label"], found.note):
+        text.encode("utf-8")
+
+
+@pytest.mark.parametrize("decoded", ["cp1251", "latin-1", "ascii"])
+def test_names_are_those_of_the_files_in_any_locale(monkeypatch, decoded):
+    """Python decodes names of files by the locale, and so do these."""
+    monkeypatch.setattr(os, "fsencode", lambda name: name.encode(decoded, "surrogateescape"))
+    for name in ("кот", "café", "日本", "plain"):
+        assert files.text(name.encode().decode(decoded, "surrogateescape")) == name
+    if decoded == "cp1251":  # a disk on which names are of the locale, and no UTF-8
+        assert files.text("кот") == "кот"
+
+
+def test_what_is_left_out_and_cannot_be_encoded(root):
+    fill(root, ["1.png"])
+    for name in (b"\xff.txt", b"a.\xfe\xfd", b"\xe9.jpg"):
+        with open(os.path.join(os.fsencode(root), name), "wb"):
+            pass
+    fill(root, [f"{i}.png" for i in range(2, 20)])
+    note = folder.source(root, 8).note
+    note.encode("utf-8")
+    assert ".txt (1)" in note and "1 of 20" in note
+
+
+def test_a_path_that_cannot_be_encoded_is_refused_before_anything_else(tmp_path):
+    place = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(place)
+    (tmp_path / "link").symlink_to(os.fsdecode(place))
+    for path in (os.fsdecode(place), tmp_path / "link"):
+        with pytest.raises(DataError, match=r"its path, .*caf\\udce9, is no UTF-8: rename what is not"):
+            kgan.data.check_name(f"folder:{path}")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "latin-1"])
+@pytest.mark.parametrize("flags, status, words", [
+    (["--list"], 0, b"celeb_a"), (["--model=dcgan", "--dataset=folder:\u043a\u043e\u0442\xd7"], 2, b"there is no such folder"),
+], ids=["list", "mistake"])
+def test_output_that_cannot_be_encoded(tmp_path, encoding, flags, status, words):
+    done = subprocess.run([REAL, Path(kgan.__file__).parents[1] / "train.py", *flags], capture_output=True, cwd=tmp_path,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == status and words in done.stdout + done.stderr and b"Traceback" not in done.stderr, done.stderr
+    (done.stdout + done.stderr).decode(encoding)
