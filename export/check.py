@@ -49,7 +49,9 @@ def reference(gan, path):
         for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
             values = examples(inputs, rows, gan.latents, SEED, larger)
             found.update((f"in{case}/{name}", value) for name, value in values.items())
-            found[f"samples{case or ''}"] = gan.make(values.get("noise", np.zeros([rows, 0])), values)
+            found[f"samples{case or ''}"] = samples = gan.make(values.get("noise", np.zeros([rows, 0])), values)
+            if not np.isfinite(samples).all():
+                raise CheckError("the generator itself, in Keras, makes values that are not finite: there is nothing to export")
         if told["noise"]:
             generated = gan.generate(COUNT, SEED)
             found["latents"] = gan.latents(COUNT, SEED)
@@ -157,6 +159,8 @@ def words(result):
 # === By hand ===
 
 def main(arguments):
+            if done.returncode < 0:
+                raise CheckError(f"{path.name}: its runtime was ended by signal {-done.returncode}: is there enough memory?")
     if len(arguments) != 2:
         raise UserError("which run? python -m export.check runs/NAME")
     from kgan.quiet import import_tensorflow

@@ -35,6 +35,14 @@ def run_at(path):
         UserError: it holds runs, or is a file of one: which is meant is not known.
     """
     from kgan.command import UserError  # not above: the runtimes know nothing of kgan
+def newer_format(told):
+    """What is to be said of a generator.json or export.json of a newer format than is known here, or ""."""
+    found = told.get("format", 0)
+    if isinstance(found, int) and 0 <= found <= FORMAT:
+        return ""
+    return f"is of format {found}, and this kgan reads up to {FORMAT}: take a newer kgan, or export the run again with this one"
+
+
 
     path = Path(path)
     if _is_run(path):
@@ -90,7 +98,7 @@ def put(new, target, aside):
     """Has a file or directory take the place of another, which goes to the directory `aside`. Whoever else does so is no harm."""
     for i in itertools.count():
         with contextlib.suppress(FileNotFoundError):
-            os.replace(target, Path(aside) / f"{i}.old")
+            os.replace(target, Path(aside) / f"{Path(target).name}.{i}.old")
         try:
             return os.replace(new, target)
         except OSError:

@@ -636,6 +636,62 @@ def test_points_are_samples(tmp_path):
     assert {name: spec.shape.as_list() for name, spec in serve.structured_outputs.items()} == {"samples": [None, 2]}
 
 
+@pytest.mark.parametrize("error, words", [
+    (tf.errors.ResourceExhaustedError(None, None, "/run/export/.part/x.tempstate; No space left on device"), "No space left on"),
+    (tf.errors.UnknownError(None, None, "a.data; File too large [Op:SaveV2]"), "File too large;"),
+    (tf.errors.PermissionDeniedError(None, None, "a; Permission denied"), "Permission denied;"),
+    (OSError(28, "No space left on device"), "No space left on device;"),
+    (OSError(30, "Read-only file system"), "Read-only file system;"),
+])
+def test_a_disk_that_cannot_be_written(tmp_path, monkeypatch, error, words):
+    directory, _ = made(tmp_path / "run", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    before = contents(directory / "export")
+
+    def fail(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr(export.saved_model, "write", fail)
+    with pytest.raises(UserError) as raised:
+        artefacts.write(directory, ["saved_model"])
+    assert f"run/export cannot be written: {words}" in str(raised.value) and "it is as it was" in str(raised.value)
+    assert "\n" not in str(raised.value) and contents(directory / "export") == before
+
+
+def test_a_file_that_may_not_be_so_large(command, tmp_path):
+    """A real failure of a real write, deep in TensorFlow: one line, and exit status 2."""
+    directory, _ = made(tmp_path / "run", **{**MIXTURE, "generator_units": "300,300"})
+    script = ("import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+              f"sys.argv = ['export', {str(directory)!r}]; runpy.run_module('export', run_name='__main__')")
+    done = command("-c", script, cwd=ROOT, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "run/export cannot be written: " in done.stderr and not (directory / "export" / "saved_model").exists()
+    assert not (directory / "export" / ".part").exists()
+
+
+@pytest.mark.parametrize("place", ["first", "last", "some"])
+def test_weights_that_are_not_finite(tmp_path, monkeypatch, place):
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    variable = gan.ema_generator.variables[{"first": 0, "last": -1, "some": 1}[place]]
+    values = np.array(variable)
+    values.flat[-1] = np.inf if place == "some" else np.nan
+    variable.assign(values)
+    monkeypatch.setattr(artefacts, "load", lambda *_: (gan, 7))
+    with pytest.raises(UserError, match="the newest checkpoint, of step 7: .*values that are not finite, so nothing is exported"):
+        artefacts.write(directory, ["saved_model"])
+    assert not (directory / "export").exists()
+
+
+def test_weights_too_large_to_count_with(tmp_path, monkeypatch):
+    """Each is finite, and what comes of them is not."""
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    for variable in gan.ema_generator.variables:
+        variable.assign(np.full(variable.shape, 1e30, np.float32))
+    monkeypatch.setattr(artefacts, "load", lambda *_: (gan, 7))
+    with pytest.raises(UserError, match="the generator itself, in Keras, makes values that are not finite"):
+        artefacts.write(directory, ["saved_model"])
+
+
 def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
     directory, gan = made(tmp_path / "run", **MIXTURE)
     (directory / "export" / "saved_model").mkdir(parents=True)
