@@ -53,7 +53,7 @@ def _write(run, formats, checkpoint, batch, precisions):
     try:
         aside.mkdir(parents=True)
         reference = check.reference(gan, aside / "reference.npz")
-        told = contract(gan, run, step, checkpoint, check.PROTOCOL)
+        told = contract(gan, run, step, checkpoint, check.protocol(gan))
         for name in formats:
             options = {"batch": batch, "precisions": precisions} if name == "tflite" else {}
             module = importlib.import_module(f"export.{name}")

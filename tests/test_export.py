@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -759,6 +760,44 @@ def test_a_path_above_runs_or_of_a_file(tmp_path):
         record.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
     for path in (tmp_path / "none", tmp_path.parent / "no" / "where"):
         assert record.run_at(path) == path  # of which is said that it holds no run
+
+
+@pytest.mark.parametrize("number", [2, 99, -1, "new"])
+def test_an_export_of_a_newer_format(tmp_path, number):
+    """One sentence, from export and check alike, and nothing is changed."""
+    directory, _ = made(tmp_path / "run", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    path = directory / "export" / "export.json"
+    told = json.loads(path.read_text())
+    assert told["format"] == export.FORMAT == 1
+    path.write_text(json.dumps({**told, "format": number}))
+    before = contents(directory / "export")
+    for act in (lambda: artefacts.write(directory, ["saved_model"]), lambda: check.main(["", str(directory)])):
+        with pytest.raises(UserError, match=f"export.json is of format {number}, and this kgan reads up to 1: take a newer kgan, or"):
+            act()
+    assert contents(directory / "export") == before
+    del told["format"]  # of before there was a number
+    path.write_text(json.dumps(told))
+    assert check.main(["", str(directory)]) == 0
+
+
+def test_the_card_says_what_was_done(tmp_path):
+    """Which file there is, which bound decided, of which step the figures are, and what the artefacts were compared on."""
+    directory, gan = made(tmp_path / "run", **MIXTURE, data_scale="40")
+    (directory / "metrics.json").write_text(json.dumps({"figures": {"recall": 0.25}, "real": {}, "protocol": {"step": 6}}))
+    record = artefacts.write(directory, ["tflite"], precisions=["int8", "dynamic"])
+    card = (directory / "export" / "README.md").read_text()
+    assert 'Interpreter("tflite/generator_dynamic.tflite")' in card and "float32.tflite" not in card
+    assert "These figures are of step 6, and not of step 7, which this export is of" in card
+    assert "8 rows of noise of seed 12 against Keras" in record["protocol"] and "peak the range of Keras's" in record["protocol"]
+    record = artefacts.write(directory, ["saved_model"])
+    card, result = (directory / "export" / "README.md").read_text(), record["artefacts"][0]["check"]
+    with tempfile.TemporaryDirectory() as folder, np.load(check.reference(gan, Path(folder, "r.npz"))) as file:
+        largest = np.abs(file["samples"]).max()
+    assert largest > 2 and result["bound"] == pytest.approx(1e-5 * largest, rel=1e-5)
+    assert f"difference ≤ {result['bound']:.2g}" in card
+    conditional = check.protocol(tiny(classes=[str(i) for i in range(70)]))
+    assert conditional.startswith("64 rows of ") and "the classes in turn" in conditional and "peak 2;" in conditional
 
 
 def test_mistakes_of_checking(command, exported, tmp_path):
