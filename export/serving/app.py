@@ -158,7 +158,8 @@ def create(service, give_up):
         task.cancel()
 
     app = FastAPI(title=service.name, version="1", description="The generator of a GAN.", lifespan=life,
-                  docs_url=None, redoc_url=None, redirect_slashes=False)  # those pages load from elsewhere
+                  docs_url=None, redoc_url=None, redirect_slashes=False,  # those pages load from elsewhere
+                  servers=[{"url": ".", "description": "where this description is, below a path of a proxy's, too"}])
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(HTTPException, _refuse_path)
