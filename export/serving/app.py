@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from export import FORMAT
 from export.serving import limits, making, rest
 from export.serving.limits import Refusal, shown
 from export.serving.making import MakeQuery
@@ -215,8 +216,8 @@ def _add_make(app, service):
         contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "label", "output", "noise")}
         kind = {"image": "images", "signal": "signals"}.get(model.kind, model.kind)  # as it was called at first
         return Response(orjson.dumps({
-            "name": service.name, "version": model.version, **contract, "functions": model.told(), "kind": kind,
-            "truncation": model.truncation, "directions": len(model.directions),
+            "format": FORMAT, "name": service.name, "version": model.version, **contract, "functions": model.told(), "kind": kind,
+            "truncation": model.truncation, "directions": len(model.directions), "behind": model.behind(),
             "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE,
                        "max_body": service.limits.max_body, "max_pixels": service.limits.max_pixels}}),
             media_type="application/json", headers={"Cache-Control": "no-cache"})
