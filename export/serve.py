@@ -170,6 +170,10 @@ def run(service, listener):
         sys.stdout.flush()
         os._exit(2 if service.failed else 0)
 
+    def ready():
+        host, port = listener.getsockname()[:2]
+        LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
+
     connections = _connections()
     server = Server(uvicorn.Config(
         create(service, give_up, ready), http=_protocol(connections), ws="none", lifespan="on", log_config=None,
@@ -177,8 +181,6 @@ def run(service, listener):
         proxy_headers=bool(FLAGS.proxy), forwarded_allow_ips=FLAGS.proxy, limit_concurrency=connections,
         backlog=_BURST, timeout_keep_alive=5, timeout_graceful_shutdown=FLAGS.drain_seconds,
         h11_max_incomplete_event_size=16 << 10))
-    host, port = listener.getsockname()[:2]
-    LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
     # uvicorn raises the signal again when it is done, which would end the process by it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
