@@ -49,7 +49,7 @@ def serve(folder, arguments, log):
     process = subprocess.Popen(
         [sys.executable, "-m", "export.serve", folder, "--port=0", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL,
         stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    while "serving version" not in Path(log.name).read_text():
+    while "http://" not in Path(log.name).read_text():
         if process.poll() is not None:
             sys.exit(f"the server ended: {Path(log.name).read_text()}")
         time.sleep(0.1)

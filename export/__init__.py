@@ -11,6 +11,9 @@ import collections
 import importlib
 import importlib.util
 
+# of generator.json and export.json: one more where what stood there before means something else. Those of before there was a
+# number (0) are read as well
+FORMAT = 1
 CONTRACT = "assets.extra/generator.json"  # in a SavedModel, where TensorFlow Serving lets a model keep files of its own
 PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of TFLite
 

@@ -2,14 +2,18 @@
 import importlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
 
 from export import FORMATS, PRECISIONS, card, check
 from export.contract import contract
 from export.record import files, held, put, read, sha256, size
+from kgan.command import UserError
 from kgan.run import Run, load
-from kgan.run import write as write_file
 
 
 def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
@@ -31,7 +35,7 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
 
     Raises:
         RunError: no run, no checkpoint.
-        UserError: an operator that a format does not have.
+        UserError: an operator that a format does not have, weights that are not finite, a disk that cannot be written.
         CheckError: an artefact differs too much from Keras; then nothing is replaced.
     """
     Run(run).settings(required=True)  # before anything is written where there is no run
@@ -42,14 +46,14 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
 def _write(run, formats, checkpoint, batch, precisions):
     directory = Path(run) / "export"
     gan, step = load(run, checkpoint)
-    directory.mkdir(exist_ok=True)
+    _check_weights(gan.ema_generator, f"{run}: the {checkpoint} checkpoint, of step {step:,}")
     entries = []
     aside = directory / ".part"
     shutil.rmtree(aside, ignore_errors=True)  # of an export that was killed
-    aside.mkdir()
     try:
+        aside.mkdir(parents=True)
         reference = check.reference(gan, aside / "reference.npz")
-        told = contract(gan, run, step, checkpoint, check.PROTOCOL)
+        told = contract(gan, run, step, checkpoint, check.protocol(gan))
         for name in formats:
             options = {"batch": batch, "precisions": precisions} if name == "tflite" else {}
             module = importlib.import_module(f"export.{name}")
@@ -61,23 +65,43 @@ def _write(run, formats, checkpoint, batch, precisions):
                                 "checkpoint": checkpoint, "batch": options.get("batch"),
                                 "bytes": size(aside / path), "sha256": sha256(aside / path),
                                 "check": check.check(aside / path, name, precision, reference)})
+        kept = [entry for entry in read(directory).get("artefacts", []) if entry["format"] not in formats
+                and (directory / entry["path"]).exists()]
+        record = {**told, "artefacts": [*entries, *kept]}
+        del record["directions"]  # for programs that load an artefact, and long
+        (aside / "README.md").write_bytes(card.text(record).encode())
+        (aside / "export.json").write_bytes(json.dumps(record, indent=1).encode() + b"\n")
         for file in files(aside):
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
-        for name in formats:
+        for name in (*formats, "README.md", "export.json"):
             put(aside / name, directory / name, aside)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"{directory} cannot be written: {_reason(error)}; it is as it was. Make room or give the rights, and "
+                        "export again") from error
     except check.CheckError as error:
         raise check.CheckError(f"{error}. {directory} is as it was; python -m export {run} with other --formats or "
                                "--precisions leaves an artefact out") from None
     finally:
-        shutil.rmtree(aside)
-    kept = [entry for entry in read(directory).get("artefacts", []) if entry["format"] not in formats
-            and (directory / entry["path"]).exists()]
-    record = {**told, "artefacts": [*entries, *kept]}
-    del record["directions"]  # for programs that load an artefact, and long
-    write_file(directory / "README.md", card.text(record).encode())
-    write_file(directory / "export.json", json.dumps(record, indent=1).encode() + b"\n")
+        shutil.rmtree(aside, ignore_errors=True)
     return record
+
+
+def _check_weights(network, what):
+    """Raises UserError where a weight is not finite, which no format and no check would know what to do with."""
+    for variable in network.variables:
+        if not np.isfinite(variable).all():
+            raise UserError(f"{what}: {variable.path} has values that are not finite, so nothing is exported; train from an "
+                            "earlier checkpoint, or export --checkpoint=best")
+
+
+def _reason(error):
+    """What an exception of the system or of TensorFlow comes down to."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    known = re.search(r"No space left on device|File too large|Permission denied|Read-only file system|Disk quota exceeded",
+                      str(error))
+    return known[0] if known else " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def lines(record):

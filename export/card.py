@@ -8,7 +8,7 @@ signatures = tf.saved_model.load("saved_model").signatures
 {output} = signatures["serving_default"]({tf})["{output}"]""",
     "tflite": """import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-serve = Interpreter("tflite/generator_float32.tflite").get_signature_runner("serving_default")
+serve = Interpreter("{path}").get_signature_runner("serving_default")
 {output} = serve({fixed})["{output}"]""",
     "onnx": """import numpy as np, onnxruntime
 session = onnxruntime.InferenceSession("onnx/generator.onnx")
@@ -45,7 +45,7 @@ def text(record):
         "",
         "## Quality",
         "",
-        *_quality(record["quality"]),
+        *_quality(record["quality"], record["step"]),
         "",
         "## Files",
         "",
@@ -92,18 +92,22 @@ def _classes(names):
     return shown if len(names) <= _NAMED else f"{shown} … {names[-1]}; `export.json` names all {len(names)}"
 
 
-def _quality(quality):
+def _quality(quality, step):
     if not quality:
         return ["Not measured. `python -m kgan.metrics RUN` measures it; export again afterwards."]
     real = quality["real"] or {}
     rows = [f"| {name} | {value:.4g} | {'' if real.get(name) is None else format(real[name], '.4g')} |"
             for name, value in quality["figures"].items() if value is not None]
+    measured = quality["protocol"].get("step", step)
+    other = [] if measured == step else [f"These figures are of step {measured:,}, and not of step {step:,}, which this export is "
+                                         "of: `python -m kgan.metrics RUN` measures it, then export again.", ""]
     said = ", ".join(f"{name} {value}" for name, value in quality["protocol"].items())
-    return ["| figure | generator | real |", "|---|---|---|", *rows, "", f"Protocol: {said}."]
+    return [*other, "| figure | generator | real |", "|---|---|---|", *rows, "", f"Protocol: {said}."]
 
 
 def _row(entry):
     result, (least, most) = entry["check"], BOUNDS[entry["precision"]]
+    most = result.get("bound", most)  # which grows with the values
     psnr = "" if result["psnr"] is None else f"{result['psnr']:.1f} dB"
     bound = f"difference ≤ {most:.2g}" if most else f"PSNR ≥ {least} dB"
     batch = f" (batch {entry['batch']})" if entry["batch"] else ""
@@ -117,8 +121,9 @@ def _loading(record):
     for name in dict.fromkeys(entry["format"] for entry in record["artefacts"]):
         batch = next(entry["batch"] for entry in record["artefacts"] if entry["format"] == name)
         yield from ("", f"```{_LANGUAGE.get(name, 'python')}")
+        path = next(entry["path"] for entry in record["artefacts"] if entry["format"] == name)
         text = _LOAD[name].format(
-            output=output, tf=", ".join(f"{told['name']}={_tensor(told, 8)}" for told in inputs),
+            output=output, path=path, tf=", ".join(f"{told['name']}={_tensor(told, 8)}" for told in inputs),
             fixed=", ".join(f"{told['name']}={_array(told, batch)}" for told in inputs),
             numpy=", ".join(f'"{told["name"]}": {_array(told, 8)}' for told in inputs))
         if name == "saved_model" and record["noise"]:

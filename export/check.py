@@ -23,9 +23,6 @@ CLASSES = 64  # of a conditional generator each class has a row, if there are no
 BOUNDS = {"float32": (None, 1e-5), "float16": (None, 2 / 255), "dynamic": (30, None), "int8": (25, None)}
 # rounding may turn a difference of the last bit into one of a level; more than this share is no rounding
 _LEVELS = 0.01
-PROTOCOL = (f"{ROWS} rows of noise of seed {SEED}, or one for each class up to {CLASSES}, the classes in turn, against "
-            "Keras on a CPU, in the artefact's runtime in a process of its own; PSNR: peak 2 for images, else the range of "
-            "Keras's values; latency: median, one thread, one row or the fixed batch")
 
 
 class CheckError(UserError, RuntimeError):
@@ -41,7 +38,7 @@ def reference(gan, path):
 
     told = interface(gan)
     inputs, output = told["functions"]["generator"]["inputs"], told["functions"]["generator"]["outputs"][0]
-    rows = max(ROWS, min(len(gan.classes), CLASSES))
+    rows = _rows(gan)
     found = {"output": output["name"], "kind": output["kind"], "count": np.int32(COUNT), "seed": np.int32(SEED),
              "classes": np.int32(len(gan.classes))}
     with tf.device("CPU"):  # a GPU convolves in TF32
@@ -49,7 +46,9 @@ def reference(gan, path):
         for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
             values = examples(inputs, rows, gan.latents, SEED, larger)
             found.update((f"in{case}/{name}", value) for name, value in values.items())
-            found[f"samples{case or ''}"] = gan.make(values.get("noise", np.zeros([rows, 0])), values)
+            found[f"samples{case or ''}"] = samples = gan.make(values.get("noise", np.zeros([rows, 0])), values)
+            if not np.isfinite(samples).all():
+                raise CheckError("the generator itself, in Keras, makes values that are not finite: there is nothing to export")
         if any(each["kind"] == "noise" for each in inputs):
             found["latents"] = gan.latents(COUNT, SEED)
         if told["noise"]:
@@ -57,6 +56,25 @@ def reference(gan, path):
             found["generated"] = kinds.get("image").store(generated) if output["kind"] == "image" else generated
     np.savez(path, **found)
     return path
+
+
+def protocol(gan):
+    """How the artefacts of this GAN are compared, in words."""
+    from export.contract import interface
+
+    function = interface(gan)["functions"]["generator"]
+    inputs, output = function["inputs"], function["outputs"][0]
+    names = " and ".join(each["name"] for each in inputs)
+    turns = ", the classes in turn" if any(each["kind"] == "label" for each in inputs) else ""
+    sizes = f", at the size of training and {LARGER} more each way where a format takes any," if any(
+        "size" in each for each in inputs) else ""
+    peak = f"{np.ptp(output['range']):g}" if output["range"] else "the range of Keras's values"
+    return (f"{_rows(gan)} rows of {names} of seed {SEED}{turns}{sizes} against Keras on a CPU, in the artefact's runtime in a process of "
+            f"its own; PSNR: peak {peak}; latency: median, one thread, one row or the fixed batch")
+
+
+def _rows(gan):
+    return max(ROWS, min(len(gan.classes), CLASSES))
 
 
 def check(path, kind, precision, reference):
@@ -69,7 +87,7 @@ def check(path, kind, precision, reference):
         reference: file that `reference` wrote.
 
     Returns:
-        dict of float: `largest` and `mean` absolute difference, `psnr` in dB (None: no difference), `milliseconds`; of
+        dict of float: `bound`, the largest difference that passes, if that decides; `largest` and `mean` absolute difference, `psnr` in dB (None: no difference), `milliseconds`; of
         images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
 
     Raises:
@@ -106,7 +124,7 @@ def _compare(name, samples, keras, bounds, least, most):
     result = {"largest": float(difference.max()), "mean": float(difference.mean()),
               "psnr": 10 * float(np.log10(peak ** 2 / error)) if error else None}
     if most is not None:
-        most *= max(1.0, float(np.abs(keras).max()))
+        result["bound"] = most = most * max(1.0, float(np.abs(keras).max()))
         if not result["largest"] <= most:  # nor NaN
             raise CheckError(f"{name}: differs from Keras by {result['largest']:.2g}, above {most:.2g}")
     if least is not None and error and not result["psnr"] >= least:
@@ -144,6 +162,8 @@ def _run(path, kind, reference):
             cwd=Path(__file__).resolve().parents[1], text=True, capture_output=True, stdin=subprocess.DEVNULL,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"})
         if done.returncode:
+            if done.returncode < 0:
+                raise CheckError(f"{path.name}: its runtime was ended by signal {-done.returncode}: is there enough memory?")
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise CheckError(f"{path.name}: its runtime cannot run it: {last}")
         with np.load(target) as file:

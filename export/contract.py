@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import kgan
+from export import FORMAT
 from kgan import kinds
 from kgan.data import LICENCES
 from kgan.latent import principal_directions
@@ -22,7 +23,7 @@ def contract(gan, run, step, checkpoint, protocol):
     settings = Run(run).settings()
     told = interface(gan)
     return {
-        "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"],
+        "format": FORMAT, "name": Path(run).resolve().name, "model": settings["model"], "dataset": settings["dataset"],
         "step": step, "checkpoint": checkpoint, "averaged": True, "licence": LICENCES.get(settings["dataset"]),
         **told,
         "directions": [[round(float(value), 6) for value in row] for row in principal_directions(gan)]

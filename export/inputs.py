@@ -39,8 +39,8 @@ def refusing(told, inputs):
     """
     found = dict(inputs)
     for each in told:
-        if each["kind"] == "label" and (count := len(each["classes"])):
-            label = inputs[each["name"]]
+        if each["kind"] == "label" and each["classes"]:
+            label, count = inputs[each["name"]], len(each["classes"])  # nothing here that AutoGraph cannot read, as := is
             found[each["name"]] = tf.gather(tf.range(count), tf.where(label < 0, count, label))  # ONNX counts -1 from the end
     return found
 

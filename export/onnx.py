@@ -41,8 +41,9 @@ def write(generator, contract, directory, latents=None):
                         input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
-    except ValueError as error:
-        raise UserError(f"ONNX: the generator does not convert: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # tf2onnx raises nearly anything
+        raise UserError("ONNX: the generator does not convert: "
+                        f"{(str(error).splitlines() or [type(error).__name__])[0][:300]}") from error
     strange = sorted({node.op_type for node in model.graph.node
                       if not onnx.defs.has(node.op_type, node.domain)})
     if strange:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from export import FORMATS
+from export import FORMAT, FORMATS
 
 try:
     import fcntl
@@ -19,13 +19,28 @@ _ENTRY = {"path", "format", "precision", "step", "checkpoint", "batch", "bytes",
 
 
 def read(directory):
-    """The dict in export.json of that directory; {} where there is none that can be read."""
+    """The dict in export.json of that directory; {} where there is none that can be read.
+
+    Raises:
+        UserError: it is of a newer format.
+    """
     try:
         record = json.loads((Path(directory) / "export.json").read_text(encoding="utf-8"))
+        if newer := newer_format(record):
+            from kgan.command import UserError  # not above: the runtimes know nothing of kgan
+            raise UserError(f"{Path(directory) / 'export.json'} {newer}")
         whole = all(_ENTRY <= set(entry) and entry["format"] in FORMATS for entry in record["artefacts"])
         return record if whole else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def newer_format(told):
+    """What is to be said of a generator.json or export.json of a newer format than is known here, or ""."""
+    found = told.get("format", 0)
+    if isinstance(found, int) and 0 <= found <= FORMAT:
+        return ""
+    return f"is of format {found}, and this kgan reads up to {FORMAT}: take a newer kgan, or export the run again with this one"
 
 
 def run_at(path):
@@ -90,7 +105,7 @@ def put(new, target, aside):
     """Has a file or directory take the place of another, which goes to the directory `aside`. Whoever else does so is no harm."""
     for i in itertools.count():
         with contextlib.suppress(FileNotFoundError):
-            os.replace(target, Path(aside) / f"{i}.old")
+            os.replace(target, Path(aside) / f"{Path(target).name}.{i}.old")
         try:
             return os.replace(new, target)
         except OSError:

@@ -7,6 +7,7 @@ Keras, and of kgan nothing but kgan.kinds: it runs where TensorFlow alone is.
 import asyncio
 import contextlib
 import importlib.util
+import ipaddress
 import logging
 import math
 import os
@@ -34,6 +35,8 @@ flags.DEFINE_integer("max_images", 64, "samples in a grid or an animation", lowe
 flags.DEFINE_float("client_timeout", 10, "seconds a client may take to send a request or to take an answer",
                    lower_bound=0.1)
 flags.DEFINE_list("allowed_hosts", [], "names that clients may call it by, beside localhost and --host; *: any")
+flags.DEFINE_list("proxy", [], "addresses of proxies before it, or networks of them: of their requests the log has the client that "
+                  "X-Forwarded-For names")
 flags.DEFINE_float("poll_seconds", 2, "how often a newer model is looked for", lower_bound=0.01)
 flags.DEFINE_float("drain_seconds", 10, "how long requests may still take once it is told to stop", lower_bound=0)
 
@@ -64,6 +67,11 @@ def main(arguments):
     if FLAGS.max_queue < max(FLAGS.max_batch, FLAGS.max_images):
         raise UsageError(f"--max_queue={FLAGS.max_queue}: must be at least --max_batch={FLAGS.max_batch} and "
                          f"--max_images={FLAGS.max_images}, or such a request would never be taken")
+    for each in FLAGS.proxy:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            raise UsageError(f"--proxy={each}: is no IP address, and no network such as 10.0.0.0/8") from None
     from PIL import Image
 
     from export.serving.limits import Limits
@@ -162,14 +170,17 @@ def run(service, listener):
         sys.stdout.flush()
         os._exit(2 if service.failed else 0)
 
+    def ready():
+        host, port = listener.getsockname()[:2]
+        LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
+
     connections = _connections()
     server = Server(uvicorn.Config(
-        create(service, give_up), http=_protocol(connections), ws="none", lifespan="on", log_config=None,
-        log_level="error", access_log=False, server_header=False, proxy_headers=False, limit_concurrency=connections,
+        create(service, give_up, ready), http=_protocol(connections), ws="none", lifespan="on", log_config=None,
+        log_level="error", access_log=False, server_header=False,
+        proxy_headers=bool(FLAGS.proxy), forwarded_allow_ips=FLAGS.proxy, limit_concurrency=connections,
         backlog=_BURST, timeout_keep_alive=5, timeout_graceful_shutdown=FLAGS.drain_seconds,
         h11_max_incomplete_event_size=16 << 10))
-    host, port = listener.getsockname()[:2]
-    LOG.info("%s at http://%s:%d", service.name, f"[{host}]" if ":" in host else host, port)
     # uvicorn raises the signal again when it is done, which would end the process by it
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

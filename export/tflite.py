@@ -152,7 +152,7 @@ def _convert(folder, precision, contract, latents, batch):
     except Exception as error:  # ConverterError is in no public module
         found = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
         if not found:
-            raise
+            raise UserError(f"TFLite: the generator does not convert: {str(error).splitlines()[0][:300]}") from error
         raise _refusal(found) from None
 
 

@@ -16,6 +16,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from export import FORMAT
+from export.record import sha256
 from kgan.command import UserError
 from kgan.data import cache
 
@@ -58,10 +60,13 @@ def write(generator, contract, directory, latents):
             target = directory / file.relative_to(PAGE).with_name("generator.js" if file.name == "litert.js" else file.name)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
-    (directory / "generator.json").write_text(json.dumps({name: contract[name] for name in _TOLD}), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         tflite.write(generator, contract, Path(folder, "tflite"), latents, batch=1, precisions=["float32"])
         shutil.copyfile(Path(folder, "tflite", "generator_float32.tflite"), directory / "generator.tflite")
+    # the page sees by the sum that the two are of one export, whatever a browser or a proxy has kept
+    told = {"format": FORMAT, **{name: contract[name] for name in _TOLD},
+            "sha256": {"generator": sha256(directory / "generator.tflite")}}
+    (directory / "generator.json").write_text(json.dumps(told), encoding="utf-8")
     _write_litert(packages, directory / "litert")
 
 

@@ -33,7 +33,7 @@ class Server:
                 [REAL if files else sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
                 stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
                 preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
-        self.until(lambda: "serving version" in self.log.read_text())
+        self.until(lambda: "http://" in self.log.read_text())
         self.port = int(re.search(r"http://.*:(\d+)", self.log.read_text()).group(1))
 
     def until(self, true, seconds=60):

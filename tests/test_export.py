@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -592,10 +593,11 @@ def test_calibration_sees_each_class(tmp_path):
     assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
 
 
-def test_run_of_a_conditional_model(tmp_path, monkeypatch):
+def test_run_of_a_conditional_model(tmp_path, monkeypatch, capfd):
     """From a run's checkpoint; and what the model card says to load it with does."""
     directory, gan = made(tmp_path / "run", "cgan", (8, 8, 3), CLASSES, filters=4, noise_dim=8)
     record = artefacts.write(directory, FORMATS, batch=2)
+    assert "AutoGraph" not in capfd.readouterr().err  # which warns of what it cannot read
     assert [entry["path"] for entry in record["artefacts"]] == PATHS
     assert record["label"]["classes"] == list(CLASSES) and record["input"]["shape"] == [None, 8]
     told = json.loads((directory / "export" / "saved_model" / export.CONTRACT).read_text())
@@ -634,6 +636,62 @@ def test_points_are_samples(tmp_path):
     assert check.check(tmp_path / "out", "saved_model", "float32", check.reference(gan, tmp_path / "gan.npz"))["largest"] <= 1e-5
     serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
     assert {name: spec.shape.as_list() for name, spec in serve.structured_outputs.items()} == {"samples": [None, 2]}
+
+
+@pytest.mark.parametrize("error, words", [
+    (tf.errors.ResourceExhaustedError(None, None, "/run/export/.part/x.tempstate; No space left on device"), "No space left on"),
+    (tf.errors.UnknownError(None, None, "a.data; File too large [Op:SaveV2]"), "File too large;"),
+    (tf.errors.PermissionDeniedError(None, None, "a; Permission denied"), "Permission denied;"),
+    (OSError(28, "No space left on device"), "No space left on device;"),
+    (OSError(30, "Read-only file system"), "Read-only file system;"),
+])
+def test_a_disk_that_cannot_be_written(tmp_path, monkeypatch, error, words):
+    directory, _ = made(tmp_path / "run", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    before = contents(directory / "export")
+
+    def fail(*arguments, **more):
+        raise error
+
+    monkeypatch.setattr(export.saved_model, "write", fail)
+    with pytest.raises(UserError) as raised:
+        artefacts.write(directory, ["saved_model"])
+    assert f"run/export cannot be written: {words}" in str(raised.value) and "it is as it was" in str(raised.value)
+    assert "\n" not in str(raised.value) and contents(directory / "export") == before
+
+
+def test_a_file_that_may_not_be_so_large(command, tmp_path):
+    """A real failure of a real write, deep in TensorFlow: one line, and exit status 2."""
+    directory, _ = made(tmp_path / "run", **{**MIXTURE, "generator_units": "300,300"})
+    script = ("import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+              f"sys.argv = ['export', {str(directory)!r}]; runpy.run_module('export', run_name='__main__')")
+    done = command("-c", script, cwd=ROOT, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "run/export cannot be written: " in done.stderr and not (directory / "export" / "saved_model").exists()
+    assert not (directory / "export" / ".part").exists()
+
+
+@pytest.mark.parametrize("place", ["first", "last", "some"])
+def test_weights_that_are_not_finite(tmp_path, monkeypatch, place):
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    variable = gan.ema_generator.variables[{"first": 0, "last": -1, "some": 1}[place]]
+    values = np.array(variable)
+    values.flat[-1] = np.inf if place == "some" else np.nan
+    variable.assign(values)
+    monkeypatch.setattr(artefacts, "load", lambda *_: (gan, 7))
+    with pytest.raises(UserError, match="the newest checkpoint, of step 7: .*values that are not finite, so nothing is exported"):
+        artefacts.write(directory, ["saved_model"])
+    assert not (directory / "export").exists()
+
+
+def test_weights_too_large_to_count_with(tmp_path, monkeypatch):
+    """Each is finite, and what comes of them is not."""
+    directory, gan = made(tmp_path / "run", **MIXTURE)
+    for variable in gan.ema_generator.variables:
+        variable.assign(np.full(variable.shape, 1e30, np.float32))
+    monkeypatch.setattr(artefacts, "load", lambda *_: (gan, 7))
+    with pytest.raises(UserError, match="the generator itself, in Keras, makes values that are not finite"):
+        artefacts.write(directory, ["saved_model"])
 
 
 def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
@@ -703,6 +761,44 @@ def test_a_path_above_runs_or_of_a_file(tmp_path):
         record.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
     for path in (tmp_path / "none", tmp_path.parent / "no" / "where"):
         assert record.run_at(path) == path  # of which is said that it holds no run
+
+
+@pytest.mark.parametrize("number", [2, 99, -1, "new"])
+def test_an_export_of_a_newer_format(tmp_path, number):
+    """One sentence, from export and check alike, and nothing is changed."""
+    directory, _ = made(tmp_path / "run", **MIXTURE)
+    artefacts.write(directory, ["saved_model"])
+    path = directory / "export" / "export.json"
+    told = json.loads(path.read_text())
+    assert told["format"] == export.FORMAT == 1
+    path.write_text(json.dumps({**told, "format": number}))
+    before = contents(directory / "export")
+    for act in (lambda: artefacts.write(directory, ["saved_model"]), lambda: check.main(["", str(directory)])):
+        with pytest.raises(UserError, match=f"export.json is of format {number}, and this kgan reads up to 1: take a newer kgan, or"):
+            act()
+    assert contents(directory / "export") == before
+    del told["format"]  # of before there was a number
+    path.write_text(json.dumps(told))
+    assert check.main(["", str(directory)]) == 0
+
+
+def test_the_card_says_what_was_done(tmp_path):
+    """Which file there is, which bound decided, of which step the figures are, and what the artefacts were compared on."""
+    directory, gan = made(tmp_path / "run", **MIXTURE, data_scale="40")
+    (directory / "metrics.json").write_text(json.dumps({"figures": {"recall": 0.25}, "real": {}, "protocol": {"step": 6}}))
+    record = artefacts.write(directory, ["tflite"], precisions=["int8", "dynamic"])
+    card = (directory / "export" / "README.md").read_text()
+    assert 'Interpreter("tflite/generator_dynamic.tflite")' in card and "float32.tflite" not in card
+    assert "These figures are of step 6, and not of step 7, which this export is of" in card
+    assert "8 rows of noise of seed 12 against Keras" in record["protocol"] and "peak the range of Keras's" in record["protocol"]
+    record = artefacts.write(directory, ["saved_model"])
+    card, result = (directory / "export" / "README.md").read_text(), record["artefacts"][0]["check"]
+    with tempfile.TemporaryDirectory() as folder, np.load(check.reference(gan, Path(folder, "r.npz"))) as file:
+        largest = np.abs(file["samples"]).max()
+    assert largest > 2 and result["bound"] == pytest.approx(1e-5 * largest, rel=1e-5)
+    assert f"difference ≤ {result['bound']:.2g}" in card
+    conditional = check.protocol(tiny(classes=[str(i) for i in range(70)]))
+    assert conditional.startswith("64 rows of ") and "the classes in turn" in conditional and "peak 2;" in conditional
 
 
 def test_mistakes_of_checking(command, exported, tmp_path):

@@ -1,4 +1,5 @@
 """The page of a generator: as a web export, in a browser against Keras; and as the server's, against the server."""
+import base64
 import contextlib
 import importlib.util
 import io
@@ -6,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +31,7 @@ from kgan.kinds import noise as noise_kind
 from kgan.kinds.image import store
 
 ROOT = Path(export.__file__).parents[1]
-FILES = {"index.html", "page.js", "style.css", "dom.js", "latent.js", "glb.js", "generator.js", "generator.json",
+FILES = {"index.html", "page.js", "style.css", "dom.js", "latent.js", "glb.js", "plot.js", "generator.js", "generator.json",
          *(f"kinds/{name}.js" for name in ("image", "label", "noise", "number", "points", "signal", "voxels")),
          "generator.tflite", "litert/index.js",
          "litert/wasm-utils.js", "litert/LICENSE", "litert/NOTICE",
@@ -324,8 +326,34 @@ def test_every_control_has_a_name(browser, address):
     controls = [node for node in nodes if node.get("role", {}).get("value") in
                 ("button", "slider", "spinbutton", "radio", "textbox", "image", "link", "combobox")]
     assert len(controls) > 40 and all(node["name"]["value"].strip() for node in controls)
-    live = browser.run("return [...document.querySelectorAll('[role=status], [role=alert]')].map(node => node.id)")
-    assert live == ["message", "status"]
+    live = "return [...document.querySelectorAll('[role=status], [role=alert], [aria-live], output')].map(node => node.id)"
+    assert browser.run(live) == ["live"]
+    names = [node["name"]["value"] for node in controls if node["role"]["value"] in ("button", "slider", "link")]
+    assert len(set(names)) == len(names), sorted(names)
+
+
+def test_names_have_what_is_seen(browser, conditional):
+    """Who speaks to the page says what stands there: WCAG 2.5.3. A and B are told apart without eyes."""
+    browser.open(f"{conditional[0]}#seed=3&to=5&at=0.5&directions=1")
+    browser.until(lambda: "B" in browser.find("#grid button:nth-child(6)").get_attribute("aria-label"))
+    found = browser.run("""return [...document.querySelectorAll("button, a.button")].filter(node => node.offsetParent).map(node =>
+        [node.innerText, node.getAttribute("aria-label") ?? node.innerText, node.dataset.is ?? ""])""")
+    for text, name, mark in found:
+        words = [*text.split(), *mark]
+        assert words and all(word in name for word in words), (text, name, mark)
+    assert [name for _, name, mark in found if mark] == [
+        f"Seed 3, class {CLASSES[0]}, moved along directions, picked as A",
+        f"Seed 5, class {CLASSES[2]}, moved along directions, picked as B"]
+    assert [browser.find(f"#{name}").get_attribute("aria-label") for name in "ab"] == ["A: seed 3", "B: seed 5"]
+
+
+@pytest.mark.parametrize("value, filled", [(0, ("50%", "50%")), (3, ("50%", "100%")), (-1.5, ("25%", "50%"))])
+def test_sliders_about_0_fill_from_the_middle(browser, address, value, filled):
+    browser.open(f"{address}#directions={value}")
+    slider = browser.find("#sliders input")
+    assert tuple(slider.value_of_css_property(name) or browser.run(
+        "return getComputedStyle(arguments[0]).getPropertyValue(arguments[1])", slider, name) for name in ("--from", "--to")) == filled
+    assert slider.get_attribute("aria-valuetext") == f"{value:.1f}"
 
 
 @pytest.mark.parametrize("width", [360, 700, 1200])
@@ -387,6 +415,66 @@ def test_messages(browser, address, exported, tmp_path):
     with site(folder) as broken:
         browser.open(broken, tiles=0)
         browser.until(lambda: "generator.tflite is not beside this page (404)" in browser.find("#message").text)
+
+
+def test_a_file_that_does_not_come_is_named(browser, exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "web")
+    for name, words in (("litert/litert_wasm_internal.wasm", "litert_wasm_internal.wasm"), ("latent.js", "generator.js, or a file that it")):
+        (folder / name).rename(folder / "aside")
+        with site(folder) as broken:
+            browser.open(broken, tiles=0)
+            browser.until(lambda: words in browser.find("#message").text)
+            assert "Loading" not in browser.find("#message").text and not browser.find("main").is_displayed()
+        (folder / "aside").rename(folder / name)
+
+
+def test_files_of_two_exports(browser, exported, tmp_path):
+    """A generator of another export than generator.json, and a format that this page does not know: said, and nothing is drawn."""
+    folder = shutil.copytree(exported, tmp_path / "web")
+    told_here = json.loads((folder / "generator.json").read_text())
+    assert told_here["format"] == export.FORMAT
+    assert f"const FORMAT = {export.FORMAT};" in (web.PAGE / "dom.js").read_text()
+    for change, words in (({"sha256": {"generator": "0" * 64}}, "generator.tflite is not that which generator.json tells of"),
+                          ({"format": 2}, "generator.json is of format 2, and this page knows 1")):
+        (folder / "generator.json").write_text(json.dumps({**told_here, **change}))
+        with site(folder) as broken:
+            browser.open(broken, tiles=0)
+            browser.until(lambda: words in browser.find("#message").text)
+            assert not browser.find("main").is_displayed()
+
+
+def test_a_slow_line(browser, address):
+    """What has come is told in MB, from the beginning to the end, and of how many."""
+    browser.cdp("Network.enable", {})
+    browser.cdp("Network.setCacheDisabled", {"cacheDisabled": True})
+    browser.cdp("Network.emulateNetworkConditions", {"offline": False, "latency": 0, "downloadThroughput": 3e6, "uploadThroughput": 3e6})
+    try:
+        browser.open(address, script="""addEventListener("DOMContentLoaded", () => { window.told = []; new MutationObserver(() =>
+            told.push(document.getElementById("message").textContent)).observe(document.getElementById("message"),
+            {childList: true, characterData: true, subtree: true}) })""")
+        told = [re.fullmatch(r"Loading the generator: (\d+\.\d) MB of (\d+\.\d) MB …", text) for text in browser.run("return told")]
+        come = [float(found[1]) for found in told if found]
+        assert come == sorted(come) and come[0] < 2 and come[-1] > 9 and len(set(come)) > 10
+        assert float([found for found in told if found][-1][2]) == come[-1]
+        assert not browser.find("#message").is_displayed() and not browser.driver.find_elements("css selector", "#late")
+    finally:
+        browser.cdp("Network.emulateNetworkConditions", {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+        browser.cdp("Network.setCacheDisabled", {"cacheDisabled": False})
+
+
+@pytest.mark.parametrize("width, height", [(1200, 700), (390, 700)])
+def test_what_is_wrong_is_in_sight(browser, address, width, height):
+    """Wherever the page was scrolled to."""
+    browser.size(width, height)
+    browser.open(address)
+    field = browser.find("#to")
+    browser.run("arguments[0].scrollIntoView({block: 'center'}); arguments[0].select()", field)
+    field.send_keys("1.5")
+    browser.keys("TAB")
+    browser.until(browser.find("#message").is_displayed)
+    box = browser.run("const box = document.getElementById('message').getBoundingClientRect();"
+                      "return [box.left, box.top, box.right, box.bottom]")
+    assert box[0] >= 0 and box[1] > 0 and box[2] <= width and box[3] <= height and "1.5" in browser.text("live")
 
 
 def test_hashes_that_mean_nothing(browser, address):
@@ -539,7 +627,7 @@ def test_choosing_a_class(browser, conditional):
     browser.shows(store(in_keras(gan, browser.noise(seed=4, truncation=0.6), 2))[0], levels=1)
     grid([2] * 24, 0.6)
     assert browser.text("status") == f"Seed 4, class {CLASSES[2]}, truncated at 0.6"
-    assert browser.find("#truncation").get_attribute("aria-valuetext") == "0.6" == browser.find("#cut output").text
+    assert browser.find("#truncation").get_attribute("aria-valuetext") == "0.6" == browser.find("#cut .value").text
     browser.find("#copy").click()
     browser.until(browser.find("#copied").is_displayed)
     copied = json.loads(browser.find("#copied").get_attribute("value"))
@@ -548,7 +636,7 @@ def test_choosing_a_class(browser, conditional):
     browser.run("document.getElementById('truncation').focus()")
     browser.keys("END")
     browser.until(lambda: "truncation" not in browser.hash())
-    assert browser.find("#cut output").text == "off"
+    assert browser.find("#cut .value").text == "off"
     browser.run("document.getElementById('label').focus()")
     browser.keys("HOME")
     browser.until(lambda: browser.hash() == {"seed": "4"})
@@ -612,6 +700,52 @@ def test_points_of_classes(browser, packages, tmp_path):
         assert browser.errors() == []
 
 
+@pytest.mark.parametrize("shape, wide", [((2,), 480), ((10,), 480)])
+def test_plots_are_the_same_on_both_pages(browser, packages, tmp_path, shape, wide):
+    """Drawn by one program, for the size that they are shown at: the line or dot of a tile is seen, and the large one has axes."""
+    gan = tiny("joined", shape)
+    web.write(gan.ema_generator, told(gan), tmp_path / "web", gan.latents)
+    ink = [31, 119, 180]
+
+    def share(picture):
+        return np.mean(np.abs(picture[..., :3].astype(int) - ink).max(-1) < 60)
+
+    def looks():
+        large, small = browser.pixels(), tile(browser, 3)
+        assert large.shape[1] == wide and small.shape[1] == 144
+        assert share(small) > 1.2 * share(large) > 0  # relatively larger
+        text = np.mean(np.abs(large[..., :3].astype(int) - 0x55).max(-1) < 60)
+        assert text > 0.0005 and np.mean(np.abs(small[..., :3].astype(int) - 0x55).max(-1) < 20) < 0.001
+        return share(large)
+
+    with site(tmp_path / "web") as address:
+        browser.open(f"{address}#seed=3&label=red")
+        looks()
+        assert browser.errors() == []
+    with served(gan, tmp_path) as (address, _):
+        browser.open(f"{address}#seed=3&label=red")
+        looks()
+        sample = gan.generate(1, 3, label="red")[0]
+        behind = json.load(urllib.request.urlopen(f"{address}generator.json"))["behind"]
+        assert len(behind) == 256 and len(behind[0]) == shape[0]
+        # what is drawn is that sample, where the samples behind it set the scale
+        wanted = browser.run("""return (async () => {
+            const {made} = await import(`./kinds/${arguments[0]}.js`), {range} = await import(`./kinds/${arguments[0]}.js`);
+            return made(arguments[1], null, arguments[2], range(arguments[2]), 480).toDataURL(); })()""",
+                             "points" if shape == (2,) else "signal", sample.tolist(), behind)
+        wanted = np.asarray(Image.open(io.BytesIO(base64.b64decode(wanted.partition(",")[2]))).convert("RGBA")).astype(int)
+        assert np.mean(np.abs(wanted - browser.pixels()).max(-1) > 60) < 0.002
+        assert browser.errors() == []
+
+
+@pytest.mark.parametrize("low, high, wanted", [(0, 10, [0, 2, 4, 6, 8, 10]), (-1.1, 1.3, [-1, -0.5, 0, 0.5, 1]), (2, 2, []),
+                                               (0.001, 0.0042, [0.001, 0.002, 0.003, 0.004]), (-3e4, 8e5, [0, 2e5, 4e5, 6e5, 8e5])])
+def test_ticks(browser, server, low, high, wanted):
+    browser.open(server[0])
+    found = browser.run("return import('./plot.js').then(plot => plot.ticks(arguments[0], arguments[1]))", low, high)
+    np.testing.assert_allclose(found, wanted, atol=1e-12 * max(abs(low), abs(high)))
+
+
 # === The page of the server ===
 
 @contextlib.contextmanager
@@ -627,7 +761,7 @@ def served(gan, folder):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
     try:
         end = time.monotonic() + 120
-        while "serving version" not in (folder / "log").read_text():
+        while "http://" not in (folder / "log").read_text():
             assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
             time.sleep(0.1)
         yield re.search(r"http://\S+", (folder / "log").read_text()).group() + "/", process
@@ -703,6 +837,87 @@ def test_server_page_with_classes(browser, tmp_path):
         np.testing.assert_allclose(np.asarray(animation.convert("RGB")), last, atol=8)
         browser.open(f"{address}#seed=5")  # in turn
         browser.shows(store(gan.generate(1, 5, label=1))[0])
+        assert browser.errors() == []
+
+
+SLOW = """
+import runpy, sys, time
+from export.serving import model
+load = model.Model.__init__
+def slowly(self, *arguments):
+    time.sleep(6)
+    load(self, *arguments)
+model.Model.__init__ = slowly
+runpy.run_module("export.serve", run_name="__main__")
+"""
+
+
+def test_a_page_that_comes_before_the_model(browser, gan, tmp_path):
+    """It waits, says so, and shows what it was to show; the address is told when it answers."""
+    export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "model", gan.latents)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", SLOW, tmp_path / "model", f"--port={port}"], cwd=ROOT, stderr=log,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        address, end = f"http://127.0.0.1:{port}/", time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}healthz", timeout=5).close()
+                break
+            except OSError:
+                assert time.monotonic() < end and process.poll() is None
+                time.sleep(0.1)
+        assert (tmp_path / "log").read_text() == ""
+        browser.open(f"{address}#seed=3", tiles=0)
+        browser.until(lambda: "loads its model" in browser.text("message"))
+        browser.until(lambda: browser.text("facts"))
+        browser.shows(png(f"{address}image.png?seed=3"))
+        assert not browser.find("#message").is_displayed()
+        lines = (tmp_path / "log").read_text().splitlines()
+        assert "serving version" in lines[0] and lines[1] == f"serve: tiny at http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_server_that_is_busy_is_asked_again(browser, server):
+    """429 with Retry-After is no last word: the picture comes, and nothing is said."""
+    address, _ = server
+    browser.open(f"{address}#seed=3", script="""const ask = fetch, seen = new Set(); window.fetch = (path, more) => {
+        if (!String(path).startsWith("image.png") || seen.has(path)) return ask(path, more);
+        seen.add(path);
+        return Promise.resolve(new Response('{"error": "512 rows wait already"}', {status: 429, headers: {"Retry-After": "1"}})); }""")
+    browser.shows(png(f"{address}image.png?seed=3"))
+    browser.until(lambda: np.array_equal(tile(browser, 7)[..., :3], png(f"{address}image.png?seed=7")))
+    assert not browser.find("#message").is_displayed()
+
+
+def test_a_page_shows_one_model(browser, gan, tmp_path):
+    """A newer one takes its place while the page is open: all pictures are of it, and the page says so."""
+    from servers import serving
+    newer = made(gain=-60.0)
+    for name, each, step in (("1", gan, 3), ("aside", newer, 4)):
+        export.saved_model.write(each.ema_generator, {**told(each), "step": step}, tmp_path / "models" / name, each.latents)
+    with serving(tmp_path, tmp_path / "models", "--poll_seconds=0.2") as server:
+        address = f"http://127.0.0.1:{server.port}/"
+        browser.open(f"{address}#seed=3&to=5&at=0&directions=1")
+        assert "step 3" in browser.text("facts")
+        old = tile(browser, 7)
+        os.rename(tmp_path / "models" / "aside", tmp_path / "models" / "2")
+        server.until(lambda: "serving version 2" in server.log.read_text())
+        browser.find("#grid button:nth-child(10)").click()  # one request is enough
+        query = "directions=1,0,0,0,0,0,0,0"
+        browser.until(lambda: all(np.array_equal(tile(browser, i)[..., :3], png(f"{address}image.png?seed={i}&{query}")) for i in range(24)))
+        browser.shows(png(f"{address}image.png?seed=9&to=5&at=0&{query}"))
+        browser.until(lambda: np.array_equal(browser.pixels("#b")[..., :3], png(f"{address}image.png?seed=5&{query}")))
+        assert np.abs(tile(browser, 7).astype(int) - old).max() > 10
+        assert "step 4" in browser.text("facts") and browser.find("#message").is_displayed()
+        assert "Another version of the generator is served now, of step 4" in browser.text("message")
+        assert browser.find("#message").get_attribute("class").split() == ["over"]
+        browser.find("#random").click()
+        browser.until(lambda: not browser.find("#message").is_displayed())
         assert browser.errors() == []
 
 

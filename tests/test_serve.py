@@ -520,6 +520,23 @@ def test_labels_join(conditional):
         assert np.abs(pixels(content).astype(int) - store(gan.generate(1, seed, label=name))[0]).max() <= 1
 
 
+@pytest.mark.parametrize("proxy, client", [(None, HOST), ("10.0.0.1", HOST), ("127.0.0.0/8", "203.0.113.9"), (HOST, "203.0.113.9")])
+def test_client_behind_a_proxy(made_once, tmp_path, proxy, client):
+    """Named by X-Forwarded-For, which is believed of those alone that the command names."""
+    with serving(tmp_path, made_once[0], *([f"--proxy={proxy}"] if proxy else [])) as server:
+        server.ask("/healthz", headers={"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"})
+        server.until(lambda: "/healthz" in server.access.read_text())
+        assert [json.loads(line)["client"] for line in server.access.read_text().splitlines()] == [client]
+
+
+def test_openapi_below_a_path(server):
+    """A proxy that serves it below /gan: programs that read the description ask below that, too."""
+    told = json.loads(server.ask("/openapi.json")[2])
+    base = urllib.parse.urljoin("https://host.example/gan/openapi.json", told["servers"][0]["url"])
+    assert base == "https://host.example/gan/" and len(told["servers"]) == 1
+    assert urllib.parse.urljoin("http://127.0.0.1:8000/openapi.json", told["servers"][0]["url"]) == "http://127.0.0.1:8000/"
+
+
 def test_hosts(server):
     for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "LOCALHOST:1"):
         assert server.ask("/generator.json", headers={"Host": host})[0] == 200
@@ -720,8 +737,8 @@ def test_health_metrics_and_log(server):
     found = next(line for line in lines if line["path"] == "/image.png?seed=31")
     assert found["status"] == 200 and found["client"] == HOST and found["bytes"] > 50 and found["ms"] > 0
     # nothing but its own two lines: TensorFlow is silent
-    assert [line.split(" ")[:2] for line in server.log.read_text().splitlines()] == [["serve:", "tiny"],
-                                                                                 ["serve:", "serving"]]
+    assert [line.split(" ")[:2] for line in server.log.read_text().splitlines()] == [["serve:", "serving"],
+                                                                                 ["serve:", "tiny"]]
 
 
 @pytest.mark.parametrize("which", ["plain", "conditional"])
@@ -1099,19 +1116,6 @@ def test_a_strange_saved_model(tmp_path):
             ask(wrong)
 
 
-@pytest.mark.parametrize("content, words", [
-    (None, "has no assets.extra/generator.json"), ("{", "cannot be read"), ("[]", "cannot be read"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "odd", "dim": 8}}', "noise.kind"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 5]}, "noise": {"kind": "normal", "dim": 8}}', "4 channels"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
-     '"label": {"classes": ["a", "b"]}}', "takes noise, assets.extra/generator.json says label, noise"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
-     '"label": {"classes": ["a", "a"]}}', "label.classes: names are needed, each of them once"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
-     '"label": {"classes": "ab"}}', "label.classes"),
-    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, "label": 3}', "read"),
-])
-def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
     """A Model with a signature NAME for each of several types, that gives what it is given: "y" of "x"."""
@@ -1216,6 +1220,21 @@ def test_weights_that_are_not_finite_here_and_there(tmp_path, contract, caplog):
     assert "2: not served: its variable" in caplog.text and "not finite" in caplog.text
 
 
+@pytest.mark.parametrize("content, words", [
+    (None, "has no assets.extra/generator.json"), ("{", "cannot be read"), ("[]", "cannot be read"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "odd", "dim": 8}}', "noise.kind"),
+    ('{"format": 2}', "generator.json is of format 2, and this kgan reads up to 1: take a newer kgan"),
+    ('{"format": "b", "functions": 3}', "is of format b, and"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 5]}, "noise": {"kind": "normal", "dim": 8}}', "4 channels"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": ["a", "b"]}}', "takes noise, assets.extra/generator.json says label, noise"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": ["a", "a"]}}', "label.classes: names are needed, each of them once"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, '
+     '"label": {"classes": "ab"}}', "label.classes"),
+    ('{"output": {"name": "images", "shape": [null, 8, 8, 3]}, "noise": {"kind": "normal", "dim": 8}, "label": 3}', "read"),
+])
+def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words):
     folder = shutil.copytree(made_once[0] / "saved_model", tmp_path / "saved_model")
     (folder / "assets.extra" / "generator.json").unlink()
     if content:
@@ -1256,6 +1275,7 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),
     (["SOUND", "--max_batch=9", "--max_queue=8"], ["--max_queue=8", "--max_batch=9"]),
+    (["SOUND", "--proxy=nginx"], ["--proxy=nginx", "no IP address"]),
     (["SOUND", "--name=a/b"], ["--name=a/b", "letters"]),
     (["SOUND", "--host=no.such.host.invalid"], ["no.such.host.invalid"]),
     (["SOUND", "--port=TAKEN"], ["--port=", "cannot listen"]),

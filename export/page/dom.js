@@ -1,6 +1,16 @@
 // What page.js and the kinds share of the browser's own.
 export const LARGEST = 2 ** 31 - 1;  // seed
 
+const FORMAT = 1;  // of generator.json, as export/__init__.py has it
+
+// The dict in generator.json, if this page knows what it says.
+export function known(contract) {
+  const {format = 0} = contract;
+  if (format >= 0 && format <= FORMAT) return contract;
+  throw new Error(`generator.json is of format ${format}, and this page knows ${FORMAT}: load the page again; if that does not help, `
+                  + "its files are of an older export than that one.");
+}
+
 // The first element of some HTML of ours; what a model or a visitor says is put in as text, never as HTML.
 export function element(html) {
   const template = document.createElement("template");

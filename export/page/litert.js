@@ -1,5 +1,5 @@
 // Samples made in this browser: NAME.tflite of each function, run by LiteRT.js. The interface of rest.js, as page.js says.
-import {kindOf} from "./dom.js";
+import {kindOf, known} from "./dom.js";
 import {latent, noise} from "./latent.js";
 import {Tensor, loadAndCompile, loadLiteRt} from "./litert/index.js";
 
@@ -9,12 +9,14 @@ let contract, functions, cloud, range;
 const models = {};  // by name of a function
 let last = Promise.resolve();
 
-export async function load() {
+export const load = waits => counted(waits, prepare);
+
+async function prepare() {
   if (typeof WebAssembly !== "object") {
     throw new Error("The generator needs WebAssembly, which this browser lacks or has turned off: "
                     + "allow it for this page, or open the page in another browser.");
   }
-  contract = await (await answer("generator.json")).json();
+  contract = known(await (await answer("generator.json")).json());
   functions = Object.fromEntries(Object.entries(contract.functions).map(([name, {inputs, outputs}]) =>
     [name, {inputs: inputs.map(fixed), outputs: outputs.map(fixed)}]));
   // what it tells by the way would be shown as errors; errors come as exceptions
@@ -36,22 +38,32 @@ function fixed(field) {
 
 async function model(name) {
   if (!models[name]) {
-    const bytes = new Uint8Array(await (await answer(`${name}.tflite`)).arrayBuffer());
+    const bytes = new Uint8Array(await (await answer(`${name}.tflite`)).arrayBuffer()), sum = contract.sha256?.[name];
+    // browsers have it for https and localhost alone
+    if (sum && self.crypto?.subtle && await sha256(bytes) !== sum) {
+      throw new Error(`${name}.tflite is not that which generator.json tells of: load the page again; if that does not help, copy `
+                      + "the whole folder of one export.");
+    }
     // not by WebGPU: its results differ, and generators of this size are fast without
     models[name] = await loadAndCompile(bytes, {accelerator: "wasm"});
   }
   return models[name];
 }
 
-export async function image(place) {
-  const [name] = Object.keys(functions), [output] = functions[name].outputs;
-  const {drawn = sample => sample} = await kindOf(output);
-  return drawn(await make(name, place, output));
+async function sha256(bytes) {
+  const found = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(found, byte => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export async function make(name, place, output) {
+export async function image(place, side) {
+  const [name] = Object.keys(functions), [output] = functions[name].outputs;
+  const {drawn = sample => sample} = await kindOf(output);
+  return drawn(await make(name, place, output, side));
+}
+
+export async function make(name, place, output, side) {
   const found = (await calls(name, await tensors(name, place)))[output.name];
-  return (await kindOf(output)).made(found, output.shape, cloud, range);
+  return (await kindOf(output)).made(found, output.shape, cloud, range, side);
 }
 
 // Name -> Float32Array, of a label its number.
@@ -115,8 +127,47 @@ async function survey(name) {
   range = kind.range(cloud);
 }
 
+const lacking = (name, {status}) => `${name} is not beside this page (${status}): copy its whole folder, or export it again.`;
+
+// What `work` comes to. Meanwhile what it fetches is counted, and an error names the file that did not come.
+async function counted(waits, work) {
+  const plain = self.fetch, sizes = {};
+  let failed = null;
+  const shown = () => {
+    const [come, whole] = [0, 1].map(k => Object.values(sizes).reduce((sum, size) => sum + size[k], 0) / 1e6);
+    waits(`Loading the generator: ${come.toFixed(1)} MB${whole ? ` of ${Math.max(come, whole).toFixed(1)} MB` : ""} …`);
+  };
+  self.fetch = async (request, ...more) => {
+    const name = new URL(request.url ?? request, location.href).pathname.split("/").pop();
+    let response;
+    try {
+      response = await plain(request, ...more);
+    } catch (error) {
+      failed = `${name} does not come (${error.message}): is the line there, and the server running? Then load the page again.`;
+      throw error;
+    }
+    failed = response.ok ? null : lacking(name, response);
+    if (failed || !response.body) return response;
+    // where it is compressed the length is another
+    sizes[name] = [0, response.headers.get("content-encoding") ? 0 : Number(response.headers.get("content-length"))];
+    const body = response.body.pipeThrough(new TransformStream({transform(part, to) {
+      sizes[name][0] += part.length;
+      shown();
+      to.enqueue(part);
+    }}));
+    return new Response(body, {status: response.status, headers: response.headers});
+  };
+  try {
+    return await work();
+  } catch (error) {
+    throw failed ? new Error(failed) : error;
+  } finally {
+    self.fetch = plain;
+  }
+}
+
 async function answer(name) {
-  const response = await fetch(new URL(name, import.meta.url));
+  const response = await fetch(new URL(name, import.meta.url), {cache: "no-cache"});  // not that of an older export
   if (response.ok) return response;
-  throw new Error(`${name} is not beside this page (${response.status}): copy its whole folder, or export it again.`);
+  throw new Error(lacking(name, response));
 }

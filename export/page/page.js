@@ -1,13 +1,15 @@
 // What is asked of a generator, what it makes of it, and nothing of how that is made or of what kind it is. The first is
 // generator.js, on the server rest.js, in a web export litert.js; each kind is a file in kinds/. A generator has
-//   load() -> {name, model, dataset, step, directions: how many, truncation: whether there is such a thing, limits or none,
+//   load(waits) -> {name, model, dataset, step, directions: how many, truncation: whether there is such a thing, limits or none,
 //     functions: {NAME: {inputs: [field], outputs: [field]}}}; field: {name, kind, shape, range, size, classes}
-//   image(place) -> picture of a sample, of the first function where it takes noise and a class alone; place: {seed, to: seed
+//   image(place, side) -> picture of a sample, if it is a plot of about `side` pixels, of the first function where it takes noise and a class alone; place: {seed, to: seed
 //     or null, at: 0 … 1, directions: [offsets], truncation: bound of the noise or null}, and what other inputs hold by name
 //   make(function's name, place, output's field) -> what the output's kind shows
 //   copied: {what, text(place, function's name, whether its address is all)}: what the copy button is to copy; null: nothing
 //   gif(place) -> address of the way from seed to `to`, or null
 //   about: a sentence for the foot of the page
+//   renewed(change): from then on `change` is called when another model makes what is asked for, and what load() gave has changed
+// While load() waits it calls `waits` with a sentence for people.
 // The first three may reject with an Error whose message is for people; `part` then names an input, if it is about one.
 // A kind has, as an input, control(field, page) -> {elements, ready(), add(place), write(query), restore(query), refresh(),
 // words(place), file(place)} (restore gives a list of what in the address was no use), part(value) for a form and values(value, field) for a tensor; as an output, view(field, page) ->
@@ -20,7 +22,7 @@ const $ = id => document.getElementById(id);
 let generator, info, name, asks, views, noise = null;
 let controls = [];  // one an input
 let direct = false;  // whether a sample is a picture that needs nothing but an address
-let odd = "";  // what was wrong in what a visitor has set last, said until something else is set
+let odd = ["", ""];  // what is said until a visitor sets something: the text, and "wrong" if it is about what was set last
 const address = {wanted: "", resting: null};  // of the page: what is to stand there, and whether it may not be changed yet
 
 // === Drawing ===
@@ -28,26 +30,31 @@ const address = {wanted: "", resting: null};  // of the page: what is to stand t
 async function attempt(work) {
   try {
     await work();
-    tell(odd);
+    tell(...odd);
   } catch (error) {
     noise?.stop();
     const told = controls.find(control => control.complain && control.field.name === error.part);
     if (told) return told.complain(error.message);
-    tell(error.message);
+    tell(error.message, "wrong");
   }
 }
 
-// What went wrong; "": nothing.
-function tell(text) {
+// What went wrong, or is waited for; "": nothing.
+function tell(text, kind = "") {
+  if (text && text !== $("message").textContent) aloud(text);
   $("message").textContent = text;
-  $("message").className = "wrong";
+  $("message").className = `${kind} ${info ? "over" : ""}`;
   $("message").hidden = !text;
 }
 
-// Says what of a visitor's values cannot be taken, in place of taking another in silence.
-function wrong(text) {
-  odd = text;
-  tell(odd);
+// Says what of a visitor's values cannot be taken, in place of taking another in silence; or what has changed by itself.
+function wrong(text, kind = "wrong") {
+  odd = [text, kind];
+  tell(...odd);
+}
+
+function aloud(text) {
+  $("live").textContent = text;
 }
 
 // What the generator is asked for. Whoever has seeds of its own gives its place.
@@ -90,6 +97,7 @@ function words(place) {
 }
 
 function say(text) {
+  if (text !== $("status").textContent) aloud(text);
   $("status").textContent = text;
 }
 
@@ -97,7 +105,7 @@ function say(text) {
 
 // Everything that follows from the state.
 function changed() {
-  odd = "";
+  odd = ["", ""];
   const query = new URLSearchParams(asks.length > 1 ? {function: name} : {});
   for (const control of controls) if (!(noise && control.small)) control.write?.(query);
   const text = String(query).replaceAll("%2C", ",");
@@ -171,7 +179,12 @@ async function mount(wanted) {
   $("download").textContent = `Download ${views[0].saves}`;
   $("download").disabled = true;
   $("copy").hidden = generator.copied.what === null;
-  const makes = modules[0].words(outputs[0]), from = (await Promise.all(inputs.map(async field =>
+  await facts();
+}
+
+async function facts() {
+  const {inputs, outputs} = info.functions[name];
+  const makes = (await kindOf(outputs[0])).words(outputs[0]), from = (await Promise.all(inputs.map(async field =>
     (await kindOf(field)).source(field)))).filter(Boolean);
   const classes = inputs.find(field => field.classes)?.classes, step = info.step && `step ${info.step.toLocaleString("en")}`;
   $("facts").textContent = [info.model, info.dataset, step, from.length ? `${makes} from ${LIST.format(from)}` : makes,
@@ -218,11 +231,34 @@ async function copy() {
   }
 }
 
+// Another model answers: what is shown would be of two. Its functions are the same, or the page begins anew.
+let before = "";
+async function renew() {
+  if (JSON.stringify(info.functions) !== before) return location.reload();
+  for (const control of controls) control.renew?.();
+  await facts();
+  changed();
+  noise?.drawAll();
+  wrong(`Another version of the generator is served now${info.step ? `, of step ${info.step.toLocaleString("en")}` : ""}: `
+        + "all pictures are drawn by it.", "");
+}
+
 // === Start ===
 
+$("late").remove();
+tell("Loading the generator …");
 attempt(async () => {
-  generator = await import("./generator.js");
-  info = await generator.load();
+  try {
+    generator = await import("./generator.js");
+  } catch (error) {
+    throw new Error(`generator.js, or a file that it needs, does not come (${error.message}): is the whole folder there, and the `
+                    + "server running? Then load the page again.");
+  }
+  const found = await generator.load(tell);
+  tell("");
+  info = found;
+  before = JSON.stringify(info.functions);
+  generator.renewed?.(() => attempt(renew));
   asks = Object.keys(info.functions);
   document.title = $("name").textContent = info.name;
   $("about").textContent = generator.about;

@@ -1,26 +1,55 @@
 // Samples made by the server. The interface of litert.js, as page.js says.
-import {kindOf} from "./dom.js";
+import {kindOf, known, latest} from "./dom.js";
 
 export const about = "The pictures are made by this server.";
 const NOISE = ["seed", "to", "at", "directions", "truncation"];
 
-let info;
+let info, model;  // model: which one answers
+let change = () => {};
 
-export async function load() {
-  info = await (await answer("generator.json")).json();
-  return info;
+// A server that is being started has no model yet.
+export async function load(waits) {
+  for (let tries = 0; ; tries++) {
+    try {
+      const response = await answer("generator.json", {}, 0);
+      model = response.headers.get("x-model");
+      return info = known(await response.json());
+    } catch (error) {
+      if (error.status !== 503 && !(tries && error.status === undefined)) throw error;
+      waits(error.status === 503 ? "The server is there and loads its model …" : `${error.message} The page tries again.`);
+      await new Promise(done => setTimeout(done, 1000));
+    }
+  }
 }
 
-export async function image(place) {
+export function renewed(work) {
+  change = work;
+}
+
+// Once more where the answers of two models have crossed.
+const renew = latest(async () => {
+  const response = await fetch("generator.json").catch(() => null);
+  if (!response?.ok) return;
+  model = response.headers.get("x-model");
+  Object.assign(info, await response.json());
+  change();
+});
+
+// Points and signals come as numbers, and are drawn as in a web export: for the size that they are shown at.
+export async function image(place, side) {
+  const [name] = Object.keys(info.functions), [output] = info.functions[name].outputs;
+  if ((await kindOf(output)).cloud) return make(name, place, output, side);
   const blob = await (await answer(address(place))).blob();
   // as they are: a canvas is to show the pixels that the server sent
   return createImageBitmap(blob, {colorSpaceConversion: "none", premultiplyAlpha: "none"});
 }
 
-export async function make(name, place, output) {
+export async function make(name, place, output, side) {
   const kind = await kindOf(output), form = new FormData();
   for (const [part, value] of await parts(name, place)) form.append(part, ...[value].flat());
-  return kind.read(await (await answer(target(name, output, kind), {method: "POST", body: form})).blob());
+  const blob = await (await answer(target(name, output, kind), {method: "POST", body: form})).blob();
+  const behind = kind.cloud && info.behind?.length ? info.behind : undefined;
+  return kind.read(blob, output, behind, behind && kind.range(behind), side);
 }
 
 // Pairs of a form: its parts' names, and texts or [file, its name].
@@ -79,15 +108,23 @@ function beside({directions = [], label = null, truncation = null}) {
     + (label === null ? "" : `&label=${encodeURIComponent(label)}`) + (truncation === null ? "" : `&truncation=${truncation}`);
 }
 
-async function answer(path, request) {
+// `tries`: how often it is asked again where the server has no room now.
+async function answer(path, request, tries = 5) {
   let response;
   try {
     response = await fetch(path, request);
   } catch {
     throw new Error("The server does not answer. Is it still running? Start it again, then change anything here.");
   }
+  const found = response.headers.get("x-model");
+  if (model && found && found !== model) renew();
   if (response.ok) return response;
+  const later = Number(response.headers.get("retry-after"));
+  if (later && tries) {
+    await new Promise(done => setTimeout(done, 1000 * later));
+    return answer(path, request, tries - 1);
+  }
   const reason = await response.json().then(body => body.error).catch(() => null);
   const error = new Error(`The server could not do that: ${reason ?? `${response.status} ${response.statusText}`}`);
-  throw Object.assign(error, {part: reason?.split(":")[0]});
+  throw Object.assign(error, {part: reason?.split(":")[0], status: response.status});
 }

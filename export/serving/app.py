@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from export import FORMAT
 from export.serving import limits, making, rest
 from export.serving.limits import Refusal, shown
 from export.serving.making import MakeQuery
@@ -149,16 +150,17 @@ async def _refuse_path(request, error):
 
 # === The paths ===
 
-def create(service, give_up):
-    """The ASGI application of a Service. `give_up` is called if there is no model to begin with."""
+def create(service, give_up, ready=lambda: None):
+    """The ASGI application of a Service. `ready` is called once there is a model, `give_up` if there is none to begin with."""
     @contextlib.asynccontextmanager
     async def life(_):
-        task = asyncio.create_task(service.watch(give_up))
+        task = asyncio.create_task(service.watch(give_up, ready))
         yield
         task.cancel()
 
     app = FastAPI(title=service.name, version="1", description="The generator of a GAN.", lifespan=life,
-                  docs_url=None, redoc_url=None, redirect_slashes=False)  # those pages load from elsewhere
+                  docs_url=None, redoc_url=None, redirect_slashes=False,  # those pages load from elsewhere
+                  servers=[{"url": ".", "description": "where this description is, below a path of a proxy's, too"}])
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(HTTPException, _refuse_path)
@@ -193,13 +195,13 @@ def _add_pictures(app, service):
             # of all that the bytes depend on
             etag = _etag(model.digest, service.programs, path, query.model_dump_json())
             if _unchanged(request, etag):
-                return Response(status_code=304, headers=_revalidated(etag))
+                return Response(status_code=304, headers={**_revalidated(etag), **_by(model)})
             pixels = query.pixels(model)
             with service.studio.room(pixels):
                 latents = await service.latents(model, query.seeds())
                 samples = await service.samples(model, query.inputs(model, latents))
                 content = await service.studio.make(pixels, request, query.file, samples, model)
-            return Response(content, 200, _revalidated(etag), kind.media_type)
+            return Response(content, 200, {**_revalidated(etag), **_by(model)}, kind.media_type)
 
     add("/image.png", ImageQuery)
     add("/grid.png", GridQuery)
@@ -214,11 +216,11 @@ def _add_make(app, service):
         contract = {name: model.contract.get(name) for name in ("model", "dataset", "step", "label", "output", "noise")}
         kind = {"image": "images", "signal": "signals"}.get(model.kind, model.kind)  # as it was called at first
         return Response(orjson.dumps({
-            "name": service.name, "version": model.version, **contract, "functions": model.told(), "kind": kind,
-            "truncation": model.truncation, "directions": len(model.directions),
+            "format": FORMAT, "name": service.name, "version": model.version, **contract, "functions": model.told(), "kind": kind,
+            "truncation": model.truncation, "directions": len(model.directions), "behind": model.behind(),
             "limits": {"max_images": service.limits.max_images, "max_scale": limits.MAX_SCALE,
                        "max_body": service.limits.max_body, "max_pixels": service.limits.max_pixels}}),
-            media_type="application/json", headers={"Cache-Control": "no-cache"})
+            media_type="application/json", headers={"Cache-Control": "no-cache", **_by(model)})
 
     @app.post("/make/{function}", name="make", openapi_extra={"requestBody": making.FORM}, response_class=Response,
               responses={200: {"content": making.ANSWER}, **_errors(400, 404, 408, 413, 429, 503)})
@@ -241,7 +243,12 @@ def _add_make(app, service):
             sample = outputs[name][0]
             content = await service.studio.make(sample.size, request, making.file, sample, name, asked.outputs[name], media,
                                                 more)
-        return Response(content, 200, {"Cache-Control": "no-store"}, media)
+        return Response(content, 200, {"Cache-Control": "no-store", **_by(model)}, media)
+
+
+def _by(model):
+    """The header that says which model made an answer: another may take its place at any time, and a page notices by it."""
+    return {"X-Model": f"{model.version}-{model.digest[:16]}"}
 
 
 def _etag(*parts):

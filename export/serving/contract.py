@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from export import CONTRACT
+from export.record import newer_format
 from kgan import kinds
 from kgan.kinds import Field
 
@@ -48,6 +49,8 @@ def read_contract(folder):
     """(dict of generator.json, or {}; dict of name to Function; why there is none, or "")."""
     try:
         found = json.loads((Path(folder) / CONTRACT).read_text(encoding="utf-8"))
+        if newer := newer_format(found):
+            return {}, {}, f"{CONTRACT} {newer}"
         functions = _functions(found)
         first = next(iter(functions.values()))
         if noise := first.of("noise"):

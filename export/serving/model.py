@@ -18,6 +18,7 @@ FILE = "saved_model.pb"
 _PARTS = FILE, "fingerprint.pb", "variables", "assets", "assets.extra"
 _LARGEST = 2**63 - 1  # version, as in TensorFlow Serving
 _LOOKED = 1000  # folders
+_BEHIND = 1 << 12  # numbers of them that a page gets
 _SEEN = 256  # samples by which the axes of a plot are chosen
 
 
@@ -130,6 +131,13 @@ class Model:
         if "latents" not in self.signatures:
             return kinds.get("noise").examples(self.noise, count, seed)
         return self.signatures["latents"]({"count": np.int32(count), "seed": np.int32(seed)})["noise"]
+
+    def behind(self):
+        """Some of `seen` as lists of four digits, for a page to draw samples before; None: of what is no plot."""
+        if self.seen is None:
+            return None
+        some = self.seen[:max(8, _BEHIND // self.seen[0].size)]
+        return [[float(f"{value:.4g}") for value in sample.ravel()] for sample in some]
 
     def told(self):
         """Its functions as in the contract, in which older ones have none."""

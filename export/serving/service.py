@@ -43,9 +43,9 @@ class Service:
         self._loader = ThreadPoolExecutor(1, "loader")  # of its own: a look for newer models waits for nothing else
         self.programs = " ".join(version(name) for name in ("tensorflow", "pillow"))  # pictures depend on them
 
-    async def watch(self, give_up):
-        """Loads the model, then looks for newer ones for ever. Calls `give_up` if there is none to begin with."""
-        told = ""
+    async def watch(self, give_up, ready=lambda: None):
+        """Loads the model, calls `ready`, then looks for newer ones for ever. Calls `give_up` if there is none to begin with."""
+        told, told_ready = "", False
         while True:
             try:
                 result = await asyncio.get_running_loop().run_in_executor(self._loader, self.versions.refresh)
@@ -59,6 +59,9 @@ class Service:
             if self.versions.current is None:
                 self.failed = True
                 return give_up()
+            if not told_ready:
+                ready()
+            told_ready = True
             await asyncio.sleep(self.poll)
 
     def model(self, number=None):

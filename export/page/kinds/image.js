@@ -48,7 +48,10 @@ export function control(field, page) {
   const media = navigator.mediaDevices;
   let given = null, stream = null;
   $("h2").textContent = title;
-  if (!alone) $(".where").textContent = "here";
+  if (!alone) {
+    $(".where").textContent = "here";
+    section.querySelectorAll("button").forEach(button => button.setAttribute("aria-label", `${button.textContent}: ${field.name}`));
+  }
   Object.assign(note, {id: `note-${field.name}`});
   Object.assign(problem, {id: `problem-${field.name}`});
   section.setAttribute("aria-label", title);

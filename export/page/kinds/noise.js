@@ -1,6 +1,7 @@
 // Noise: a seed, one between two seeds, or either moved along directions; samples to pick from where that needs no file.
 import {LARGEST, element, integer, latest, limited, show} from "../dom.js";
 
+const SMALL = 144;  // pixels of a plot in a tile
 const TILES = 24, REACH = 3, STEPS = 25, CUT = [0.1, 2];
 const SEED = 'type="number" min="0" max="2147483647" step="1" inputmode="numeric"';
 const SAMPLES = `
@@ -8,7 +9,7 @@ const SAMPLES = `
     <h2 id="samples">Samples</h2>
     <div class="row">
       <label>Seed <input id="seed" ${SEED}></label>
-      <button id="random" type="button">Random</button>
+      <button id="random" type="button" aria-label="Random seed of A">Random</button>
       <fieldset class="choice" data-many>
         <legend>Pick as</legend>
         <label><input type="radio" name="pick" value="seed" checked> A</label>
@@ -19,7 +20,7 @@ const SAMPLES = `
     <div id="cut" class="named slider">
       <label for="truncation">Truncation</label>
       <input id="truncation" type="range" min="${CUT[0]}" max="${CUT[1] + 0.1}" step="0.1" aria-describedby="meaning">
-      <output for="truncation"></output>
+      <span class="value" aria-hidden="true"></span>
       <p id="meaning" class="quiet">Towards the left samples become more usual and vary less.</p>
     </div>
     <div id="grid" role="group" aria-label="Samples to pick from; the arrow keys move" data-many></div>
@@ -31,6 +32,7 @@ const SAMPLES = `
 const WAY = `
   <section aria-labelledby="way">
     <h2 id="way">From A to B</h2>
+    <p class="quiet">A is the sample above. Pick another as B: the slider shows what lies between the two.</p>
     <div class="way">
       <canvas id="a" class="thumb" width="1" height="1" role="img" aria-label="A"></canvas>
       <input id="at" type="range" min="0" max="1" step="0.01" aria-label="Way from A to B">
@@ -38,7 +40,7 @@ const WAY = `
     </div>
     <div class="row">
       <label>Seed of B <input id="to" ${SEED}></label>
-      <button id="random-to" type="button">Random</button>
+      <button id="random-to" type="button" aria-label="Random seed of B">Random</button>
       <button id="play" type="button" aria-pressed="false">Play</button>
       <a id="gif" class="button" download hidden>GIF</a>
     </div>
@@ -76,9 +78,11 @@ export function control(field, page) {
 
   const drawEnds = latest(() => page.attempt(async () => {
     const {seed, to} = place, wanted = start(seed);
-    show($("a"), await generator.image(wanted));
-    if (to !== null) show($("b"), await generator.image({...wanted, seed: to}));
+    show($("a"), await generator.image(wanted, SMALL));
+    if (to !== null) show($("b"), await generator.image({...wanted, seed: to}, SMALL));
     $("b").classList.toggle("empty", to === null);
+    $("b").setAttribute("aria-label", to === null ? "B: none is picked yet" : `B: seed ${to}`);
+    $("a").setAttribute("aria-label", `A: seed ${seed}`);
   }));
 
   const drawGrid = latest(() => page.attempt(async () => {
@@ -89,7 +93,7 @@ export function control(field, page) {
       number.textContent = tile.value;
       kind.textContent = page.inTurn() ? wanted.label : "";
       tile.title = wanted.label ?? "";
-      tile.setAttribute("aria-label", page.words(wanted));
+      tile.dataset.words = page.words(wanted);
     });
     mark();
     whole = true;
@@ -97,7 +101,7 @@ export function control(field, page) {
     await Promise.all(Array.from({length: 4}, async () => {
       while (tiles.length && asked === JSON.stringify([first, offered(0)])) {
         const tile = tiles.shift();
-        show(tile.firstChild, await generator.image(offered(Number(tile.value))));
+        show(tile.firstChild, await generator.image(offered(Number(tile.value)), SMALL));
       }
     })).catch(error => {
       whole = false;
@@ -116,6 +120,8 @@ export function control(field, page) {
       const seed = Number(tile.value);
       tile.dataset.is = (seed === place.seed ? "A" : "") + (seed === place.to ? "B" : "");
       tile.setAttribute("aria-pressed", Boolean(tile.dataset.is));
+      const picked = tile.dataset.is.split("").join(" and ");
+      tile.setAttribute("aria-label", `${tile.dataset.words ?? `Seed ${tile.value}`}${picked && `, picked as ${picked}`}`);
     }
   }
 
@@ -188,9 +194,14 @@ export function control(field, page) {
       tile.tabIndex = i ? -1 : 0;  // one stop for the tab key; arrows go on from there
       return tile;
     }));
-    $("sliders").append(...Array.from({length: info.directions}, (_, k) => {
+    slide();
+  }
+
+  // A slider for each direction that the generator has now.
+  function slide() {
+    $("sliders").replaceChildren(...Array.from({length: info.directions}, (_, k) => {
       const label = element(`<label class="slider"><span>Direction ${k + 1}</span>
-        <input type="range" min="${-REACH}" max="${REACH}" step="0.1"><output></output></label>`);
+        <input type="range" min="${-REACH}" max="${REACH}" step="0.1" class="middle"><span class="value" aria-hidden="true"></span></label>`);
       const slider = label.querySelector("input");
       slider.addEventListener("input", () => {
         change({directions: place.directions.with(k, Number(slider.value))});
@@ -274,6 +285,13 @@ export function control(field, page) {
     stop() {
       playing = null;
     },
+    // The generator is another one.
+    renew() {
+      $("cut").hidden = !info.truncation;
+      if (!many || place.directions.length === info.directions) return;
+      place.directions = Array.from({length: info.directions}, (_, k) => place.directions[k] ?? 0);
+      slide();
+    },
     drawAll,
     write(query) {
       const {seed, to, at, directions, truncation} = place;
@@ -302,7 +320,7 @@ export function control(field, page) {
       document.querySelectorAll("#seed, #to").forEach(input => input.removeAttribute("aria-invalid"));
       $("seed").value = seed;
       $("truncation").value = truncation ?? $("truncation").max;
-      $("cut").querySelector("output").textContent = truncation?.toFixed(1) ?? "off";
+      $("cut").querySelector(".value").textContent = truncation?.toFixed(1) ?? "off";
       $("truncation").setAttribute("aria-valuetext", truncation?.toFixed(1) ?? "off");
       if (!many) return;
       $("to").value = to ?? "";
@@ -312,6 +330,10 @@ export function control(field, page) {
       document.querySelectorAll("#sliders input").forEach((slider, k) => {
         slider.value = directions[k];
         slider.nextElementSibling.textContent = directions[k].toFixed(1);
+        slider.setAttribute("aria-valuetext", directions[k].toFixed(1));
+        const place = 50 + 50 * directions[k] / REACH;  // per cent; what is filled begins at 0
+        slider.style.setProperty("--from", `${Math.min(50, place)}%`);
+        slider.style.setProperty("--to", `${Math.max(50, place)}%`);
       });
       const gif = generator.gif(page.asked());
       $("gif").hidden = gif === null;
@@ -323,6 +345,8 @@ export function control(field, page) {
       to === null ? `seed ${seed}` : `${Math.round(100 * at)} % of the way from seed ${seed} to ${to}`,
       label !== null && `class ${label}`, directions.some(Boolean) && "moved along directions",
       truncation !== null && `truncated at ${truncation}`],
-    file: ({seed, to, at}) => to === null ? `${seed}` : `${seed}-${to}-${at}`,
+    file: ({seed, to = null, at, directions = [], truncation = null}) => [
+      to === null ? seed : `${seed}-${to}-${at}`, directions.some(Boolean) && `along-${directions.join("_").replace(/(_0)+$/, "")}`,
+      truncation !== null && `truncated-${truncation}`].filter(part => part || part === 0).join("-"),
   };
 }

@@ -142,7 +142,7 @@ export function view(field, page) {
     <p id="turning" class="quiet">Drag it or use the arrow keys to turn it.</p>
     <div class="slider">
       <label for="threshold">Threshold</label>
-      <input id="threshold" type="range" step="0.01"><output for="threshold"></output>
+      <input id="threshold" type="range" step="0.01"><span class="value" aria-hidden="true"></span>
       <button id="spin" type="button" aria-pressed="false">Spin</button>
     </div>
   </div>`);
