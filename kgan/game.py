@@ -6,9 +6,10 @@ a checkpoint holds. `kgan.gan.GAN` adds the adversarial update.
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from kgan import losses, penalties, schedules
+from kgan import contracts, losses, penalties, schedules
 from kgan.config import Config
 from kgan.kinds import Field
 from kgan.replicas import replicas
@@ -35,9 +36,12 @@ class Game(keras.Model):
     averaged = ("generator",)
 
     def __init__(self, config=None, seed=0, name="gan"):
+        contracts.environment()
         super().__init__(name=name)
         self.config = config or self.Config()
         self.seed = int(seed)
+        # player -> updates that it made before its optimizer began to count: the optimizer may be newer than the model
+        self._before = {player: tf.Variable(0, trainable=False, dtype=tf.int64) for player in self.players}
         self._means = {}  # name -> keras.metrics.Mean since the last reset, over all replicas
         # where numbers ended: 0, or the step times len(CHECKED), plus the place in it. Of each replica; no part of the state
         self._fault = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM,
@@ -84,13 +88,22 @@ class Game(keras.Model):
 
     @property
     def iterations(self):
-        """Updates of the first player so far, a variable."""
-        return self.optimizer_of(next(iter(self.players))).iterations
+        """Updates of the first player so far, int64."""
+        first = next(iter(self.players))
+        return tf.cast(self.optimizer_of(first).iterations, tf.int64) + self._before[first]
 
     @property
     def step(self):
-        """Updates of the first player, the generator, so far."""
-        return int(self.iterations.numpy())
+        """Updates of the first player, the generator, so far. They are the model's: `compile` again, and files, keep them."""
+        return self.made()[next(iter(self.players))]
+
+    def made(self):
+        """Updates of each player so far, a dict."""
+        return {player: int(before.numpy()) + (self.optimizer_of(player).iterations.numpy() if self._has(player) else 0)
+                for player, before in self._before.items()}
+
+    def _has(self, player):
+        return getattr(self, f"{player}_optimizer", None) is not None
 
     @property
     def progress(self):
@@ -110,6 +123,9 @@ class Game(keras.Model):
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, loss=None, penalty=None, **kwargs):
         """Readies for `fit`. What is left out is taken from the config.
 
+        Of a GAN that has been trained, or loaded from a file, training goes on where it was: steps, schedules, noise, averages; and
+        the optimizers' moments, where they are of the same kind as before.
+
         Args:
             generator_optimizer, discriminator_optimizer: keras optimizers; of other players likewise, PLAYER_optimizer.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
@@ -117,6 +133,11 @@ class Game(keras.Model):
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
                 several replicas.
         """
+        for name in ("optimizer", "metrics", "weighted_metrics", "loss_weights"):
+            if kwargs.pop(name, None) is not None:
+                raise ValueError(f"compile({name}=…): " + (
+                    "each player has an optimizer of its own; give generator_optimizer and discriminator_optimizer"
+                    if name == "optimizer" else "is not for GANs; the Config weighs losses, and kgan.metrics measures samples"))
         given = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
         given |= {player: kwargs.pop(f"{player}_optimizer", None) for player in self.players if player not in given}
         jit = "auto" if self.config.jit_compile is None else self.config.jit_compile
@@ -127,12 +148,26 @@ class Game(keras.Model):
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
         self.objective = losses.get(loss or self.config.loss, self.config.label_smoothing)
         self.penalty = penalties.get(penalty or self.config.penalty)
+        self._usual = not any(given.values()) and not loss and not penalty
+        made = self.made()
         for player in self.players:
-            optimizer = given[player] or self._optimizer(self._rate(player), self.updates(player))
-            setattr(self, f"{player}_optimizer", ready(optimizer, self.moved_by(player)))
+            before = self.optimizer_of(player) if self._has(player) else None
+            optimizer = ready(given[player] or self._optimizer(self._rate(player), self.updates(player)), self.moved_by(player))
+            setattr(self, f"{player}_optimizer", optimizer)
+            if before is not None and optimizer is not before:
+                follow(optimizer, before)
+            self._begins(player, made[player] - int(optimizer.iterations.numpy()))
         for layer in self._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization) and replicas() > 1:
                 layer.synchronized = True  # statistics are the global batch's. On one device that would only cost time
+
+    def _begins(self, player, before):
+        """Says that a player had made `before` updates when its optimizer made the first."""
+        self._before[player].assign(before)
+        optimizer = getattr(self.optimizer_of(player), "inner_optimizer", self.optimizer_of(player))
+        for scheduled in (optimizer, getattr(optimizer, "_learning_rate", None)):
+            if isinstance(scheduled, (schedules.Adam, schedules.LearningRate)):
+                scheduled.before.assign(before)
 
     def scale_learning_rates(self, factor):
         """Sets the learning rates of all players to `factor` times the config's."""
@@ -249,7 +284,26 @@ class Game(keras.Model):
         return {**networks, "config": fields, "seed": self.seed, "name": self.name}
 
     def get_compile_config(self):
-        return None  # compile takes what no file can hold: a loaded GAN is compiled anew
+        """None, so that a loaded GAN is to be compiled anew, where `compile` was given what no file can hold."""
+        return {"usual": True} if self.compiled and self._usual else None
+
+    def compile_from_config(self, config):
+        self.compile()
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["updates"] = np.array([[count, int(self._before[player])] for player, count in self.made().items()], np.int64)
+
+    def load_own_variables(self, store):
+        """Without "updates" the file is older: the steps stay as they are."""
+        values = {name: store[name] for name in store.keys()}
+        for player, (count, before) in zip(self.players, np.asarray(values.pop("updates", ()))):
+            if self._has(player):
+                self.optimizer_of(player).iterations.assign(int(count - before))
+                self._begins(player, int(before))
+            else:
+                self._before[player].assign(int(count))
+        super().load_own_variables(values)
 
     @classmethod
     def from_config(cls, config):
@@ -267,6 +321,16 @@ class LossScaled(keras.optimizers.LossScaleOptimizer):
     def _stateful_handle_non_finite_grads(self):
         super()._stateful_handle_non_finite_grads()
         self.iterations.assign_add(1)
+
+
+def follow(optimizer, before):
+    """Gives an optimizer the moments and the count of another, if it is of the same kind; its learning rate is its own."""
+    optimizer, before = (getattr(one, "inner_optimizer", one) for one in (optimizer, before))
+    rates = [getattr(one, "_learning_rate", None) for one in (optimizer, before)]
+    new, old = ([variable for variable in one.variables if not any(variable is rate for rate in rates)] for one in (optimizer, before))
+    if type(optimizer) is type(before) and [one.shape for one in new] == [one.shape for one in old]:
+        for one, other in zip(new, old):
+            one.assign(other)
 
 
 def ready(optimizer, variables):

@@ -9,7 +9,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from kgan import augment, penalties
+from kgan import augment, contracts, penalties
 from kgan.config import ConfigError
 from kgan.draws import DISCRIMINATOR, GENERATOR, VALIDATION
 from kgan.replicas import deviation, joined, len_of, replicas
@@ -49,8 +49,10 @@ class GAN(Sampler):
             augment.check(self.config.augmentations, self.fields[self.key].shape)
 
         # === Layers ===
+        contracts.network("discriminator", discriminator)
         self.generator = generator
         self.discriminator = discriminator
+        contracts.together(self)
         self.average("generator")  # samples are drawn from it
 
         # === Metrics ===
@@ -68,10 +70,17 @@ class GAN(Sampler):
     def compile(self, *args, **kwargs):
         super().compile(*args, **kwargs)
         if self.penalty:
-            if any(isinstance(layer, keras.layers.BatchNormalization) for layer in self.discriminator.layers):
+            if contracts.mixes(self.discriminator, "BatchNormalization"):
                 warnings.warn("a gradient penalty wants each example's own gradient, but batch normalisation in the "
                               "discriminator mixes them; dcgan has --set discriminator_normalization=none", stacklevel=2)
             self._means.setdefault("penalty", keras.metrics.Mean("penalty"))
+
+    def pools(self, training):
+        """Whether a loss, or in `training` a layer, compares examples across the batch: then its size is part of it."""
+        around = training and self.penalty is not None and "around" in self.penalty.points
+        layers = ("BatchNormalization", "Minibatch") if training else ("Minibatch",)
+        return bool(self.objective.pooled or around or contracts.mixes(self.discriminator, *layers)
+                    or contracts.mixes(self.generator, *layers))
 
     # === The alternating update ===
 
@@ -108,7 +117,9 @@ class GAN(Sampler):
         due = self.discriminator_optimizer.iterations % every == 0 if every > 1 else True  # lazily, as StyleGAN2 does
         loss, slope, judged = self._judge(real, fake, given, draw, penalised, due, training)
         real_logits, fake_logits = judged["real"]["logits"], judged["fake"]["logits"]
-        self._means["d_loss"].update_state(loss)
+        # in evaluation a smaller last batch counts as many times less
+        count = None if training else tf.cast(len_of(real), tf.float32)
+        self._means["d_loss"].update_state(loss, sample_weight=count)
         score = tf.sigmoid if self.objective.probability else tf.identity
         self._means["d_real"].update_state(score(real_logits))
         self._means["d_fake"].update_state(score(fake_logits))
@@ -139,7 +150,7 @@ class GAN(Sampler):
         real_logits = judge(real, "real")["logits"] if self.objective.relativistic else None
         judged = judge(fake, "fake")
         loss = self.objective.generator(*self._compared(real_logits, judged["logits"]))
-        self._means["g_loss"].update_state(loss)
+        self._means["g_loss"].update_state(loss, sample_weight=None if training else tf.cast(len_of(real), tf.float32))
         if self.config.latent_diversity_weight and training:
             near = self.make(self._near(noise, draw), given, self.generator, training=True)
             loss -= self.config.latent_diversity_weight * tf.reduce_mean((fake - near) ** 2)

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import draws, kinds
+from kgan import contracts, draws, kinds
 from kgan.config import unknown
 from kgan.draws import GENERATE, TRAINING
+from kgan.feeding import Feed, arguments, class_numbers
 from kgan.game import Game
 from kgan.kinds.noise import truncate
 from kgan.replicas import len_of
@@ -27,6 +28,7 @@ class Sampler(Game):
 
     def __init__(self, generator, config=None, seed=0, classes=(), fields=None, name="gan"):
         super().__init__(config, seed, name)
+        contracts.network("generator", generator)
         self.classes = tuple(classes)
         self.fields = self._known(fields or {}, generator)
         if len(set(self.classes)) < len(self.classes):
@@ -36,7 +38,7 @@ class Sampler(Game):
         """The fields by name: what is made, what is given."""
         made = [name for name, field in fields.items() if name == kinds.get(field.kind).FIELD and name != "label"]
         if not made:
-            shape = generator.output_shape[1:]
+            shape = tuple(generator.outputs[0].shape[1:])
             kind = kinds.guess(shape)
             made, fields = [kinds.get(kind).FIELD], {kinds.get(kind).FIELD: kinds.Field(kind, shape), **fields}
         self.key = made[0]
@@ -69,7 +71,8 @@ class Sampler(Game):
                 does = "makes" if name == self.key else "is given"
                 raise ValueError(f"this generator {does} {name!r}, but the batches have only {sorted(batch)}")
             batch = batch[name]
-        return tf.convert_to_tensor(batch)  # run eagerly, train_on_batch hands on numpy arrays
+        batch = tf.convert_to_tensor(batch)  # run eagerly, train_on_batch hands on numpy arrays
+        return tf.cast(batch, tf.float32) if batch.dtype in (tf.float64, tf.float16, tf.bfloat16) else batch
 
     def given(self, batch):
         """The given fields in a batch, a dict of tensors: `label`, and those of `fields` that are not made."""
@@ -167,11 +170,10 @@ class Sampler(Game):
             if label not in self.classes:
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
-        if not tf.is_tensor(label):  # tensors come from batches, in graphs: whoever made them knows what they are
-            numbers = np.asarray(label)
-            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
-                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
+        if not tf.is_tensor(label) or hasattr(label, "numpy"):  # tensors in graphs come from batches, which are looked at
+            if np.ndim(label) > 1 or np.asarray(label).dtype.kind not in "iu":
                 raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
+            label = class_numbers(np.ravel(label) if np.ndim(label) else label, len(self.classes), f"label={label}")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
     def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None, given=None):
@@ -196,6 +198,47 @@ class Sampler(Game):
             rows = slice(start, start + batch_size)
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
+
+    # === Keras's methods, on data that are looked at first: see kgan.feeding ===
+
+    def fit(self, *args, **kwargs):
+        """keras.Model.fit. Arrays are taken in batches of the config's size, times discriminator_steps, if none is given.
+
+        Raises:
+            ValueError: labels are no classes, examples are not as the networks see them, there are weights.
+        """
+        given = arguments(keras.Model.fit, args, kwargs)
+        with Feed(self, training=True) as feed:
+            return super().fit(**feed.fit(given))
+
+    def evaluate(self, *args, **kwargs):
+        """keras.Model.evaluate, likewise."""
+        given = arguments(keras.Model.evaluate, args, kwargs)
+        with Feed(self) as feed:  # within `fit` the data have been looked at
+            return super().evaluate(**(given if given.get("_use_cached_eval_dataset") else feed.evaluate(given)))
+
+    def predict(self, *args, **kwargs):
+        """keras.Model.predict: samples of noise, or of a dict of what the generator takes."""
+        given = arguments(keras.Model.predict, args, kwargs)
+        with Feed(self, made=True) as feed:
+            if isinstance(given["x"], dict) or hasattr(given["x"], "shape"):
+                feed.look(given["x"])
+            return super().predict(**{**given, "x": feed.watched(given["x"])})
+
+    def train_on_batch(self, *args, **kwargs):
+        return super().train_on_batch(**self._looked_at(keras.Model.train_on_batch, args, kwargs, training=True))
+
+    def test_on_batch(self, *args, **kwargs):
+        return super().test_on_batch(**self._looked_at(keras.Model.test_on_batch, args, kwargs))
+
+    def predict_on_batch(self, *args, **kwargs):
+        return super().predict_on_batch(**self._looked_at(keras.Model.predict_on_batch, args, kwargs, made=True))
+
+    def _looked_at(self, method, args, kwargs, **options):
+        given = arguments(method, args, kwargs)
+        batch = given["x"] if given.get("y") is None else (given["x"], given["y"])
+        Feed(self, **options).look(batch, first=True)
+        return given
 
     # === Saving ===
 

@@ -31,14 +31,18 @@ def at(value, progress):
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A Scheduled as a learning rate, over `steps` updates of an optimizer. `factor`: a variable that it is multiplied by."""
+    """A Scheduled as a learning rate, over `steps` updates of an optimizer.
+
+    Variables: `factor`, that it is multiplied by; `before`, updates that were made before the optimizer's first.
+    """
 
     def __init__(self, value, steps):
         self.value, self.steps = value, steps
         self.factor = tf.Variable(1.0, trainable=False)
+        self.before = tf.Variable(0.0, trainable=False)
 
     def __call__(self, step):
-        return self.factor * at(self.value, tf.cast(step, tf.float32) / self.steps)
+        return self.factor * at(self.value, (tf.cast(step, tf.float32) + self.before) / self.steps)
 
     def get_config(self):
         return {"value": self.value, "steps": self.steps}
@@ -55,11 +59,12 @@ class Adam(keras.optimizers.Adam):
         start = Schedule.parse(beta_2).start if isinstance(beta_2, str) else beta_2
         super().__init__(learning_rate, beta_1, start, **kwargs)
         self.schedule, self.steps = beta_2, steps
+        self.before = tf.Variable(0.0, trainable=False)  # updates that were made before its first
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations, tf.float32)
-        beta_2 = at(self.schedule, step / self.steps)
+        beta_2 = at(self.schedule, (step + self.before) / self.steps)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle, m=self._momentums[index].value.handle, v=self._velocities[index].value.handle,
             beta1_power=self.beta_1 ** (step + 1), beta2_power=beta_2 ** (step + 1), lr=tf.cast(learning_rate, tf.float32),
