@@ -9,6 +9,9 @@ Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional Adver
 
 G is a U-Net, convolutions down to a few numbers and up again, each level joined to its mirror image; D judges patches of an
 image beside the input that it is for; an L1 loss says what G's image should be on the whole.
+
+The first command took nine minutes on two cores that others used too. Of 2,000 outlines never seen 99.7 % got their digit's
+colour, and of their inside 99.6 % was filled (kgan.data.outlines.measure); PSNR 29.3 dB, SSIM .928, mean difference .0135.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -36,10 +39,10 @@ class Config(BaseConfig):
     jitter: float = 0.0  # images are enlarged by this share and cut back at random, input and target alike
     evaluate_by: EvaluateBy = "l1"  # which there is without a classifier too
     batch_size: int = 8
-    steps: int = 6_000
-    # published: 2e-4. That the rates fall to 0 takes D's texture out of plain places, and colours stay what they are
+    steps: int = 4_000
+    # published: 2e-4 both. With D's at 2e-4 its gradients grow until they outweigh L1: after 4,900 steps all sixes were blue
     generator_learning_rate: Scheduled = "linear:5e-4:0:0.5:1"
-    discriminator_learning_rate: Scheduled = "linear:2e-4:0:0.5:1"
+    discriminator_learning_rate: Scheduled = "linear:5e-5:0:0.5:1"
     ema_decay: Scheduled = 0.998  # not published: results are of the average of about the last 500 generators
     content_weight: float = 100.0  # λ of the mean absolute difference from the target (equation 4)
     # of D's loss, halved to slow D down (section 3.3). Adam undoes nearly all of that: it divides by the gradients' size
