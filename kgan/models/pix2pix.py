@@ -2,7 +2,7 @@
 
 Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional Adversarial Networks", arXiv:1611.07004.
 
-    python train.py --model=pix2pix                                        outlines of digits are filled, ten minutes
+    python train.py --model=pix2pix                                        outlines of digits are filled, about five CPU minutes
     python train.py --model=pix2pix --dataset=folder:facades --image_size=64 --flip --set direction=BtoA
     python train.py --model=pix2pix --dataset=folder:PHOTOS --image_size=64 --flip --set degrade=grey
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED             files of any size
@@ -10,7 +10,7 @@ Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional Adver
 G is a U-Net, convolutions down to a few numbers and up again, each level joined to its mirror image; D judges patches of an
 image beside the input that it is for; an L1 loss says what G's image should be on the whole.
 
-The first command took nine minutes on two cores that others used too. Of 2,000 outlines never seen 99.7 % got their digit's
+The first command takes about five CPU minutes (measured beside other work). Of 2,000 outlines never seen 99.7 % got their digit's
 colour, and of their inside 99.6 % was filled (kgan.data.outlines.measure); PSNR 29.3 dB, SSIM .928, mean difference .0135.
 """
 import dataclasses
