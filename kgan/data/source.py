@@ -201,6 +201,15 @@ class Source:
                   if field in (values := getattr(self, attribute))}
         return dataclasses.replace(self, **change)
 
+    def ordered(self, field, names):
+        """This data set with the classes of `field` in the order of `names`; as it is where they are not just these."""
+        found = list(self.classes.get(field, ()))
+        if not names or found == list(names) or sorted(found) != sorted(names):
+            return self
+        places = np.array([list(names).index(name) for name in found])
+        return dataclasses.replace(self, arrays={**self.arrays, field: places[np.asarray(self.arrays[field])]},
+                                   classes={**self.classes, field: list(names)})
+
     def choose(self, count, seed=0):
         """Rows of at most `count` examples, drawn at random: int [n]."""
         return np.random.default_rng(seed).permutation(len(self))[:count]
