@@ -157,7 +157,10 @@ class Source:
             if (peak := int(some.max())) < DARK:
                 note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, "
                          "or 10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
-        return dataclasses.replace(self, note=note.strip())
+        return self._noted(note)
+
+    def _noted(self, note):
+        return self if note == self.note else dataclasses.replace(self, note=note.strip())
 
     def _plausible(self, field):
         """This data set, with a remark where its classes `field` are hardly meant as such; DataError where they are none."""
@@ -175,7 +178,7 @@ class Source:
             note += f" condition={field}: {single} of {len(found)} classes have one example only."
         if all(_DATE.fullmatch(names[label]) for label in found):
             note += f" condition={field}: its classes look like dates ({some} …)."
-        return dataclasses.replace(self, note=note.strip())
+        return self._noted(note)
 
     def _measured(self, field):
         from kgan.data.measures import MEASURES
