@@ -9,6 +9,10 @@
 Importing this is cheap: TensorFlow is loaded when something that needs it is first used.
 """
 import importlib
+import os
+
+if os.path.expanduser("~").startswith("~"):  # no home directory: TensorFlow would make a folder of that name where it runs
+    os.environ.setdefault("KERAS_HOME", os.path.join(os.environ.get("TMPDIR", "/tmp"), ".keras"))
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,5 @@
 """What the commands share: flags by absl, mistakes as one line on standard error and exit status 2."""
+import contextlib
 import math
 import os
 import sys
@@ -52,6 +53,6 @@ def run(main, program):
             return 130
 
     for stream in (sys.stdout, sys.stderr):  # names and signs that the locale lacks end no run: they come as \xd7
-        if hasattr(stream, "reconfigure"):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # a stream of another kind stays as it is
             stream.reconfigure(errors="backslashreplace")
     app.run(guarded, flags_parser=parse)

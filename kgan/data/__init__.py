@@ -159,6 +159,7 @@ def of(settings, needs=None, split="train", like=None):
         found = source(name, split=split, attributes=condition or False, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
     found = found if asked == condition else found.named(condition, asked)
+    found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")

@@ -157,7 +157,10 @@ class Source:
             if (peak := int(some.max())) < DARK:
                 note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, "
                          "or 10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
-        return dataclasses.replace(self, note=note.strip())
+        return self._noted(note)
+
+    def _noted(self, note):
+        return self if note == self.note else dataclasses.replace(self, note=note.strip())
 
     def _plausible(self, field):
         """This data set, with a remark where its classes `field` are hardly meant as such; DataError where they are none."""
@@ -175,7 +178,7 @@ class Source:
             note += f" condition={field}: {single} of {len(found)} classes have one example only."
         if all(_DATE.fullmatch(names[label]) for label in found):
             note += f" condition={field}: its classes look like dates ({some} …)."
-        return dataclasses.replace(self, note=note.strip())
+        return self._noted(note)
 
     def _measured(self, field):
         from kgan.data.measures import MEASURES
@@ -200,6 +203,15 @@ class Source:
         change = {attribute: {**values, name: values[field]} for attribute in ("arrays", "classes", "cuts")
                   if field in (values := getattr(self, attribute))}
         return dataclasses.replace(self, **change)
+
+    def ordered(self, field, names):
+        """This data set with the classes of `field` in the order of `names`; as it is where they are not just these."""
+        found = list(self.classes.get(field, ()))
+        if not names or found == list(names) or sorted(found) != sorted(names):
+            return self
+        places = np.array([list(names).index(name) for name in found])
+        return dataclasses.replace(self, arrays={**self.arrays, field: places[np.asarray(self.arrays[field])]},
+                                   classes={**self.classes, field: list(names)})
 
     def choose(self, count, seed=0):
         """Rows of at most `count` examples, drawn at random: int [n]."""

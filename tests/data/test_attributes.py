@@ -202,6 +202,18 @@ def test_folders_and_labels_agree(tmp_path, names):
     assert asked == [name for name in sorted(names) for _ in range(2)]  # images are in the order of their paths
 
 
+def test_a_run_keeps_the_order_that_its_classes_had(root):
+    for name in range(1, 13):
+        numbered(root, 2, f"{name}" + "/{}.png")
+    names = sorted(str(name) for name in range(1, 13))  # as text, as it was
+    settings = {"dataset": f"folder:{root}", "image_size": 8, "config": {"condition": "label"}}
+    now = kgan.data.of(settings)
+    then = kgan.data.of({**settings, "classes": names})
+    assert now.classes["label"] == [str(name) for name in range(1, 13)] and then.classes["label"] == names
+    assert [names[label] for label in then.arrays["label"]] == [now.classes["label"][label] for label in now.arrays["label"]]
+    assert kgan.data.of({**settings, "classes": [*names, "13"]}).classes == now.classes  # of other data
+
+
 def test_whole_numbers_of_spreadsheets_are_the_classes_of_folders(root):
     numbered(root, 4)
     table(root, "image;label", "00.png;10,0", "01.png;9,0", "02.png;9", "03.png;10")

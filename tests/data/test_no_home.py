@@ -18,7 +18,7 @@ REAL = sys.executable  # a process of its own, not a fork: see conftest
 
 @pytest.fixture(autouse=True)
 def homeless(tmp_path, monkeypatch):
-    for name in ("HOME", "KGAN_CACHE", "XDG_CACHE_HOME", "TFDS_DATA_DIR", "MPLCONFIGDIR"):
+    for name in ("HOME", "KERAS_HOME", "KGAN_CACHE", "XDG_CACHE_HOME", "TFDS_DATA_DIR", "MPLCONFIGDIR"):
         monkeypatch.delenv(name, raising=False)
 
     def nobody(*_):
@@ -95,7 +95,8 @@ def test_a_process_without_a_home(homeless):
     """Of its own, for what libraries do when they are imported."""
     code = ("import pwd, warnings\ndef nobody(*_): raise KeyError('uid not found')\npwd.getpwuid = nobody\n"
             "import kgan, kgan.data\nprint(len(kgan.data.source('folder:images', image_size=8)))\n"
-            "print(len(kgan.data.source('sine')))\nimport matplotlib.font_manager\n")
+            "print(len(kgan.data.source('sine')))\nimport matplotlib.font_manager\n"
+            "import keras, tensorflow.python.keras.backend\n")
     done = subprocess.run([REAL, "-c", code], capture_output=True, text=True, cwd=homeless, env={
         **os.environ, "TMPDIR": str(homeless), "PYTHONPATH": os.pathsep.join(sys.path)})
     assert done.stdout.split() == ["3", "60000"], done.stderr
