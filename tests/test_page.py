@@ -290,6 +290,21 @@ def test_download(browser, address, tmp_path):
     browser.find("#download").click()
     browser.until((tmp_path / "tiny-3.png").exists)
     np.testing.assert_array_equal(Image.open(tmp_path / "tiny-3.png").convert("RGBA"), browser.pixels())
+    browser.run("document.getElementById('scale').value = '4'")
+    browser.find("#download").click()
+    browser.until((tmp_path / "tiny-3-4x.png").exists)
+    np.testing.assert_array_equal(Image.open(tmp_path / "tiny-3-4x.png").convert("RGBA"), browser.pixels().repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize("query, name", [
+    ("seed=3&to=5&at=0.25", "tiny-3-5-0.25"), ("seed=3&directions=1,-2.5", "tiny-3-along-1_-2.5"),
+    ("seed=0&truncation=0.7", "tiny-0-truncated-0.7"), ("seed=3&to=5&at=1&directions=0,3&truncation=1", "tiny-3-5-1-along-0_3-truncated-1")])
+def test_names_of_files_say_all(browser, address, tmp_path, query, name):
+    browser.open(f"{address}#{query}")
+    browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.find("#download").click()
+    browser.until(lambda: list(tmp_path.glob("*.png")))
+    assert [path.name for path in tmp_path.glob("*.png")] == [f"{name}.png"]
 
 
 def test_keyboard(browser, address):
@@ -299,7 +314,7 @@ def test_keyboard(browser, address):
         browser.keys("TAB")
         reached.append(browser.focused())
         assert len(reached) < 20 and browser.run("return document.activeElement.matches(':focus-visible')")
-    assert reached == ["download", "copy", "seed", "random", "seed", "truncation", "0", "more", "to", "random-to"]
+    assert reached == ["download", "scale", "copy", "seed", "random", "seed", "truncation", "0", "more", "to", "random-to"]
 
     browser.run("document.querySelector('#grid button').focus()")
     columns = browser.run("const grid = document.getElementById('grid'); "

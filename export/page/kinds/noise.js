@@ -261,7 +261,7 @@ export function control(field, page) {
     const {directions, truncation} = place, at = Number(query.get("at"));
     const used = {
       ...Object.fromEntries(["seed", "to", "first"].map(name => [name, (many || name === "seed") && integer(query.get(name)) !== null])),
-      at: place.to !== null && query.get("at").trim() !== "" && at >= 0 && at <= 1, truncation: truncation !== null,
+      at: place.to !== null && (query.get("at") ?? "").trim() !== "" && at >= 0 && at <= 1, truncation: truncation !== null,
       directions: offsets.length <= directions.length && offsets.every((offset, k) => offset === directions[k]),
     };
     const why = {
