@@ -753,6 +753,19 @@ def test_plots_are_the_same_on_both_pages(browser, packages, tmp_path, shape, wi
         assert browser.errors() == []
 
 
+@pytest.mark.parametrize("place", [[1e6, 0], [0, -1e6], [-50, 50], [0.5, 0.5]])
+@pytest.mark.parametrize("side", [144, 480])
+def test_a_point_far_outside_is_at_the_edge(browser, server, place, side):
+    browser.open(server[0])
+    found = browser.run("""return import('./kinds/points.js').then(({made}) =>
+        made(arguments[0], null, [[0, 0], [1, 1]], [[0, 1], [0, 1]], arguments[1]).toDataURL())""", place, side)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))).convert("RGB")).astype(int)
+    seen = np.argwhere(np.abs(picture - [31, 119, 180]).max(-1) < 30)
+    assert len(seen) > 8
+    y, x = seen.mean(0) / side
+    assert abs(x - np.clip(place[0], 0, 1)) < 0.15 and abs(1 - y - np.clip(place[1], 0, 1)) < 0.15
+
+
 @pytest.mark.parametrize("low, high, wanted", [(0, 10, [0, 2, 4, 6, 8, 10]), (-1.1, 1.3, [-1, -0.5, 0, 0.5, 1]), (2, 2, []),
                                                (0.001, 0.0042, [0.001, 0.002, 0.003, 0.004]), (-3e4, 8e5, [0, 2e5, 4e5, 6e5, 8e5])])
 def test_ticks(browser, server, low, high, wanted):

@@ -32,7 +32,7 @@ const SAMPLES = `
 const WAY = `
   <section aria-labelledby="way">
     <h2 id="way">From A to B</h2>
-    <p class="quiet">A is the sample above. Pick another as B: the slider shows what lies between the two.</p>
+    <p class="quiet">A and B are the samples that bear these letters above. The slider shows what lies between the two.</p>
     <div class="way">
       <canvas id="a" class="thumb" width="1" height="1" role="img" aria-label="A"></canvas>
       <input id="at" type="range" min="0" max="1" step="0.01" aria-label="Way from A to B">
