@@ -75,29 +75,20 @@ def _is_run(folder):
 def held(run, writing=True):
     """Keeps the export of a run to this process: another waits to write it, or, while it is written, to read it.
 
-    The kernel lets go of the lock when a process ends, however it ends. It lies beside the export, which may be deleted.
-
-    Raises:
-        OSError: it is to be written, and the run's directory cannot be.
+    The lock is on the run's directory, and the kernel lets go of it when a process ends, however it ends. A file system that has
+    no such locks goes without.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            lock = stack.enter_context(open(Path(run) / ".export.lock", "a+"))
-        except OSError:
-            if writing:
-                raise
-            lock = None  # a read-only disk: nobody writes there
-        if lock and fcntl:
-            kind = fcntl.LOCK_EX if writing else fcntl.LOCK_SH
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-            except OSError:
-                lock.seek(0)
-                print(f"{Path(run) / 'export'} is in use by process {lock.read().strip() or '?'}: waiting for it", file=sys.stderr)
-                fcntl.flock(lock, kind)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with contextlib.suppress(OSError):
+            folder = os.open(run, os.O_RDONLY)
+            stack.callback(os.close, folder)
+            if fcntl:
+                kind = fcntl.LOCK_EX if writing else fcntl.LOCK_SH
+                try:
+                    fcntl.flock(folder, kind | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    print(f"{Path(run) / 'export'} is in use by another process: waiting for it", file=sys.stderr)
+                    fcntl.flock(folder, kind)
         yield
 
 

@@ -290,6 +290,21 @@ def test_download(browser, address, tmp_path):
     browser.find("#download").click()
     browser.until((tmp_path / "tiny-3.png").exists)
     np.testing.assert_array_equal(Image.open(tmp_path / "tiny-3.png").convert("RGBA"), browser.pixels())
+    browser.run("document.getElementById('scale').value = '4'")
+    browser.find("#download").click()
+    browser.until((tmp_path / "tiny-3-4x.png").exists)
+    np.testing.assert_array_equal(Image.open(tmp_path / "tiny-3-4x.png").convert("RGBA"), browser.pixels().repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize("query, name", [
+    ("seed=3&to=5&at=0.25", "tiny-3-5-0.25"), ("seed=3&directions=1,-2.5", "tiny-3-along-1_-2.5"),
+    ("seed=0&truncation=0.7", "tiny-0-truncated-0.7"), ("seed=3&to=5&at=1&directions=0,3&truncation=1", "tiny-3-5-1-along-0_3-truncated-1")])
+def test_names_of_files_say_all(browser, address, tmp_path, query, name):
+    browser.open(f"{address}#{query}")
+    browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.find("#download").click()
+    browser.until(lambda: list(tmp_path.glob("*.png")))
+    assert [path.name for path in tmp_path.glob("*.png")] == [f"{name}.png"]
 
 
 def test_keyboard(browser, address):
@@ -299,7 +314,7 @@ def test_keyboard(browser, address):
         browser.keys("TAB")
         reached.append(browser.focused())
         assert len(reached) < 20 and browser.run("return document.activeElement.matches(':focus-visible')")
-    assert reached == ["download", "copy", "seed", "random", "seed", "truncation", "0", "more", "to", "random-to"]
+    assert reached == ["download", "scale", "copy", "seed", "random", "seed", "truncation", "0", "more", "to", "random-to"]
 
     browser.run("document.querySelector('#grid button').focus()")
     columns = browser.run("const grid = document.getElementById('grid'); "
@@ -736,6 +751,19 @@ def test_plots_are_the_same_on_both_pages(browser, packages, tmp_path, shape, wi
         wanted = np.asarray(Image.open(io.BytesIO(base64.b64decode(wanted.partition(",")[2]))).convert("RGBA")).astype(int)
         assert np.mean(np.abs(wanted - browser.pixels()).max(-1) > 60) < 0.002
         assert browser.errors() == []
+
+
+@pytest.mark.parametrize("place", [[1e6, 0], [0, -1e6], [-50, 50], [0.5, 0.5]])
+@pytest.mark.parametrize("side", [144, 480])
+def test_a_point_far_outside_is_at_the_edge(browser, server, place, side):
+    browser.open(server[0])
+    found = browser.run("""return import('./kinds/points.js').then(({made}) =>
+        made(arguments[0], null, [[0, 0], [1, 1]], [[0, 1], [0, 1]], arguments[1]).toDataURL())""", place, side)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))).convert("RGB")).astype(int)
+    seen = np.argwhere(np.abs(picture - [31, 119, 180]).max(-1) < 30)
+    assert len(seen) > 8
+    y, x = seen.mean(0) / side
+    assert abs(x - np.clip(place[0], 0, 1)) < 0.15 and abs(1 - y - np.clip(place[1], 0, 1)) < 0.15
 
 
 @pytest.mark.parametrize("low, high, wanted", [(0, 10, [0, 2, 4, 6, 8, 10]), (-1.1, 1.3, [-1, -0.5, 0, 0.5, 1]), (2, 2, []),

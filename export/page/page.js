@@ -13,7 +13,7 @@
 // The first three may reject with an Error whose message is for people; `part` then names an input, if it is about one.
 // A kind has, as an input, control(field, page) -> {elements, ready(), add(place), write(query), restore(query), refresh(),
 // words(place), file(place)} (restore gives a list of what in the address was no use), part(value) for a form and values(value, field) for a tensor; as an output, view(field, page) ->
-// {element, show(sample, place), save() -> {blob, suffix}}, media and read(blob), or made(values, field), to what it shows.
+// {element, show(sample, place), save(scale) -> {blob, suffix}, scales: whether that may be more than 1}, media and read(blob), or made(values, field), to what it shows.
 import {kindOf, latest} from "./dom.js";
 
 const LIST = new Intl.ListFormat("en");
@@ -178,6 +178,7 @@ async function mount(wanted) {
   $("figures").replaceChildren(...views.map(view => view.element));
   $("download").textContent = `Download ${views[0].saves}`;
   $("download").disabled = true;
+  $("enlarged").hidden = !views[0].scales;
   $("copy").hidden = generator.copied.what === null;
   await facts();
 }
@@ -209,7 +210,7 @@ function file(suffix) {
 
 async function download() {
   for (const view of views) {
-    const {blob, suffix} = await view.save();
+    const {blob, suffix} = await view.save(view.scales ? Number($("scale").value) : 1);
     const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob)});
     link.download = file(views.length > 1 ? `-${view.field.name}${suffix}` : suffix);
     link.click();

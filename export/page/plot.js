@@ -1,5 +1,5 @@
 // Plots of points and signals: a sample before others, made for the size that it is shown at; large ones have axes.
-import {canvas} from "./dom.js";
+import {canvas, limited} from "./dom.js";
 
 const PAPER = "#fff", FAINT = "#c9ced6", INK = "#1f77b4", TEXT = "#555", GRID = "#e9ebee";
 export const LARGE = 300;  // pixels from which on a plot has axes
@@ -18,8 +18,9 @@ export function plot(width, height, [across, up], draw) {
   const sheet = canvas(width, height), pen = sheet.getContext("2d"), axes = width >= LARGE;
   const [left, bottom, edge] = axes ? [ROOM[0], height - ROOM[1], EDGE] : [width / 16, height - height / 16, width / 16];
   const scale = (1 + width / LARGE) / 2;  // what is small is drawn relatively larger, to be seen
-  const x = value => left + (value - across[0]) / (across[1] - across[0]) * (width - edge - left);
-  const y = value => bottom - (value - up[0]) / (up[1] - up[0]) * (bottom - edge);
+  // what is far outside is at the edge, as the server draws it, and not out of sight
+  const x = value => limited(left + (value - across[0]) / (across[1] - across[0]) * (width - edge - left), left, width - edge);
+  const y = value => limited(bottom - (value - up[0]) / (up[1] - up[0]) * (bottom - edge), edge, bottom);
   const colour = kind => kind === "behind" ? FAINT : INK;
   pen.fillStyle = PAPER;
   pen.fillRect(0, 0, width, height);

@@ -110,6 +110,7 @@ def generator(target, settings):
     import tensorflow as tf
 
     import kgan
+    from export.paths import readable
     from kgan.run import load
 
     if Run(target).settings() is not None:
@@ -122,7 +123,8 @@ def generator(target, settings):
                 (tf.function(lambda noise: gan.make(noise, _in_pairs(noise, gan.classes), network)), gan.latents,
                  gan.config.noise) if not given else None, protocol)
     if (target / "saved_model.pb").exists():
-        loaded = tf.saved_model.load(str(target))
+        with readable(target) as folder:
+            loaded = tf.saved_model.load(folder)
         serve = loaded.signatures["serving_default"]
         inputs = serve.structured_input_signature[1]
         classes = _classes(target) if "label" in inputs else ()

@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras import layers
 
 import kgan
+from export.paths import readable
 from kgan import sizes
 from kgan.data.cache import cached
 from kgan import kinds
@@ -240,7 +241,8 @@ def load(path, shape):
         raise DataError(f"features={path}: no such file. Built in are classifier, inception, raw and none")
     try:
         if found.is_dir():
-            served = tf.saved_model.load(str(found))
+            with readable(found) as folder:
+                served = tf.saved_model.load(folder)
             serve = served.signatures["serving_default"]
             (name, spec), = serve.structured_input_signature[1].items()
             network, inputs = lambda images: serve(**{name: images}), tuple(spec.shape[1:])

@@ -244,16 +244,25 @@ export function made(values, [, height, width, channels]) {
 
 export function view(field, page) {
   const before = page.inputs?.find(({kind}) => kind === "image");
-  return before ? compared(field, before, page) : picture();
+  return before ? compared(field, before, page) : picture(true);
 }
 
+// `scale`: each pixel becomes scale × scale of them.
 function save(on) {
-  return () => new Promise(done => on.toBlob(blob => done({blob, suffix})));
+  return (scale = 1) => new Promise(done => {
+    const large = scale === 1 ? on : canvas(scale * on.width, scale * on.height), pen = large.getContext("2d");
+    if (scale > 1) {
+      pen.imageSmoothingEnabled = false;
+      pen.drawImage(on, 0, 0, large.width, large.height);
+    }
+    large.toBlob(blob => done({blob, suffix: scale === 1 ? suffix : `-${scale}x${suffix}`}));
+  });
 }
 
-export function picture() {
+// `scales`: whether it is of pixels, which may be saved larger.
+export function picture(scales = false) {
   const on = element('<canvas id="picture" role="img" width="1" height="1"></canvas>');
-  return {element: on, saves: "PNG", show: sample => show(on, sample), save: save(on)};
+  return {element: on, saves: "PNG", scales, show: sample => show(on, sample), save: save(on)};
 }
 
 // The result over what it was made of, up to where the slider is.

@@ -32,7 +32,7 @@ const SAMPLES = `
 const WAY = `
   <section aria-labelledby="way">
     <h2 id="way">From A to B</h2>
-    <p class="quiet">A is the sample above. Pick another as B: the slider shows what lies between the two.</p>
+    <p class="quiet">A and B are the samples that bear these letters above. The slider shows what lies between the two.</p>
     <div class="way">
       <canvas id="a" class="thumb" width="1" height="1" role="img" aria-label="A"></canvas>
       <input id="at" type="range" min="0" max="1" step="0.01" aria-label="Way from A to B">
@@ -261,7 +261,7 @@ export function control(field, page) {
     const {directions, truncation} = place, at = Number(query.get("at"));
     const used = {
       ...Object.fromEntries(["seed", "to", "first"].map(name => [name, (many || name === "seed") && integer(query.get(name)) !== null])),
-      at: place.to !== null && query.get("at").trim() !== "" && at >= 0 && at <= 1, truncation: truncation !== null,
+      at: place.to !== null && (query.get("at") ?? "").trim() !== "" && at >= 0 && at <= 1, truncation: truncation !== null,
       directions: offsets.length <= directions.length && offsets.every((offset, k) => offset === directions[k]),
     };
     const why = {
