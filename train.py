@@ -41,7 +41,8 @@ def main(arguments):
 def train(settings, directory, workers):
     """From settings to an exported generator. Returns the exit status."""
     import_tensorflow()  # not before: help and mistakes in flags are answered without it, it takes seconds
-    from kgan import callbacks, report
+    from kgan import callbacks, contracts, report
+    contracts.environment()
 
     run = Run(directory, workers.chief)
     source = kgan.data.of(settings, kgan.models.outline(settings["model"]).Config.needs)
@@ -62,7 +63,10 @@ def train(settings, directory, workers):
     if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
         evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run)
+    before = run.settings() if workers.chief else None
     start, arrays = begin(run, settings, strategy, workers)
+    if before and start and before["config"].get("steps", config.steps) < config.steps:
+        lengthen(run, config, start, before["config"]["steps"])
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
@@ -107,6 +111,16 @@ def begin(run, settings, strategy, workers):
         start = devices.largest(strategy, start)  # the chief's, when it has got so far
         arrays = arrays if workers.chief else run.follow(settings, start)
     return start, arrays
+
+
+def lengthen(run, config, start, before):
+    """Says what making a run longer does to values that follow a schedule: they are read over all the steps."""
+    from kgan import schedules
+
+    if changes := schedules.jumps(config, start, before):
+        run.lengthen(start, before, config.steps, changes)
+        print(f"longer     {config.steps:,} steps instead of {before:,}, so schedules are read anew at step {start:,}: "
+              f"{'; '.join(changes)}; for other values start a new run")
 
 
 def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):

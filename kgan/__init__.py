@@ -6,10 +6,13 @@
     gan.fit(kgan.data.load("glyphs", batch_size=64), epochs=3)
     images = gan.generate(16, seed=0)
 
-Importing this is cheap: TensorFlow is loaded when something that needs it is first used.
+Importing this is cheap: TensorFlow is loaded when something that needs it is first used. Where Keras is imported, before or
+after, it learns of kgan's classes, so that keras.saving.load_model finds them.
 """
 import importlib
+import importlib.util
 import os
+import sys
 
 if os.path.expanduser("~").startswith("~"):  # no home directory: TensorFlow would make a folder of that name where it runs
     os.environ.setdefault("KERAS_HOME", os.path.join(os.environ.get("TMPDIR", "/tmp"), ".keras"))
@@ -25,4 +28,50 @@ def __getattr__(name):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'kgan' has no attribute {name!r}")
     home = _PUBLIC[name]
-    return getattr(importlib.import_module(home), name) if home else importlib.import_module(f"kgan.{name}")
+    found = getattr(_module(home), name) if home else _module(f"kgan.{name}")
+    _register()
+    return found
+
+
+def _register(after=None):
+    """Imports what registers classes with Keras, which finds what a .keras file names by that alone.
+
+    Not while a module of ours, Keras or TensorFlow, which import each other, is half imported, but for the one `after` which this is.
+    """
+    busy = any(getattr(module.__spec__, "_initializing", False) for name, module in list(sys.modules.items())
+               if module and name != after and (name.startswith("kgan.") or name in ("keras", "tensorflow")))
+    if "keras" not in sys.modules or _registered or busy or sys.modules["keras"].config.backend() != "tensorflow":
+        return
+    _registered.append(True)
+    for name in ("gan", "layers", "anysize", *(f"models.{name}" for name in _module("kgan.models").names())):
+        _module(f"kgan.{name}")
+
+
+_registered = []
+_module = importlib.import_module
+
+
+class _WhenKerasComes:
+    """Stands first in sys.meta_path until Keras and TensorFlow are imported, and calls `_register` after each."""
+
+    awaited = {"keras", "tensorflow"}
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name not in cls.awaited:
+            return None
+        cls.awaited.discard(name)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                _register(after=name)
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+_register()
+if not _registered:
+    sys.meta_path.insert(0, _WhenKerasComes)

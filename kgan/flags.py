@@ -12,6 +12,7 @@ import kgan
 from kgan import data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
+from kgan.run import FORMAT, check_format
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
@@ -81,7 +82,7 @@ def resolve():
     explicit = _explicit()
     config = Config.of(**{**_of_before(before, model, explicit.get("preset")), **explicit})
 
-    settings = {"kgan": kgan.__version__, "model": model}
+    settings = {"format": FORMAT, "kgan": kgan.__version__, "model": model}
     for name, default in _PLAIN.items():
         given = FLAGS[name].present
         settings[name] = FLAGS[name].value if given else before.get(name, default)
@@ -167,7 +168,10 @@ def complete(settings, source):
     for name in ("image_size", "channels", "crop", "flip"):
         if FLAGS[name].present and "image" not in kinds and not (name == "image_size" and "voxels" in kinds):
             raise FlagError(f"--{name}={FLAGS[name].value}: is for images, and {settings['dataset']} has none; leave it out")
-    needs = models.outline(settings["model"]).Config.needs
+    Config = models.outline(settings["model"]).Config
+    if hasattr(Config, "fitted"):
+        settings["config"].update(Config(**settings["config"]).fitted(source.examples(slice(10_000))))
+    needs = Config.needs
     if source.kind == "image":
         settings["image_size"] = sizes.setting(source.shape[:2])
         if len(needs) < 2:  # what is given may have other channels than what is made
@@ -204,5 +208,6 @@ def _read_config(path):
         raise FlagError(f"--config={path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise FlagError(f"--config={path}: this is no config.json of a run") from None
+    check_format(found, f"--config={path}")
     found = data.located(found)
     return {**found, "config": {**found["config"], "dataset": found["dataset"]}}

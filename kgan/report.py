@@ -97,6 +97,8 @@ def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None
     warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
     warned += "".join(f"\n- **Rolled back** from step {each['at']:,}, where {each['first']} was not finite, to step "
                       f"{each['to']:,}; from there on with half the learning rates." for each in run.rollbacks())
+    warned += "".join(f"\n- **Made longer** at step {each['at']:,}, from {each['before']:,} to {each['steps']:,} steps: "
+                      f"{'; '.join(each['changes'])}." for each in run.lengthened())
     spent = f"\n- **Time** {times}." if times else ""
     quality = _quality(run, evaluate) if evaluate and evaluate.latest else ""
     images_per_second = step * gan.config.batch_size * gan.config.discriminator_steps / max(elapsed, 1e-9)

@@ -3,6 +3,7 @@
     runs/NAME/
         config.json      the settings, resolved; `train.py --config` repeats the run
         rollbacks.json   where numbers ended, and which checkpoint `--on_nan=rollback` went back to
+        longer.json      where the run was made longer, and which scheduled values changed by that
         log.csv          `step` and the means of the losses since the row before; the same numbers in tensorboard/
         samples/         real.png, a grid from fixed noise every so often, progress.gif
         checkpoints/     everything needed to go on, bit for bit
@@ -30,14 +31,23 @@ try:
 except ImportError:  # Windows: two runs in one directory are not noticed there
     fcntl = None
 
-_CONTENTS = ("config.json", "rollbacks.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png",
+_CONTENTS = ("config.json", "rollbacks.json", "longer.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png",
              "export", "metrics.json", "metrics", "probe.json", "latent")
+FORMAT = 1  # of config.json and checkpoints, where it is said; runs from before it was have the same
 _KEPT = 3  # checkpoints
 _ROLLBACKS = 3  # in a run
 
 
 class RunError(UserError, RuntimeError):
     """A run directory that cannot be used as asked."""
+
+
+def check_format(settings, name):
+    """Raises RunError where a run's settings, or those in a checkpoint, are of a format that this kgan does not know."""
+    found = settings.get("format", FORMAT) if isinstance(settings, dict) else FORMAT
+    if not isinstance(found, int) or not 1 <= found <= FORMAT:
+        raise RunError(f"{name}: is of format {found}, by kgan {settings.get('kgan', '?')}, and this kgan reads format {FORMAT}; use the "
+                       "kgan that wrote it, or a newer one")
 
 
 class Run:
@@ -66,6 +76,7 @@ class Run:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not (isinstance(found, dict) and isinstance(found.get("config"), dict)):
                 raise ValueError("it is no config.json of a run")
+            check_format(found, path)
             return found
         except FileNotFoundError:
             if required:
@@ -201,6 +212,7 @@ class Run:
         """Raises ValueError for the settings in a checkpoint that are not this run's; an older one (None) has none."""
         here = self.settings()
         there = here if settings is None or here is None else json.loads(settings.tobytes())
+        check_format(there, "its settings")
         if there != here and (differences := list(_differences(there, here))):
             raise ValueError(f"it is of a run with other settings: {'; '.join(differences)}")
 
@@ -232,6 +244,20 @@ class Run:
             step, _ = self.newest()
         write(self.directory / "rollbacks.json", json.dumps([*rollbacks, {"at": at, "first": first, "to": step}]).encode())
         return step
+
+    # === Making a run longer ===
+
+    def lengthen(self, step, before, steps, changes):
+        """Notes that at `step` a run of `before` steps was made `steps` long; `changes`: how scheduled values jump, texts."""
+        write(self.directory / "longer.json", json.dumps([*self.lengthened(), {
+            "at": step, "before": before, "steps": steps, "changes": changes}]).encode())
+
+    def lengthened(self):
+        """List of the dicts that `lengthen` has noted."""
+        try:
+            return json.loads((self.directory / "longer.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
 
     # === Samples and log ===
 
@@ -324,7 +350,7 @@ def _aside(path):
 
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
-    free = {"kgan", "data_dir", "manual_dir"}  # where the data lie may change
+    free = {"kgan", "format", "data_dir", "manual_dir"}  # where the data lie may change
     found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
     yield from differences(found, wanted)
     for name in sorted({*found, *wanted} - free - {"config", "data", "dataset"}):

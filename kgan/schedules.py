@@ -1,10 +1,11 @@
 """Values that change in the course of a run: kgan.config.Schedule, evaluated in TensorFlow and in optimizers."""
+import dataclasses
 import math
 
 import keras
 import tensorflow as tf
 
-from kgan.config import Schedule
+from kgan.config import Schedule, Scheduled
 
 
 def at(value, progress):
@@ -28,6 +29,18 @@ def at(value, progress):
     if kind == "cosine":
         way = 0.5 - 0.5 * tf.cos(math.pi * way)
     return start + (end - start) * way
+
+
+def jumps(config, step, before):
+    """How the scheduled values of a run of `before` steps change at `step`, where it is made config.steps long: list of texts."""
+    found = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.type == Scheduled and isinstance(value, str):
+            old, new = (float(at(value, tf.constant(step / steps, tf.float32))) for steps in (before, config.steps))
+            if not math.isclose(old, new, rel_tol=1e-3):
+                found.append(f"{field.name}={value} was {old:.3g} there and is {new:.3g} from there on")
+    return found
 
 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):

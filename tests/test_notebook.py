@@ -93,3 +93,20 @@ def test_the_lines_in_the_package_are_true():
     assert kgan.models.dcgan.build is kgan.models.dcgan.build and kgan.GAN.__module__ == "kgan.gan"
     with pytest.raises(AttributeError, match="'lossses'"):
         kgan.lossses
+
+
+@pytest.mark.parametrize("first", ["import kgan, keras", "import keras, kgan", "import kgan, tensorflow, keras",
+                                   "import kgan, keras; kgan.GAN"])
+def test_a_fresh_process_reads_keras_files(command, tmp_path, first):
+    """After `import kgan` alone, in whatever order: of a subclass of GAN, with layers of kgan's."""
+    gan = kgan.models.build("acgan", (8, 8, 1), dict(filters=4, noise_dim=4), classes="ab")
+    gan.save(tmp_path / "gan.keras")
+    kgan.models.build("mlp", (2,), dict(preset="mixture", generator_units="4", discriminator_units="4")).save(tmp_path / "mlp.keras")
+    done = command("-c", f"{first}\nfor name in ('gan', 'mlp'):\n    print(type(keras.saving.load_model(name + '.keras')).__name__)",
+                   cwd=tmp_path, fresh=True)
+    assert done.stdout.split() == ["ACGAN", "GAN"], done.stderr
+
+
+def test_importing_kgan_imports_no_tensorflow(command, tmp_path):
+    done = command("-c", "import sys, kgan, kgan.flags; print({'keras', 'tensorflow'} & {*sys.modules})", cwd=tmp_path, fresh=True)
+    assert done.stdout == "set()\n", done.stderr

@@ -387,3 +387,21 @@ def test_newest_sample(begun):
         (begun.samples / f"step-{step:09d}.png").write_bytes(b"x")
     (begun.samples / "real.png").write_bytes(b"x")
     assert begun.newest_sample().name == "step-000001000.png"
+
+
+@pytest.mark.parametrize("found", [2, 0, "1", None])
+def test_a_format_that_is_none_of_ours(begun, found):
+    path = begun.directory / "config.json"
+    path.write_text(json.dumps({**settings(), "format": found, "kgan": "9.9"}))
+    with pytest.raises(RunError, match=rf"config.json: is of format {found}, by kgan 9.9, and this kgan reads format 1; use the kgan"):
+        begun.settings()
+
+
+def test_the_format_is_no_difference(begun):
+    begun.check({**settings(), "format": 1})
+
+
+def test_a_run_made_longer_is_noted(begun):
+    assert begun.lengthened() == []
+    begun.lengthen(10, 10, 20, ["a rate was 0 there and is 0.1 from there on"])
+    assert begun.lengthened() == [{"at": 10, "before": 10, "steps": 20, "changes": ["a rate was 0 there and is 0.1 from there on"]}]

@@ -128,3 +128,14 @@ def test_the_average_follows_a_schedule():
         gan.generator_optimizer.iterations.assign(step)
         gan.update_averages()
         np.testing.assert_allclose(gan.ema_generator.get_weights()[0] - start[0], moved, atol=1e-6)
+
+
+def test_what_a_longer_run_changes():
+    """At step 10 of 10 a rate has ended; of 20 steps it is halfway."""
+    config = Config(steps=20, generator_learning_rate="linear:1e-3:0", ema_decay="step:.5:.9:.25", instance_noise="linear:.1:0:.5",
+                    penalty_weight=3.0)
+    assert schedules.jumps(config, 10, 10) == [
+        "generator_learning_rate=linear:1e-3:0 was 0 there and is 0.0005 from there on"]
+    assert schedules.jumps(config, 0, 10) == []
+    assert [text.split("=")[0] for text in schedules.jumps(config, 4, 10)] == [
+        "ema_decay", "instance_noise", "generator_learning_rate"]

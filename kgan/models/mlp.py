@@ -36,7 +36,9 @@ class Config(BaseConfig):
     discriminator_activation: Literal["sigmoid", "tanh", "relu", "leaky_relu"] = "sigmoid"
     output_activation: Literal["linear", "tanh"] = "linear"  # of points and signals; images always end in tanh
     binary_noise: int = 0  # so many numbers of the noise count by their sign alone: G can jump between separate modes
-    data_scale: float = 1.0  # how large points and signals are: what G makes is multiplied by this, what D sees divided
+    # how large points and signals are: what G makes is multiplied by this, what D sees divided. 0: train.py measures it, `fitted`;
+    # 1 where there are no data to measure
+    data_scale: float = 1.0
     init_scale: float = 1.0  # kernels start as U(±√(6·init_scale / (inputs + outputs))), 1 being Glorot's; biases as 0
     discriminator_normalization: Literal["none", "spectral"] = "none"
     minibatch_std: bool = False  # whether D sees how varied its batch is
@@ -48,8 +50,8 @@ class Config(BaseConfig):
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
                      generator_activation="leaky_relu", discriminator_activation="leaky_relu"),
         # a large penalty keeps modes blurred until their weights are right; it falls slowly, so that they keep their weights
-        # as they come apart; G slows down, so that they get their widths. It is in units of the data: see benchmarks/mixtures.py
-        "mixture": dict(dataset="ring", noise_dim=16, binary_noise=12, generator_units=(128, 128, 128, 128),
+        # as they come apart; G slows down, so that they get their widths. It is for data from -1 to 1: `fitted` fits it to others
+        "mixture": dict(dataset="ring", data_scale=0.0, noise_dim=16, binary_noise=12, generator_units=(128, 128, 128, 128),
                         generator_activation="relu", discriminator_units=(128, 128, 128),
                         discriminator_activation="leaky_relu", init_scale=2.0,
                         fourier_features=64, fourier_scale=60.0, loss="relativistic", penalty="r1+r2",
@@ -64,10 +66,24 @@ class Config(BaseConfig):
         for name in ("generator_units", "discriminator_units"):
             if not all(units > 0 for units in getattr(self, name)):
                 raise ConfigError(f"{name}={getattr(self, name)}: each must be at least 1")
-        for name in ("data_scale", "init_scale"):
-            self._check(name, above=0)
+        self._check("data_scale", 0)
+        self._check("init_scale", above=0)
         if self.binary_noise > self.noise_dim:
             raise ConfigError(f"binary_noise={self.binary_noise}: must be at most noise_dim={self.noise_dim}")
+
+    def fitted(self, examples):
+        """The settings that follow from the data, a dict, where data_scale is left to them: the largest coordinate, rounded to a digit.
+
+        The weight of a penalty on D's slope, which is per unit of the data, begins with the square of that, if it is the preset's.
+        """
+        if self.data_scale:
+            return {}
+        scale = float(f"{float(abs(examples).max()):.0e}") or 1.0
+        weight, usual = self.penalty_weight, self.presets["mixture"]["penalty_weight"]
+        if weight == usual:
+            kind, start, rest = usual.split(":", 2)
+            weight = f"{kind}:{float(start) * scale**2:g}:{rest}"
+        return {"data_scale": scale, "penalty_weight": weight}
 
 
 def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
@@ -101,7 +117,7 @@ def generator(shape, config, kind):
         x = layers.Reshape(shape)(layers.Activation("tanh")(x))
     elif config.output_activation != "linear":
         x = layers.Activation(config.output_activation)(x)
-    if not bounded and config.data_scale != 1:
+    if not bounded and config.data_scale not in (0, 1):
         x = layers.Rescaling(config.data_scale)(x)
     samples = layers.Activation("linear", dtype="float32", name=kinds.get(kind).OUTPUT)(x)
     return keras.Model(noise, samples, name="generator")
@@ -112,7 +128,7 @@ def discriminator(shape, config, kind):
     samples = keras.Input(config.packed(shape), name=kinds.get(kind).FIELD)
     layer = SpectralDense if config.discriminator_normalization == "spectral" else layers.Dense
     x = layers.Flatten()(samples)
-    x = layers.Rescaling(1 / config.data_scale)(x) if kinds.get(kind).RANGE is None and config.data_scale != 1 else x
+    x = layers.Rescaling(1 / config.data_scale)(x) if kinds.get(kind).RANGE is None and config.data_scale not in (0, 1) else x
     x = FourierFeatures(config.fourier_features, config.fourier_scale)(x) if config.fourier_features else x
     for units in config.discriminator_units:
         x = _activation(config.discriminator_activation)(_dense(units, config, layer)(x))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -116,3 +118,24 @@ def test_no_mode_is_lost(name, modes, steps):
     after = mixtures.coverage(name, gan.generate(2_500))
     assert before["high_quality"] < 0.1
     assert after["modes"] == modes and after["high_quality"] > 0.6 and after["kl"] < 0.1, after
+
+
+@pytest.mark.parametrize("largest, scale, weight", [
+    (1.045, 1, "exponential:0.025:1e-5:0.25:0.7"), (4.21, 4, "exponential:0.4:1e-5:0.25:0.7"),
+    (0.0312, 0.03, "exponential:2.25e-05:1e-5:0.25:0.7"), (218, 200, "exponential:1000:1e-5:0.25:0.7")])
+def test_the_mixture_measures_its_data(largest, scale, weight):
+    """Of the ring and the grid it finds what benchmarks/mixtures.py says by hand."""
+    examples = np.random.default_rng(0).uniform(-largest, largest, (1_000, 2))
+    examples[3, 1] = -largest
+    assert mlp.Config(preset="mixture").fitted(examples) == {"data_scale": scale, "penalty_weight": weight}
+    assert mlp.Config(preset="mixture", data_scale=2.0).fitted(examples) == {}
+    assert mlp.Config().fitted(examples) == {}
+    assert mlp.Config(preset="mixture", penalty_weight=0.5).fitted(examples) == {"data_scale": scale, "penalty_weight": 0.5}
+
+
+def test_the_commands_numbers_are_the_benchmarks():
+    for name in ("ring", "grid"):
+        config = mlp.Config.of(preset="mixture", dataset=name)
+        found = config.fitted(kgan.data.of({"dataset": name}).examples(slice(10_000)))
+        by_hand = mlp.Config.of(preset="mixture", dataset=name, **{"data_scale": 1, **SIZE[name]})
+        assert dataclasses.replace(config, **found) == by_hand
