@@ -6,11 +6,11 @@
     gan.fit(kgan.data.load("glyphs", batch_size=64), epochs=3)
     images = gan.generate(16, seed=0)
 
-Importing this is cheap: TensorFlow is loaded when something that needs it is first used. Where Keras is imported, before or
-after, it learns of kgan's classes, so that keras.saving.load_model finds them.
+Importing this is cheap: TensorFlow is loaded when something that needs it is first used. Where Keras is imported before it, as
+in `import keras, kgan`, Keras learns of kgan's classes, so that keras.saving.load_model finds them; else it does at the first use
+of a name such as kgan.models.
 """
 import importlib
-import importlib.util
 import os
 import sys
 
@@ -33,13 +33,13 @@ def __getattr__(name):
     return found
 
 
-def _register(after=None):
+def _register():
     """Imports what registers classes with Keras, which finds what a .keras file names by that alone.
 
-    Not while a module of ours, Keras or TensorFlow, which import each other, is half imported, but for the one `after` which this is.
+    Not while a module of ours, Keras or TensorFlow, which import each other, is half imported.
     """
     busy = any(getattr(module.__spec__, "_initializing", False) for name, module in list(sys.modules.items())
-               if module and name != after and (name.startswith("kgan.") or name in ("keras", "tensorflow")))
+               if module and (name.startswith("kgan.") or name in ("keras", "tensorflow")))
     if "keras" not in sys.modules or _registered or busy or sys.modules["keras"].config.backend() != "tensorflow":
         return
     _registered.append(True)
@@ -50,28 +50,4 @@ def _register(after=None):
 _registered = []
 _module = importlib.import_module
 
-
-class _WhenKerasComes:
-    """Stands first in sys.meta_path until Keras and TensorFlow are imported, and calls `_register` after each."""
-
-    awaited = {"keras", "tensorflow"}
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name not in cls.awaited:
-            return None
-        cls.awaited.discard(name)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module):
-                execute(module)
-                _register(after=name)
-            spec.loader.exec_module = exec_module
-        return spec
-
-
 _register()
-if not _registered:
-    sys.meta_path.insert(0, _WhenKerasComes)
