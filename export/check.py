@@ -87,8 +87,8 @@ def check(path, kind, precision, reference):
         reference: file that `reference` wrote.
 
     Returns:
-        dict of float: `bound`, the largest difference that passes, if that decides; `largest` and `mean` absolute difference, `psnr` in dB (None: no difference), `milliseconds`; of
-        images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
+        dict of float: `largest` and `mean` absolute difference, `bound` of the largest where that decides, `psnr` in dB (None: no
+        difference), `milliseconds`; of images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
 
     Raises:
         CheckError: it cannot be loaded, has other names or shapes, or is out of bounds.
