@@ -173,6 +173,7 @@ class Feed:
 
     def fit(self, given):
         """The arguments of `fit`: arrays as a pipeline of the config's batches, all data looked at on their way."""
+        _callbacks(given.get("callbacks"))
         x, y, size = (given.pop(name, None) for name in ("x", "y", "batch_size"))
         split = given.pop("validation_split", 0)
         if _arrays(x):
@@ -205,7 +206,7 @@ class Feed:
         return {**given, "x": self.watched(x), "y": y}
 
     def arrays(self, x, y, batch_size, shuffle=False):
-        """Arrays as a tf.data.Dataset of batches. What does not fill one is left out where the whole batch counts, see `whole`."""
+        """Arrays as a tf.data.Dataset of batches. What fills none is left out where the whole batch counts, see `whole`."""
         tensors = x if y is None else (x, y)
         if y is not None and not self.gan.classes:
             warnings.warn("y: this GAN takes no labels, so they are not looked at", stacklevel=4)
@@ -216,7 +217,8 @@ class Feed:
         size = min(batch_size, count)
         size = size // self.unit * self.unit if whole else size
         if not size:
-            raise ValueError(f"{count} examples: a batch needs {self.unit} or more, by packing, accumulation and discriminator_steps")
+            raise ValueError(f"{count} examples: a batch needs {self.unit} or more, by packing, accumulation and "
+                             "discriminator_steps")
         if (labels := parts(self.gan, tensors)[1]) is not None:
             class_numbers(labels, len(self.gan.classes), self.name)
         self.look(_cut(tensors, slice(size)), first=True)
@@ -282,12 +284,23 @@ class Feed:
             size = tf.shape(examples, out_type=tf.int64)[0]
             keep = size >= largest if cut else tf.constant(True)
             brief = labels is not None or self.gan.config.packing > 1
-            right = tf.cond(largest == 0, fully, lambda: tf.cond(keep, briefly, lambda: True) if brief else tf.constant(True))
+            later = (lambda: tf.cond(keep, briefly, lambda: True)) if brief else lambda: tf.constant(True)
+            right = tf.cond(largest == 0, fully, later)
             return tf.maximum(largest, size), (_after(right, batch), keep)
 
         found = data.scan(tf.constant(0, tf.int64), step)
         found = found.filter(lambda batch, keep: keep) if cut else found
         return found.map(lambda batch, keep: batch)
+
+
+def _callbacks(callbacks):
+    """Raises ValueError for Keras's callbacks that change the one optimizer that a model has."""
+    for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        for name in ("LearningRateScheduler", "ReduceLROnPlateau", "SwapEMAWeights"):
+            if isinstance(callback, getattr(keras.callbacks, name)):
+                does = "ema_decay averages the generator" if name == "SwapEMAWeights" else (
+                    "give the Config a schedule, generator_learning_rate=\"linear:2e-4:0\"")
+                raise ValueError(f"{name}: is for models of one optimizer, and a GAN has several; {does}")
 
 
 def _after(right, batch):
@@ -307,7 +320,8 @@ def _as_arrays(x):
     def array(one):
         one = np.asarray(one)
         return one.astype(np.float32, copy=False) if one.dtype.kind == "f" else one
-    return None if x is None else tf.nest.map_structure(array, x if hasattr(x, "shape") or isinstance(x, dict) else np.asarray(x))
+    x = x if x is None or hasattr(x, "shape") or isinstance(x, dict) else np.asarray(x)
+    return None if x is None else tf.nest.map_structure(array, x)
 
 
 def _cut(arrays, rows):
@@ -328,8 +342,8 @@ class _Watched(keras.utils.PyDataset):
     def __getitem__(self, index):
         batch = self.data[index]
         if not self.feed.keeps(batch):
-            self.feed.error = ValueError(f"batch {index} is smaller than {self.feed.largest}, the others' size, and its statistics "
-                                         "would be others; let the PyDataset leave it out")
+            self.feed.error = ValueError(f"batch {index} is smaller than {self.feed.largest}, the others' size, and its "
+                                         "statistics would be others; let the PyDataset leave it out")
             raise self.feed.error
         return batch
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kgan import contracts, draws, kinds
 from kgan.config import unknown
 from kgan.draws import GENERATE, TRAINING
-from kgan.feeding import Feed, arguments, class_numbers
+from kgan.feeding import Feed, arguments
 from kgan.game import Game
 from kgan.kinds.noise import truncate
 from kgan.replicas import len_of
@@ -171,9 +171,10 @@ class Sampler(Game):
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
         if not tf.is_tensor(label) or hasattr(label, "numpy"):  # tensors in graphs come from batches, which are looked at
-            if np.ndim(label) > 1 or np.asarray(label).dtype.kind not in "iu":
+            numbers = np.asarray(label)
+            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
+                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
                 raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
-            label = class_numbers(np.ravel(label) if np.ndim(label) else label, len(self.classes), f"label={label}")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
     def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None, given=None):

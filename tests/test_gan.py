@@ -239,20 +239,21 @@ def test_any_objective_with_any_penalty(loss, penalty):
 def test_any_network_with_objective_and_penalty(model):
     """--set loss=wasserstein --set penalty=gp --set discriminator_steps=5, and what else a user may combine."""
     outline = kgan.models.outline(model)
-    shape = {"sine": (10,)}.get(model, (8, 8, 1))
-    small = dict(filters=4, widths="8", group_width=4, generator_units="8", discriminator_units="8", noise_dim=4)
+    needs = outline.Config.needs
+    shape = (8, 8, 8, 1) if "voxels" in needs else {"sine": (10,)}.get(model, (8, 8, 1))
+    small = dict(filters=4, widths="8", group_width=4, patch="16", generator_units="8", discriminator_units="8", noise_dim=4)
     names = {field.name for field in dataclasses.fields(outline.Config)}
     settings = {name: value for name, value in small.items() if name in names}
     labelled = bool(outline.Config().condition) or "categories" in names
     if "discriminator_normalization" in names:
         settings["discriminator_normalization"] = "none"
     gan = kgan.models.build(model, shape, dict(
-        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=2 - labelled,
+        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=1 if labelled or len(needs) > 1 else 2,
         instance_noise="linear:0.1:0", **settings), classes="abc")
     gan.compile(run_eagerly=True)
     real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
     before = weights(gan.discriminator)
-    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3}
+    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3, **{name: real for name in needs}}
     logs = gan.train_on_batch(fields, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()) and logs["penalty"] > 0
     assert any(np.abs(new - old).max() > 0 for new, old in zip(weights(gan.discriminator), before, strict=True))

@@ -110,3 +110,19 @@ def test_a_fresh_process_reads_keras_files(command, tmp_path, first):
 def test_importing_kgan_imports_no_tensorflow(command, tmp_path):
     done = command("-c", "import sys, kgan, kgan.flags; print({'keras', 'tensorflow'} & {*sys.modules})", cwd=tmp_path, fresh=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize("callback, words", [
+    (lambda: keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "generator_learning_rate="),
+    (lambda: keras.callbacks.ReduceLROnPlateau(monitor="g_loss"), "generator_learning_rate="),
+    (lambda: keras.callbacks.SwapEMAWeights(), "ema_decay averages the generator")])
+def test_callbacks_of_one_optimizer_are_refused(callback, words):
+    with pytest.raises(ValueError, match=f"is for models of one optimizer, and a GAN has several; .*{words}"):
+        build().fit(np.zeros((4, 28, 28, 1), np.float32), callbacks=[callback()], verbose=0)
+
+
+def test_a_callback_that_calls_functions(data):
+    seen = []
+    gan = build()
+    gan.fit(data.take(2), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))])
+    assert len(seen) == 1 and np.isfinite(seen[0]["g_loss"])

@@ -196,7 +196,8 @@ class Evaluator:
             drawn["classes"] = pictures.bars(per_class, {"samples": "share", "real": "real_share"}, "share of the class")
             drawn["fidelity"] = pictures.places(per_class, "diversity", "fidelity")
         distance, index = neighbors.nearest(found, self._trained, k=5)
-        figures["nearest_train"] = float(np.median(distance[:, 0]) / max(self._usual, 1e-12))
+        if self._usual > 1e-6:  # else most examples are the same as some that were trained on, and nothing can be told by it
+            figures["nearest_train"] = float(np.median(distance[:, 0]) / self._usual)
         kind = self.train.kind
         if kinds.get(kind).images(self.train.examples([0])) is not None:
             samples = seen(kind, np.asarray(samples))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import kgan
-from kgan import config, metrics
+from kgan import config, kinds, metrics
 from kgan.data import mixtures
 from kgan.data.source import DataError, Source
 from kgan.metrics import evaluate
@@ -79,7 +79,7 @@ def test_the_reference_is_the_test_split_where_there_is_one(glyphs, some, networ
     evaluator = metrics.Evaluator({"dataset": f"folder:{folder}", "image_size": 28}, network, count=200)
     assert evaluator.protocol["reference"] == "train split"
     seen = []
-    evaluator.figures = lambda samples, asked: seen.append(samples)  # what is real then are others
+    evaluator.figures = lambda samples, asked, aligned: seen.append(samples)  # what is real then are others
     evaluator.real
     images = [image.tobytes() for image in (*evaluator.examples, *seen[0])]
     assert len(seen[0]) == 200 and len(set(images)) == len(images)
@@ -151,7 +151,12 @@ def test_images_too_small_for_what_there_is(images):
 
 
 def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
-    assert set(typing.get_args(config.EvaluateBy)) == set(evaluate.BETTER) < set(glyphs.figures(glyphs.examples))
+    pairs = {"psnr", "ssim", "l1", "iou"}  # of what is made of something given
+    assert set(typing.get_args(config.EvaluateBy)) == set(evaluate.BETTER)
+    assert set(evaluate.BETTER) - pairs < set(glyphs.figures(glyphs.examples))
+    fields = (kinds.Field("image", (16, 16, 1)), kinds.Field("voxels", (4, 4, 4, 1)))
+    examples = [kinds.get(field.kind).examples(field, 2) for field in fields]
+    assert {name for field, each in zip(fields, examples) for name in kinds.get(field.kind).compare(each, each)} == pairs
 
 
 # === The command ===
