@@ -199,7 +199,8 @@ def test_names_that_are_patterns(tmp_path, name, monkeypatch):
     record = artefacts.write(directory, ["saved_model", "tflite"], precisions=["float32"])
     assert [entry["step"] for entry in record["artefacts"]] == [7, 7]
     assert check.main(["", str(directory)]) == 0
-    assert list((tmp_path / name).iterdir()) == [directory]  # no link is left
+    left = [path for path in (tmp_path / name).iterdir() if not path.name.startswith("__autograph_generated_file")]
+    assert left == [directory]  # no link
     with readable(directory / "export" / "saved_model") as path:
         serve = tf.saved_model.load(path).signatures["serving_default"]
     np.testing.assert_allclose(serve(noise=gan.latents(3, seed=4))["samples"], gan.generate(3, seed=4), atol=1e-5)
