@@ -183,7 +183,9 @@ def complete(settings, source):
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))
     if FLAGS.profile and steps_of(FLAGS.profile)[1] > config["steps"]:
         raise FlagError(f"--profile={FLAGS.profile}: the run has {config['steps']} steps; name some of these")
-    settings["data"] = data.fingerprint(source, settings)
+    found = data.fingerprint(source, settings)
+    settings.pop("data", None)  # of --config: the order of settings is that of a run without it, to the byte
+    settings["data"] = found
 
 
 def listing():
