@@ -29,10 +29,10 @@ SURE = 0.9
 
 def sources(settings):
     """(train, test) of a run's settings, as its model sees them; test is None where the data have no such split."""
-    needs = Evaluator.needs(settings)
-    train = kgan.data.of(settings, needs)
+    needs, paired = Evaluator.needs(settings), Evaluator.paired(settings)
+    train = kgan.data.of(settings, needs, paired=paired)
     try:
-        return train, kgan.data.of(settings, needs, "test", like=train)
+        return train, kgan.data.of(settings, needs, "test", like=train, paired=paired)
     except DataError:
         return train, None
 
@@ -70,6 +70,9 @@ class Evaluator:
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         # what samples are made of beside noise and label: that of the examples, one by one
         self.given = held.given(rows, [name for name in self.needs(settings) if name != held.key])
+        # the classes of the examples of `input`, where they have some of their own
+        self.given_labels = held.examples(rows, "input_label") if "input_label" in held.classes else None
+        self.held, self._aligned = held, self.paired(settings)
         self._named = condition == "label"
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
@@ -84,6 +87,10 @@ class Evaluator:
     @staticmethod
     def needs(settings):
         return models.outline(settings["model"]).Config.needs if "model" in settings else {}
+
+    @staticmethod
+    def paired(settings):
+        return models.outline(settings["model"]).Config.paired if "model" in settings else True
 
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)
@@ -112,12 +119,12 @@ class Evaluator:
 
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
-        if self.given and aligned:
+        if self.given and aligned and self._aligned:
             compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
             figures.update((name, np.mean(values)) for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by
-            enough = found is None or not self.given or min(len(found), self.count) > found.shape[1]
+            enough = found is None or not (self.given and self._aligned) or min(len(found), self.count) > found.shape[1]
             if found is not None and enough:
                 figures["frechet_distance"] = frechet.frechet_distance(self._moments, frechet.Moments.of(found))
             if found is not None:
