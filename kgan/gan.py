@@ -217,7 +217,19 @@ class GAN(Sampler):
         self.generator_loss(real, fake, given, noise, training=False)
         return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
-    # === What a family measures ===
+    # === What a family shows and measures ===
+
+    def columns(self, given, real, seed=0):
+        """What stands side by side in a row of a sheet: list of (name of a kind, samples [n, …]), as networks see them.
+
+        Args:
+            given: dict of what the generator is given beside noise, [n, …].
+            real: the real examples that belong to it.
+            seed: of the noise.
+        """
+        made = self.generate(len(real), seed, given=given)
+        drawn = [(self.fields[name].kind, values) for name, values in given.items() if name != "label"]
+        return [*drawn, (self.kind, made), (self.kind, real)]
 
     measures = {}  # the names of `figures` -> whether a larger value is better
 
