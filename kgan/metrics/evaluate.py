@@ -18,7 +18,7 @@ import numpy as np
 import kgan
 from kgan import kinds, models, pictures
 from kgan.data import modes
-from kgan.data.source import DataError, seen
+from kgan.data.source import DataError, Source, seen
 from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
@@ -181,6 +181,21 @@ class Evaluator:
         if given.shape[-1] != channels:  # grey as colour, or the other way
             given = np.repeat(given.mean(-1, keepdims=True), channels, axis=-1)
         return self.figures(given)
+
+    @functools.cached_property
+    def way_back(self):
+        """(network, features) of what the samples are made of, `input`, by a network of the same name for it.
+
+        For models that go back: what they make of the examples is of that sort, and its features are measured against these.
+        None where there is no network.
+        """
+        if not self.network:
+            return None
+        named = {"input": "image", "input_label": "label"}
+        train = Source(f"{self.train.name}, input", {new: self.train.arrays[old] for old, new in named.items() if old in self.train.arrays},
+                       {new: self.train.classes[old] for old, new in named.items() if old in self.train.classes})
+        network = features.get(self.network.name, train)
+        return network, network(self.given["input"])[0]
 
     # === What takes longer ===
 

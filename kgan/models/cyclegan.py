@@ -19,13 +19,16 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from kgan import kinds
 from kgan.anysize import Cut, Reflect, RoundUp
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Scheduled
+from kgan.data.source import seen
 from kgan.draws import DISCRIMINATOR, GENERATOR
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.layers import InstanceNormalization
+from kgan.metrics.kernel import kernel_distance
 from kgan.models.pix2pix import patches
 from kgan.pool import Pool
 from kgan.replicas import len_of
@@ -117,7 +120,7 @@ class CycleGAN(GAN):
 
     def train_step(self, batch):
         """G and F first, as in the authors' program; D sees what they made before that, or what lies in the pools."""
-        parts, made = self._parts(self.real(batch), self.given(batch), None, 0), []
+        parts, made = self._dealt(batch), []
 
         def moved(real, given, noise, draw):
             value, fakes = self.translation_loss(given["input"], real, draw)
@@ -129,6 +132,10 @@ class CycleGAN(GAN):
         self.judge_step(parts, self._from_pools(fakes))
         self.update_averages()
         return self.results()
+
+    def _dealt(self, batch):
+        real = self.real(batch)
+        return self._parts(real, self.given(batch), self.noise(len_of(real)), 0)
 
     def judge_step(self, parts, fakes):
         """One step of both discriminators, on `fakes`, (of B, of A), each as many as there are examples in all parts."""
@@ -215,10 +222,37 @@ class CycleGAN(GAN):
 
     def columns(self, given, real, seed=0):
         """A, A to B, back; B, B to A, back."""
-        there = np.asarray(self.ema_generator(given["input"]))
-        back = np.asarray(self.ema_inverse(real))
-        return [("image", values) for values in (given["input"], there, np.asarray(self.ema_inverse(there)),
-                                                 real, back, np.asarray(self.ema_generator(back)))]
+        there, back = self.applied(self.ema_generator, given["input"]), self.applied(self.ema_inverse, real)
+        return [("image", values) for values in (given["input"], there, self.applied(self.ema_inverse, there),
+                                                 real, back, self.applied(self.ema_generator, back))]
+
+    # === Measured ===
+
+    measures = {"label_kept": True, "label_kept_back": True, "cycle_psnr": True, "cycle_psnr_back": True, "kernel_distance_back": False}
+
+    def figures(self, evaluator, samples, asked=None):
+        """Of both directions: the share of images that a classifier of the other sort still takes for what they were, and the PSNR
+        in dB of what went there and back; of B to A also the kernel distance to real A. What needs labels or a network is left out
+        where there are none.
+        """
+        a, b = evaluator.given["input"], seen("image", evaluator.examples)
+        back = self.applied(self.ema_inverse, b)
+        compare = kinds.get("image").compare
+        found = {"cycle_psnr": compare(self.applied(self.ema_inverse, samples), a)["psnr"],
+                 "cycle_psnr_back": compare(self.applied(self.ema_generator, back), b)["psnr"]}
+        if evaluator.network:
+            network, features = evaluator.way_back
+            found["kernel_distance_back"] = kernel_distance(features, network(back)[0])[0]
+            for name, judge, made, labels in (("label_kept", evaluator.network, samples, evaluator.given_labels),
+                                              ("label_kept_back", network, back, evaluator.labels)):
+                if judge.classes and labels is not None:
+                    found[name] = judge(made)[1].argmax(1) == labels
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+    @staticmethod
+    def applied(network, images, at_once=256):
+        """What a network makes of images float32 [n, H, W, C], so many at once: a NumPy array."""
+        return np.concatenate([np.asarray(network(images[i:i + at_once])) for i in range(0, len(images), at_once)])
 
 
 def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
