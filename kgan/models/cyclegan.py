@@ -152,12 +152,13 @@ class CycleGAN(GAN):
         fake_b, fake_a = self.generator(a, training=training), self.inverse(b, training=training)
         for examples in (fake_a, fake_b):
             self.check("the generated examples", examples)
-        loss = config.adversarial_weight * (self._objective("discriminator", b, fake_b, draw, training)
-                                            + self._objective("inverse_discriminator", a, fake_a, draw, training))
-        self._note("g_loss", loss / config.adversarial_weight if config.adversarial_weight else loss, a, training)
+        objective = (self.fooling("discriminator", b, fake_b, draw, training)
+                     + self.fooling("inverse_discriminator", a, fake_a, draw, training))
+        self._note("g_loss", objective, a, training)
         cycle = self.distance(self.inverse(fake_b, training=training), a) + self.distance(self.generator(fake_a, training=training), b)
         self._note("cycle", cycle, a, training)
-        loss += self.now(config.cycle_weight) * cycle
+        adversarial, reconstruction = self.weighed()
+        loss = adversarial * objective + reconstruction * cycle
         if self.keeps:
             identity = self.distance(self.generator(b, training=training), b) + self.distance(self.inverse(a, training=training), a)
             self._note("identity", identity, a, training)
@@ -178,11 +179,15 @@ class CycleGAN(GAN):
         self._note("d_loss", loss, a, training)
         return loss
 
+    def weighed(self):
+        """How much the objective and the way there and back count."""
+        return self.config.adversarial_weight, self.config.cycle_weight
+
     def distance(self, made, true):
         """How far what was made is from what it should be: the mean absolute difference."""
         return tf.reduce_mean(tf.abs(made - true))
 
-    def _objective(self, name, real, fake, draw, training):
+    def fooling(self, name, real, fake, draw, training):
         """What a generator minimises by the discriminator of that name."""
         real_logits = self._looked(name, real, GENERATOR, draw, "real", training)["logits"] if self.objective.relativistic else None
         return self.objective.generator(*self._compared(real_logits, self._looked(name, fake, GENERATOR, draw, "fake", training)["logits"]))
