@@ -64,6 +64,11 @@ def train(settings, directory, workers):
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    if settings["init_from"] and arrays is None:
+        from kgan.loading import start_from
+        with strategy.scope():
+            for line in start_from(gan, settings["init_from"]):
+                print(f"init_from  {line}")
     used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
     if start < config.steps:
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
