@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kgan import augment, contracts, penalties
 from kgan.config import ConfigError
+from kgan.contracts import freeze
 from kgan.draws import DISCRIMINATOR, GENERATOR, VALIDATION
 from kgan.replicas import deviation, joined, len_of, replicas
 from kgan.sampling import Sampler, feed
@@ -53,6 +54,8 @@ class GAN(Sampler):
         self.generator = generator
         self.discriminator = discriminator
         contracts.together(self)
+        if self.config.freeze_discriminator:
+            freeze(discriminator, self.config.freeze_discriminator)
         self.average("generator")  # samples are drawn from it
 
         # === Metrics ===
@@ -218,6 +221,12 @@ class GAN(Sampler):
         return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
     # === What a family shows and measures ===
+
+    def directions(self, given, real, made):
+        """What callbacks.Watch looks at of a model that makes something of `input`: the end of a column's name -> (what was given,
+        what was made of it, real ones), one for each direction that it learns. `made`: of `given`.
+        """
+        return {"": (given["input"], made, real)}
 
     def columns(self, given, real, seed=0):
         """What stands side by side in a row of a sheet: list of (name of a kind, samples [n, …]), as networks see them.

@@ -225,6 +225,9 @@ class CycleGAN(GAN):
             return {"image": self.fields["image"]}, {"images": self.fields["input"]}
         return super().described(function)
 
+    def directions(self, given, real, made):
+        return {"": (given["input"], made, real), "_back": (real, self.applied(self.ema_inverse, real), given["input"])}
+
     def columns(self, given, real, seed=0):
         """A, A to B, back; B, B to A, back."""
         there, back = self.applied(self.ema_generator, given["input"]), self.applied(self.ema_inverse, real)
