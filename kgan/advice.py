@@ -50,7 +50,7 @@ def alarms(gan):
         f"have 1). Try {'; '.join(g_advice)}",
         3, lambda row: row.get("diversity", 1) < 0.3)
 
-    g_has_collapsed = [g_has_collapsed] if "input" not in getattr(gan, "fields", ()) else [
+    g_has_collapsed = [g_has_collapsed] if "input" not in gan.fields else [
         alarm for end, way in (("", "G"), ("_back", "the inverse")) for alarm in _of_translators(config, end, way)]
     # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
     bounded = gan.penalty is not None or config.weight_clip
