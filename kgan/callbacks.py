@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import pictures
+from kgan import kinds, pictures
 from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
 from kgan.metrics.neighbors import mean_distance
@@ -218,7 +218,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png, and .gif of what moves.
 
     Args:
         directory: exists.
@@ -241,6 +241,8 @@ class Samples(StepCallback):
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            if hasattr(kinds.get(self.model.kind), "animated"):
+                write(self.directory / "real.gif", kinds.get(self.model.kind).animated(real))
         if self._first == 0:
             self.on_step(0, logs)
 
@@ -248,7 +250,10 @@ class Samples(StepCallback):
         if self.given:
             picture = beside(self.model, self.given, self.real, self.seed)
         else:
-            picture = pictures.sheet(self.model.kind, sheet(self.model, self.count, self.seed), self.real)
+            samples, kind = sheet(self.model, self.count, self.seed), kinds.get(self.model.kind)
+            picture = pictures.sheet(self.model.kind, samples, self.real)
+            if hasattr(kind, "animated"):
+                write(self.directory / f"step-{step:09d}.gif", kind.animated(samples))
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 
 
