@@ -98,7 +98,8 @@ def test_mp4_there_and_back(channels, size):
     assert data[4:8] == b"ftyp"
     found = video.read(data, Field("video", (6, None, None, channels)))
     assert found.shape == (6, size[0] + size[0] % 2, size[1] + size[1] % 2, channels)
-    assert np.abs(found[:, :size[0], :size[1]].astype(int) - video.store(made)).mean() < 6
+    difference = found[:, :size[0], :size[1]].astype(int) - video.store(made)
+    assert np.abs(difference.mean(-1)).mean() < 6 and np.abs(difference).mean() < 12  # colours come at half the size
     with pytest.raises(ValueError, match="more than 300 pixels"):
         video.decode(data, max_pixels=300)
     with pytest.raises(ValueError, match="no clip that can be read"):
