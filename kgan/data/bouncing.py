@@ -11,6 +11,7 @@ import numpy as np
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 
+NAMES = "bouncing", "bouncing_mnist"
 SIZES = 32, 128
 SPLITS = {"train": (0, 8_000), "test": (1, 1_000)}  # name: (stream of the seed, default count)
 PART = 0.7  # a digit's picture, in sides of the clip's; its ink is less
@@ -125,3 +126,30 @@ def _moved(length, starts, size):
     moved[frame, whole[:, None] + number, number] = 1 - (starts - whole)[:, None]
     moved[frame, whole[:, None] + number + 1, number] = (starts - whole)[:, None]
     return moved[:, :size]
+
+
+# === What clips do, measured on their pixels ===
+
+def measure(clips):
+    """How digits move in clips [n, T, S, S, C], float in [-1, 1], bright on black; of two, what is followed is the middle of both.
+
+    Returns:
+        dict of float. `flicker`: how much the brightness in all changes from frame to frame, in parts of it. `pace`: median way of
+        the middle a frame, in hundredths of a side. `straight`: share of its steps, taken along each axis, that are as long as
+        the one before, within a fifth of the pace and a fiftieth of a side. `turns_at_walls`: of the places where it turns back
+        along an axis, the share at which something bright is within a sixteenth of a side from a wall across that axis.
+    """
+    ink = (np.asarray(clips, np.float64).mean(-1) + 1) / 2
+    size, total = ink.shape[2], ink.sum((2, 3))
+    flicker = np.abs(np.diff(total, axis=1)).mean(1) / np.maximum(total.mean(1), 1e-9)
+    places = (np.arange(size) + 0.5) / size
+    middle = np.stack([(ink.sum(5 - axis) * places).sum(2) / np.maximum(total, 1e-9) for axis in (2, 3)], -1)
+    steps = np.diff(middle, axis=1)
+    pace = np.median(np.linalg.norm(steps, axis=2), 1)
+    same = np.abs(np.diff(steps, axis=1)) < np.maximum(pace / 5, 0.02 * (pace > 0))[:, None, None]
+    turns, near = (steps[:, 1:] * steps[:, :-1] < 0) & (np.abs(np.diff(steps, axis=1)) > 0.01), max(size // 16, 1)
+    bright = ink > 0.2
+    walls = np.stack([bright.any(5 - axis)[..., [*range(near), *range(size - near, size)]].any(2) for axis in (2, 3)], -1)
+    walls = walls[:, :-2] | walls[:, 1:-1] | walls[:, 2:]
+    return {"flicker": float(flicker.mean()), "pace": float(100 * np.median(pace)), "straight": float(same.mean()),
+            "turns_at_walls": float((turns & walls).sum() / max(turns.sum(), 1))}

@@ -6,15 +6,19 @@ Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Vi
     python train.py --model=videogan
 """
 import dataclasses
+import functools
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
+from kgan.data import bouncing
+from kgan.data.source import Source, seen
 from kgan.gan import GAN
-from kgan.kinds import Field
+from kgan.kinds import Field, video
 from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose
 from kgan.models._shapes import START, doublings
 
@@ -54,6 +58,53 @@ class Config(BaseConfig):
             raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
 
 
+@keras.saving.register_keras_serializable("kgan")
+class VideoGAN(GAN):
+    """An ordinary GAN of clips; what is its own is what it measures."""
+
+    Config = Config
+    measures = {"frame_distance": False, "motion_distance": False, "kept": True, "flicker": False, "pace": True,
+                "straight": True, "turns_at_walls": True}
+
+    def figures(self, evaluator, samples, asked=None):
+        """Of data with labels, by a classifier that learns them from single frames: `frame_distance`, `motion_distance`, Fréchet
+        distances of frames and of the differences between one and the next; `kept`, the mean share of a clip's frames that are
+        read as what most of them are. Of the built-in clips what kgan.data.bouncing.measure tells.
+        """
+        from kgan.metrics.frechet import frechet_distance
+
+        samples, found = seen("video", np.asarray(samples)), {}
+        if len(evaluator.train.classes.get("label", ())) > 1:
+            read, *moments = _read(evaluator.train, samples)
+            for name, one, other in zip(("frame_distance", "motion_distance"), moments, _reference(evaluator)):
+                found[name] = frechet_distance(one, other)
+            found["kept"] = np.mean([np.bincount(frames).max() for frames in read]) / read.shape[1]
+        if evaluator.train.name in bouncing.NAMES:
+            found.update(bouncing.measure(samples))
+        return {name: float(value) for name, value in found.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _reference(evaluator):
+    """Moments of the features of real frames and of their differences."""
+    return _read(evaluator.train, seen("video", evaluator.examples))[1:]
+
+
+def _read(train, clips):
+    """Classes of the frames [n, T] by a classifier that has learned those of `train`'s single frames, and Moments of features of
+    frames and of differences."""
+    from kgan.metrics import features
+    from kgan.metrics.frechet import Moments
+
+    some = np.asarray(train.arrays["video"])[:, ::5]
+    network = features.classifier(Source(f"{train.name}, single frames", {
+        "image": some.reshape(-1, *some.shape[2:]), "label": np.repeat(train.arrays["label"], some.shape[1])}, train.classes))
+    of_frames, probabilities = network(clips.reshape(-1, *clips.shape[2:]))
+    moves = video.differences(clips)
+    of_moves, _ = network(moves.reshape(-1, *moves.shape[2:]))
+    return probabilities.argmax(1).reshape(clips.shape[:2]), Moments.of(of_frames), Moments.of(of_moves)
+
+
 def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
     """A GAN for clips.
 
@@ -64,7 +115,7 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
         fields: dict of the kgan.kinds.Field of `video`; None: it has this shape.
 
     Returns:
-        GAN, not compiled.
+        VideoGAN, not compiled.
 
     Raises:
         ConfigError: the shape is none of those.
@@ -78,8 +129,8 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
         raise ConfigError(f"generator=two_stream: doubles the frames {len(sides) - 1} times, and {shape[0]} is no multiple of "
                           f"{2 ** (len(sides) - 1)}; take others, or content_motion")
     networks = {"content_motion": content_motion, "two_stream": two_stream}[config.generator]
-    return GAN(networks(shape, sides, config), discriminator(shape, sides, config), config, seed,
-               fields=fields or {"video": Field("video", shape)})
+    return VideoGAN(networks(shape, sides, config), discriminator(shape, sides, config), config, seed,
+                    fields=fields or {"video": Field("video", shape)})
 
 
 # === G ===
@@ -120,9 +171,9 @@ def two_stream(shape, sides, config):
     for width in widths[1:]:
         x = layers.ReLU()(_bn()(layers.Conv3DTranspose(width, 4, use_bias=False, **options)(x)))
         still = layers.ReLU()(_bn()(layers.Conv2DTranspose(width, 4, use_bias=False, **options)(still)))
-    front = layers.Activation("tanh", dtype="float32")(layers.Conv3DTranspose(shape[-1], 4, **options)(x))
+    front = layers.Activation("tanh", dtype="float32", name="foreground")(layers.Conv3DTranspose(shape[-1], 4, **options)(x))
     mask = layers.Activation("sigmoid", dtype="float32", name="mask")(layers.Conv3DTranspose(1, 4, **options)(x))
-    still = layers.Activation("tanh", dtype="float32")(layers.Conv2DTranspose(shape[-1], 4, **options)(still))
+    still = layers.Activation("tanh", dtype="float32", name="background")(layers.Conv2DTranspose(shape[-1], 4, **options)(still))
     x = mask * front + (1 - mask) * still[:, None]
     return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(x), name="generator")
 
