@@ -37,8 +37,8 @@ class Config(BaseConfig):
     sample_every: int = 100
     evaluate_count: int = 1_000
     noise_dim: int = 64
-    generator_learning_rate: Scheduled = "cosine:1e-3:2e-4"
-    discriminator_learning_rate: Scheduled = 4e-4
+    generator_learning_rate: Scheduled = "cosine:2e-3:5e-4"
+    discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.99
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
@@ -138,11 +138,12 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
 def content_motion(shape, sides, config):
     """noise [n, noise_dim] -> videos [n, T, H, W, C] in [-1, 1]: of content and of a frame's motion the frame."""
     noise = keras.Input((config.noise_dim,), name="noise")
-    content, motion = noise[:, :config.content], noise[:, config.content:]
-    for _ in range(2):
-        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(128)(motion))
-    motion = ops.reshape(layers.Dense(shape[0] * config.motion)(motion), (-1, config.motion))
-    content = ops.reshape(ops.repeat(content[:, None], shape[0], 1), (-1, config.content))
+    content, motion = (ops.reshape(ops.repeat(part[:, None], shape[0], 1), (-1, part.shape[1]))
+                       for part in (noise[:, :config.content], noise[:, config.content:]))
+    motion = layers.Concatenate()([motion, _Time(shape[0])(motion)])
+    for units in (64, 64, config.motion):
+        motion = layers.Dense(units)(motion)
+        motion = motion if units == config.motion else layers.LeakyReLU(negative_slope=0.2)(motion)
     (rows, columns), *larger = sides
     widths = _widths(sides, config)
     x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(
@@ -154,6 +155,28 @@ def content_motion(shape, sides, config):
     x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", kernel_initializer=_weights())(x)
     x = ops.reshape(x, (-1, *shape))
     return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class _Time(layers.Layer):
+    """layer(x [n · frames, d]): when each row's frame is, [n · frames, 2·WAVES]: sines and cosines of up to WAVES half turns a clip."""
+
+    WAVES = 4
+
+    def __init__(self, frames, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
+
+    def call(self, x):
+        angle = np.pi * np.linspace(0, 1, self.frames)[:, None] * np.arange(1, self.WAVES + 1)
+        table = np.concatenate([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
+        return ops.tile(ops.cast(table, self.compute_dtype), (ops.shape(x)[0] // self.frames, 1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 2 * self.WAVES
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames}
 
 
 def two_stream(shape, sides, config):
