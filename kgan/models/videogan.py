@@ -141,9 +141,10 @@ def content_motion(shape, sides, config):
     content, motion = (ops.reshape(ops.repeat(part[:, None], shape[0], 1), (-1, part.shape[1]))
                        for part in (noise[:, :config.content], noise[:, config.content:]))
     motion = layers.Concatenate()([motion, _Time(shape[0])(motion)])
-    for units in (64, 64, config.motion):
-        motion = layers.Dense(units)(motion)
-        motion = motion if units == config.motion else layers.LeakyReLU(negative_slope=0.2)(motion)
+    for _ in range(2):
+        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    # numbers about as large as the content's, or what is made hardly moves at first
+    motion = layers.Dense(config.motion, kernel_initializer=keras.initializers.RandomNormal(0.0, 0.3))(motion)
     (rows, columns), *larger = sides
     widths = _widths(sides, config)
     x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(
