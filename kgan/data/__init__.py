@@ -38,7 +38,7 @@ BUILT_IN = {
 }
 
 # kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {"video": "clips"}
+FOLDERS = {"video": "clips", "voxels": "shapes"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
