@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import pictures
+from kgan import kinds, pictures
 from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
 from kgan.metrics.neighbors import mean_distance
@@ -126,7 +126,7 @@ class Evaluate(StepCallback):
         self.best = self.latest = None
         for row in rows(self.run and self.run.log):
             if self.by in row:
-                self._take(int(row["step"]), {name: row[name] for name in self.columns})
+                self._take(int(row["step"]), {name: row[name] for name in self.columns if name in row})
 
     def _take(self, step, figures):
         """Whether these are the best figures so far."""
@@ -223,7 +223,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png, and .gif of what moves.
 
     Args:
         directory: exists.
@@ -246,6 +246,8 @@ class Samples(StepCallback):
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            if hasattr(kinds.get(self.model.kind), "animated"):
+                write(self.directory / "real.gif", kinds.get(self.model.kind).animated(real))
         if self._first == 0:
             self.on_step(0, logs)
 
@@ -253,7 +255,10 @@ class Samples(StepCallback):
         if self.given:
             picture = beside(self.model, self.given, self.real, self.seed)
         else:
-            picture = pictures.sheet(self.model.kind, sheet(self.model, self.count, self.seed), self.real)
+            samples, kind = sheet(self.model, self.count, self.seed), kinds.get(self.model.kind)
+            picture = pictures.sheet(self.model.kind, samples, self.real)
+            if hasattr(kind, "animated"):
+                write(self.directory / f"step-{step:09d}.gif", kind.animated(samples))
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 
 

@@ -19,6 +19,7 @@ as they make sense for the kind:
     sheet(samples, behind=None, columns=8, smallest=512)    PIL.Image of many samples as networks see them, real ones
                     behind them where that helps; smallest 0: as small as it goes, which is what a server sends
     sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet
+    animated(samples, columns=8)    the bytes of a GIF of many samples, of kinds that move: it lies beside each sheet
     images(samples)                 float32 [n, H, W, C] in [-1, 1] for a feature network; None: there is no such view
     compare(made, true)             dict of name -> float64 [n], of two aligned batches as networks see them
     examples(field, count, seed)    plausible examples as networks see them, for tests and for a server's first call

@@ -154,16 +154,27 @@ class Evaluator:
         return np.median(neighbors.nearest(self._trained, self._trained, exclude_self=True)[0])
 
     @functools.cached_property
-    def real(self):
-        """The figures of `count` training examples, or None where they are the reference and there are no others."""
+    def _others(self):
+        """Rows of `count` training examples, or None where they are the reference and there are no others."""
         order = np.random.default_rng(1).permutation(len(self.train))
         if not self.held_back:
             order = order[~np.isin(order, self._rows)]
-        if len(order) < self.count:
+        return None if len(order) < self.count else np.sort(order[:self.count])
+
+    @functools.cached_property
+    def real(self):
+        """The figures of `count` training examples, or None where there are no others than the reference."""
+        if self._others is None:
             return None
-        rows = np.sort(order[:self.count])
-        asked = np.asarray(self.train.arrays["label"][rows]) if self._named else None
-        return self.figures(np.asarray(self.train.arrays[self.train.key][rows]), asked, aligned=False)
+        asked = np.asarray(self.train.arrays["label"][self._others]) if self._named else None
+        return self.figures(np.asarray(self.train.arrays[self.train.key][self._others]), asked, aligned=False)
+
+    def real_of(self, gan):
+        """What `gan.figures` gives of these training examples, as if it had made them; {} of a GAN that is given something."""
+        if self._others is None or self.given:
+            return {}
+        asked = None if self.asked is None or not self._named else np.asarray(self.train.arrays["label"][self._others])
+        return gan.figures(self, self.train.examples(self._others), asked)
 
     @functools.cached_property
     def untouched(self):
