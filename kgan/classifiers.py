@@ -261,14 +261,78 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
 def _seeded(name, seed, shape, classes):
     """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
     network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
-    network.set_weights([_glorot(weight.shape, rng) if weight.ndim > 1 else weight for weight in network.get_weights()])
+    initial(network, rng)
     return network
 
 
-def _glorot(shape, rng):
-    area = int(np.prod(shape[:-2]))
-    bound = np.sqrt(6 / (area * (shape[-2] + shape[-1])))
-    return rng.uniform(-bound, bound, shape).astype(np.float32)
+def initial(network, rng):
+    """Gives a network of dense layers and convolutions first weights from a NumPy generator: Glorot's uniform ones, biases of 0."""
+    for variable in network.weights:
+        shape = tuple(variable.shape)
+        if "seed_generator" in variable.path:  # of dropout
+            variable.assign(rng.integers(0, 2**31, shape))
+        elif len(shape) > 1:
+            bound = np.sqrt(6 / (np.prod(shape[:-2]) * (shape[-2] + shape[-1])))
+            variable.assign(rng.uniform(-bound, bound, shape))
+        else:
+            variable.assign(np.full(shape, float(variable.path.endswith(("gamma", "moving_variance")))))
+
+
+# === Learning, and what is found out on labelled examples ===
+
+def prepare(classifier, name, train, test=None, range_="auto", seed=0):
+    """Teaches a built-in classifier, or reads it from the data cache; finds out the range that one of a file takes.
+
+    Args:
+        classifier: Classifier that `get` gave for `name`; its weights are set.
+        name: see `get`.
+        train, test: Sources with `label`; None: a fifth of `train` is held back to measure the accuracy on.
+        range_: of a file: a key of RANGES, or "auto": that with which it is right most often.
+        seed: of a built-in one's weights: that of another seed is a second one, trained apart.
+
+    Returns:
+        (accuracy, a sentence about the classifier, a warning or "").
+    """
+    names = train.classes["label"]
+    if name in NETWORKS:
+        from kgan.metrics import features
+        build = functools.partial(_seeded, name, seed) if name != "own" or seed else None
+        network, notes = features.trained(train, test, name, build, SEEN.get(name), seed)
+        classifier.network.set_weights(network.get_weights())
+        classifier.accuracy.assign(notes["accuracy"])
+        return notes["accuracy"], f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of {notes['accuracy_of']}", ""
+    held = test or train
+    found = {}
+    for candidate in RANGES if range_ == "auto" else [range_]:
+        classifier.range.assign(RANGES[candidate])
+        found[candidate] = accuracy(classifier, held)
+    best = max(found, key=found.get)
+    classifier.range.assign(RANGES[best])
+    classifier.accuracy.assign(found[best])
+    others = "; ".join(f"in {_interval(each)} {_percent(value)}" for each, value in found.items() if each != best)
+    said = (f"{Path(name).name}: gives {classifier.gives}, takes images in {_interval(best)}, where it is right on "
+            f"{_percent(found[best])} of the {'test' if test else 'training'} examples" + (f" ({others})" if others else ""))
+    weak = found[best] < SURE / len(names)
+    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its "
+                               f"classes must be in the order of the data's, {', '.join(names[:10])}{' …' * (len(names) > 10)}") * weak
+
+
+def _seeded(name, seed, shape, classes):
+    """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
+    network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
+    initial(network, rng)
+    return network
+
+
+def initial(network, rng):
+    """Gives a network of dense layers and convolutions first weights from a NumPy generator: Glorot's uniform ones, biases of 0."""
+    weights = []
+    for weight in network.weights:
+        *area, inputs, outputs = weight.shape if len(weight.shape) > 1 else (1, 1)
+        bound = np.sqrt(6 / (np.prod(area) * (inputs + outputs)))
+        weights.append(rng.uniform(-bound, bound, weight.shape) if len(weight.shape) > 1 else np.asarray(
+            weight if weight.path.endswith(("gamma", "moving_variance", "seed_generator_state")) else np.zeros(weight.shape)))
+    network.set_weights(weights)
 
 
 def accuracy(classifier, source, count=2_000):
