@@ -22,7 +22,7 @@ from kgan.config import ConfigError
 from kgan.kinds import Field
 
 NETWORKS = "own", "A", "B", "C"
-SEEN = {"A": 40_000, "B": 90_000, "C": 90_000}  # examples that they learn from, in all; A costs five times as much as C
+SEEN = {"A": 20_000, "B": 60_000, "C": 60_000}  # examples that they learn from, in all; one costs five times as much of A as of C
 RANGES = {"-1:1": (1.0, 0.0), "0:1": (0.5, 0.5), "0:255": (127.5, 127.5)}  # name -> scale and offset from [-1, 1] to it
 SURE = 2.0  # a classifier that is right less than so many times as often as guessing is warned of
 
