@@ -263,11 +263,10 @@ class Samples(StepCallback):
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """A picture of the first examples: what the generator is given, what it makes of it, the real ones."""
+    """A picture of the first examples: `gan.columns` of what is given, what is made of it, the real ones."""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
-    drawn = [(gan.fields[name].kind, values) for name, values in given.items() if name != "label"]
-    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])])
+    return pictures.side_by_side(gan.columns(given, made, real[:count]))
 
 
 def sheet(gan, count, seed=0):

@@ -200,6 +200,18 @@ class Sampler(Game):
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
+    def columns(self, given, made, real):
+        """What a sheet shows side by side: what is given, what is made of it, the real ones. See also advgan.
+
+        Args:
+            given: dict of the given fields, name -> [n, …]; made, real: [n, …].
+
+        Returns:
+            list of (name of a kind, [n, …] as networks see them), from left to right.
+        """
+        return [*((self.fields[name].kind, values) for name, values in given.items() if name != "label"),
+                (self.kind, made), (self.kind, real)]
+
     # === What is exported ===
 
     def exports(self):

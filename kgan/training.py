@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import types
+import warnings
 
 from absl import flags
 
@@ -61,6 +62,8 @@ def train(settings, directory, workers):
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:
         lengthen(run, config, start, before["config"]["steps"])
+    if not start:
+        prepare(gan, settings)
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
@@ -110,6 +113,15 @@ def begin(run, settings, strategy, workers):
         start = devices.largest(strategy, start)  # the chief's, when it has got so far
         arrays = arrays if workers.chief else run.follow(settings, start)
     return start, arrays
+
+
+def prepare(gan, settings):
+    """What a model wants to be done once before it is trained."""
+    said, warning = gan.prepare(settings)
+    if said:
+        print(f"prepared   {said}")
+    if warning:
+        warnings.warn(warning, stacklevel=2)
 
 
 def lengthen(run, config, start, before):

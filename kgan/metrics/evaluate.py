@@ -69,7 +69,7 @@ class Evaluator:
         # what samples are asked to be: the classes of the examples, one by one; and what these are called
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         # what samples are made of beside noise and label: that of the examples, one by one
-        self.given = held.given(rows, [name for name in self.needs(settings) if name != held.key])
+        self.given = held.given(rows, [name for name in self.needs(settings) if name not in (held.key, "label")])
         self._named = condition == "label"
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
