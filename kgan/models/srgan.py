@@ -37,8 +37,8 @@ class Config(BaseConfig):
     patch_size: int = 0  # pixels of the squares that are cut out of the images at random for training; 0: whole images
     evaluate_by: EvaluateBy = "psnr"
     batch_size: int = 16
-    steps: int = 3_000
-    warm_up: int = 2_000  # steps of SRResNet, before D has a say; as many as `steps`: SRResNet alone
+    steps: int = 5_000
+    warm_up: int = 4_000  # steps of SRResNet, before D has a say; as many as `steps`: SRResNet alone
     # the two losses have different scales, but Adam does not see them: the rates can be alike
     generator_learning_rate: Scheduled = "linear:1e-3:1e-4:0.3:1"
     discriminator_learning_rate: Scheduled = 1e-4
