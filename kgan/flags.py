@@ -12,6 +12,7 @@ import kgan
 from kgan import data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
+from kgan.data.onthefly import whole
 from kgan.run import FORMAT, check_format
 
 FLAGS = flags.FLAGS
@@ -178,7 +179,7 @@ def complete(settings, source):
         settings["config"].update(Config(**settings["config"]).fitted(source.examples(slice(10_000))))
     needs = Config.needs
     if source.kind == "image":
-        settings["image_size"] = sizes.setting(source.shape[:2])
+        settings["image_size"] = sizes.setting(whole(source.arrays[source.key])[1:3])
         if len(needs) < 2:  # what is given may have other channels than what is made
             settings["channels"] = source.shape[2]
     if len(needs) > 1:  # of what is made alone, the shape says enough

@@ -160,7 +160,7 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -185,23 +185,27 @@ def of(settings, needs=None, split="train", like=None):
     found = found if asked == condition else found.named(condition, asked)
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
-    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    found = _made_on_the_fly(found, degrade, config.get("enlarge", True), config.get("patch_size", 0),
+                             config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)
     return found
 
 
-def _made_on_the_fly(source, degrade, jitter, seed):
-    """`source` with all images jittered alike, and an `input` that is the degraded `image`, where these are wanted."""
-    from kgan.data.onthefly import Degraded, Jittered
+def _made_on_the_fly(source, degrade, enlarge, patch_size, jitter, seed):
+    """`source` with all images cut out and jittered alike, and an `input`, the degraded `image`, where these are wanted."""
+    from kgan.data.onthefly import CutOut, Degraded, Jittered
 
     arrays = source.arrays
+    if patch_size:
+        arrays = {name: CutOut(array, patch_size, seed) if source.fields[name].kind == "image" else array
+                  for name, array in arrays.items()}
     if jitter:
         arrays = {name: Jittered(array, jitter, seed) if source.fields[name].kind == "image" else array
                   for name, array in arrays.items()}
     if degrade and "image" in arrays:  # else `roles` says what is missing
-        arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed)}
+        arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed, enlarge)}
     return dataclasses.replace(source, arrays=arrays)
 
 

@@ -1,4 +1,4 @@
-"""Images that are made when they are read: jittered, degraded. Arrays [N, ...] for reading, as `Source.arrays` holds them.
+"""Images that are made when they are read: cut out, jittered, degraded. Arrays [N, ...] for reading, as `Source.arrays` holds them.
 
 `array[rows]` is always the same; `array.at(rows, positions)` is what the rows are at these positions of a run, a function of
 (seed, position): so resuming is exact, and fields of one example that share a seed stay aligned.
@@ -6,9 +6,11 @@
 import numpy as np
 from PIL import Image
 
-from kgan.data.degrade import degrade, parse
+from kgan.data.degrade import degrade, parse, shrunk
+from kgan.data.source import DataError
 
 STREAM = 0x6A697474  # sets the random numbers of jitter apart from those of degradations
+CUT = 0x63757400  # and these those of cuts
 
 
 class _OnTheFly:
@@ -45,7 +47,7 @@ class Jittered(_OnTheFly):
         return self.images[rows]
 
     def at(self, rows, positions):
-        return np.stack([self._cut(image, position) for image, position in zip(self.images[rows], positions)])
+        return np.stack([self._cut(image, position) for image, position in zip(read(self.images, rows, positions), positions)])
 
     def _cut(self, image, position):
         rng = np.random.default_rng([self.seed, int(position), STREAM])
@@ -58,6 +60,38 @@ class Jittered(_OnTheFly):
         return np.asarray(cut).reshape(image.shape)
 
 
+class CutOut(_OnTheFly):
+    """Squares of images, pixel by pixel: in training one at a random place of each, else the middle.
+
+    Args:
+        images: uint8 [N, H, W, C], an array or what can be read like one.
+        side: pixels.
+        seed: int.
+
+    Raises:
+        DataError: the images are smaller.
+    """
+
+    def __init__(self, images, side, seed=0):
+        super().__init__(images, seed)
+        self.side, (count, height, width, channels) = side, images.shape
+        if side > min(height, width):
+            raise DataError(f"patch_size={side}: the images are {height}x{width} pixels; lower it, or choose a larger --image_size")
+        self.shape = count, side, side, channels
+
+    def __getitem__(self, rows):
+        top, left = ((whole - self.side) // 2 for whole in self.images.shape[1:3])
+        return self.images[rows][..., top:top + self.side, left:left + self.side, :]
+
+    def at(self, rows, positions):
+        images, made = read(self.images, rows, positions), []
+        for image, position in zip(images, positions):
+            rng = np.random.default_rng([self.seed, int(position), CUT])
+            top, left = (rng.integers(whole - self.side + 1) for whole in image.shape[:2])
+            made.append(image[top:top + self.side, left:left + self.side])
+        return np.stack(made)
+
+
 class Degraded(_OnTheFly):
     """What is left of images after `kgan.data.degrade.degrade`.
 
@@ -65,15 +99,29 @@ class Degraded(_OnTheFly):
         images: uint8 [N, H, W, C], an array or what can be read like one.
         text: the degradations.
         seed: int.
+        enlarge: whether what downscale makes smaller is made as large again.
+
+    Raises:
+        DataError: see `kgan.data.degrade.shrunk`.
     """
 
-    def __init__(self, images, text, seed=0):
+    def __init__(self, images, text, seed=0, enlarge=True):
         super().__init__(images, seed)
-        self.steps = parse(text)
+        self.steps, self.enlarge = parse(text), enlarge
+        self.shape = images.shape[0], *shrunk(self.steps, images.shape[1:3], enlarge), images.shape[3]
 
     def __getitem__(self, rows):
-        return degrade(self.steps, self.images[rows], self.seed, np.arange(len(self))[rows])
+        return degrade(self.steps, self.images[rows], self.seed, np.arange(len(self))[rows], self.enlarge)
 
     def at(self, rows, positions):
-        images = self.images.at(rows, positions) if hasattr(self.images, "at") else self.images[rows]
-        return degrade(self.steps, images, self.seed, positions)
+        return degrade(self.steps, read(self.images, rows, positions), self.seed, positions, self.enlarge)
+
+
+def read(images, rows, positions):
+    """Rows of an array, as they are at these positions of a run."""
+    return images.at(rows, positions) if hasattr(images, "at") else images[rows]
+
+
+def whole(images):
+    """The shape of the images that others were made of, whole: those that are stored."""
+    return whole(images.images) if isinstance(images, _OnTheFly) else images.shape

@@ -18,6 +18,7 @@ import numpy as np
 import kgan
 from kgan import kinds, models, pictures
 from kgan.data import modes
+from kgan.data.bicubic import resize
 from kgan.data.source import DataError, seen
 from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
@@ -103,7 +104,7 @@ class Evaluator:
             coverage by the features' network; score, score_error, confident, modes, mode_kl by its probabilities where it
             has some of the data's own classes; label_accuracy where samples were asked to be of these: the share that it
             takes for what it should be; sliced_wasserstein of images; of aligned ones the means of what the kind compares: psnr,
-            ssim, l1 of images.
+            ssim, l1 of images, and label_kept, the share that the network takes for what their examples are.
 
         Raises:
             DataError: too few samples; the message has the number needed.
@@ -131,6 +132,8 @@ class Evaluator:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
+            if self.given and aligned and self.labels is not None:
+                figures["label_kept"] = float((probabilities.argmax(1) == self.labels[:len(samples)]).mean())
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
         small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
@@ -180,7 +183,11 @@ class Evaluator:
     def untouched(self):
         """The figures of what the samples are made of, taken for the answer as it is; None where it is of another kind."""
         given, (*size, channels) = self.given.get("input"), self.train.shape
-        if given is None or self.train.fields["input"].kind != self.train.kind or list(given.shape[1:-1]) != size:
+        if given is None or self.train.fields["input"].kind != self.train.kind:
+            return None
+        if self.train.kind == "image":  # smaller ones are interpolated
+            given = np.clip(resize(given, *size), -1, 1)
+        elif list(given.shape[1:-1]) != size:
             return None
         if given.shape[-1] != channels:  # grey as colour, or the other way
             given = np.repeat(given.mean(-1, keepdims=True), channels, axis=-1)
