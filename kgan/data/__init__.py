@@ -132,11 +132,13 @@ OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
 
 
 def of(settings, needs=None, split="train", like=None):
-    """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs.
+    """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs, unless the input
+    is made of the images: degraded, or with a hole where a mask says so.
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `jitter` (of the training split), `direction`, and of a model that needs masks `masks`, `hole_least` and
+            `hole_most`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -151,7 +153,8 @@ def of(settings, needs=None, split="train", like=None):
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and name.startswith("folder:"):
+    masks = {name: config[name] for name in ("masks", "hole_least", "hole_most")} if "mask" in needs else None
+    if "input" in needs and not degrade and not masks and name.startswith("folder:"):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
@@ -161,16 +164,18 @@ def of(settings, needs=None, split="train", like=None):
     found = found if asked == condition else found.named(condition, asked)
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
-    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0),
+                             masks)
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)
     return found
 
 
-def _made_on_the_fly(source, degrade, jitter, seed):
-    """`source` with all images jittered alike, and an `input` that is the degraded `image`, where these are wanted."""
-    from kgan.data.onthefly import Degraded, Jittered
+def _made_on_the_fly(source, degrade, jitter, seed, masks=None):
+    """`source` with all images jittered alike, and an `input` that is the degraded `image`, or the `image` without what a `mask`
+    says is missing, where these are wanted. `masks`: what kgan.data.masks.draw is to know of them."""
+    from kgan.data.onthefly import Degraded, Holed, Jittered, Masks
 
     arrays = source.arrays
     if jitter:
@@ -178,13 +183,17 @@ def _made_on_the_fly(source, degrade, jitter, seed):
                   for name, array in arrays.items()}
     if degrade and "image" in arrays:  # else `roles` says what is missing
         arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed)}
+    if masks and "image" in arrays:
+        images = arrays["image"]
+        drawn = Masks(len(images), images.shape[1:3], seed, **masks)
+        arrays = {**arrays, "mask": drawn, "input": Holed(images, drawn)}
     return dataclasses.replace(source, arrays=arrays)
 
 
 def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
     """A Source as a tf.data pipeline. Arguments and result as for `load`.
 
-    All image fields of an example are flipped alike. Fields of different groups have orders of their own; an epoch is one of
+    All image fields of an example, and their masks, are flipped alike. Fields of different groups have orders of their own; an epoch is one of
     the group of `key`.
 
     Where `replicas` devices share each batch, what comes are the shares of those with the indices `own`, one after the other:
@@ -235,7 +244,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
             kind = kinds.get(described[field].kind)
             if hasattr(kind, "scale") and value.dtype != tf.float32:
                 value = kind.scale(tf.cast(value, tf.float32))
-            if flip and described[field].kind == "image":
+            if flip and getattr(kind, "MIRRORED", False):
                 if draw is None:
                     draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
                     draw = draw[replica * rows:(replica + 1) * rows]
