@@ -21,7 +21,9 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
+from kgan.kinds.image import store
 from kgan.layers import SpectralConv2D
+from kgan.metrics import holes
 from kgan.models._attention import ContextualAttention
 from kgan.replicas import len_of
 
@@ -73,6 +75,9 @@ class Inpaint(GAN):
     """In training `make` gives more than the result: [n, H, W, 3C], then what the fine and the coarse network have drawn."""
 
     Config = Config
+    # of the holes alone, kgan.metrics.holes; `_border`: of who fills them with the mean of what borders on them
+    measures = {f"{name}{suffix}": "psnr" in name for suffix in ("", "_border") for name in (
+        "hole_l1", "hole_psnr", *(f"hole_psnr_{share}" for share in holes.SHARES))}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -94,9 +99,14 @@ class Inpaint(GAN):
         made, *drawn = tf.split(fake, fake.shape[-1] // depth, -1)
         difference = tf.add_n([tf.reduce_mean(tf.abs(real - one)) for one in drawn or [made]])
         self._means["content"].update_state(difference)
-        missing = tf.reduce_sum(given["mask"]) * depth
-        self._means["hole_l1"].update_state(tf.math.divide_no_nan(tf.reduce_sum(tf.abs(real - made)), 2 * missing))
+        apart = tf.reduce_sum(tf.abs(real - made) * given["mask"]) / 2  # of the range, which is from -1 to 1
+        self._means["hole_l1"].update_state(tf.math.divide_no_nan(apart, depth * tf.reduce_sum(given["mask"])))
         return super().generator_loss(real, made, given, *args, **kwargs) + self.config.content_weight * difference
+
+    def figures(self, evaluator, samples, asked=None):
+        true, masks = evaluator.examples, evaluator.given["mask"]
+        return {**holes.figures(store(samples), true, masks),
+                **holes.figures(holes.surrounded(true, masks), true, masks, "_border")}
 
 
 def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
