@@ -53,6 +53,7 @@ def fill(gan, images, masks=None, *, label=None, degrade="", steps=STEPS, restar
     """
     import tensorflow as tf
 
+    search = function_of(gan, degrade, steps, restarts, seed, rate, prior, window, blend)
     images = np.asarray(images, np.float32)
     shape = gan.generator.output_shape[1:]
     masks = np.zeros((len(images), *images.shape[1:3], 1)) if masks is None else np.asarray(masks)
@@ -60,7 +61,7 @@ def fill(gan, images, masks=None, *, label=None, degrade="", steps=STEPS, restar
         raise ValueError(f"images {list(images.shape)} and masks {list(masks.shape)}: the generator makes {list(shape)}, so "
                          f"[n, {', '.join(map(str, shape))}] and [n, {shape[0]}, {shape[1]}, 1] are wanted, n at least 1")
     labels = gan.labels(len(images), label)
-    work = tf.function(function_of(gan, degrade, steps, restarts, seed, rate, prior, window, blend), reduce_retracing=True)
+    work = tf.function(search, reduce_retracing=True)
     parts = []
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -164,9 +165,9 @@ def _adam(losses, start, steps, rate, bounded):
 
 
 def _usual(kind, noise):
-    """Noise as G knows it: uniform within [-1, 1], as in the paper, normal no longer than usual, √d."""
+    """Noise as G knows it: uniform within [-1, 1], as in the paper, normal no longer than √d + 2, which is as long as it gets."""
     import tensorflow as tf
-    return tf.clip_by_value(noise, -1, 1) if kind == "uniform" else tf.clip_by_norm(noise, math.sqrt(noise.shape[-1]), [1])
+    return tf.clip_by_value(noise, -1, 1) if kind == "uniform" else tf.clip_by_norm(noise, math.sqrt(noise.shape[-1]) + 2, [1])
 
 
 def poisson(made, image, missing):
