@@ -21,6 +21,7 @@ from kgan.kinds import Field
 from kgan.kinds import mask as kind
 
 STEPS, RESTARTS, RATE = 500, 4, 0.05
+EXPORTED_STEPS = 200  # whoever asks a server waits
 PRIOR, WINDOW = 0.003, 7  # λ and the side of the neighbourhood, both the paper's
 OPERATORS = "grey", "blur", "downscale", "noise", "jpeg"  # degradations that a search can undo
 
@@ -110,6 +111,18 @@ def function_of(gan, degrade="", steps=STEPS, restarts=RESTARTS, seed=0, rate=RA
         return {"images": tf.where(missing > 0, filled, given["input"]), "samples": samples, "noise": noise}
 
     return search
+
+
+def export(gan, steps=EXPORTED_STEPS, restarts=RESTARTS):
+    """Has exports of this GAN hold the search as the function `fill`: `input` and `mask`, and a label if there are classes, to
+    `images`. Arguments and errors as for `function_of`."""
+    import tensorflow as tf
+
+    shape = gan.fields[gan.key].shape
+    inputs = {"input": Field("image", shape), "mask": Field("mask", (*shape[:2], 1)),
+              **({"label": gan.fields["label"]} if gan.classes else {})}
+    search = tf.function(function_of(gan, steps=steps, restarts=restarts))
+    gan.extras = {"fill": (search, inputs, {"images": Field("image", shape)})}
 
 
 # === Its parts ===

@@ -173,6 +173,34 @@ def test_a_blurred_sample_is_found_again(gan):
     assert np.abs(restored - true).mean() < 0.1 * np.abs(blurred - true).mean()
 
 
+# === Exported ===
+
+def test_a_signature_of_the_saved_model(tmp_path):
+    from export import contract, saved_model
+    gan = linear_gan()
+    filling.export(gan, steps=20, restarts=2)
+    told = contract.interface(gan)
+    assert [[each["name"] for each in told["functions"]["fill"][way]] for way in ("inputs", "outputs")] == [["input", "mask"], ["images"]]
+    saved_model.write({name: gan.exported(name) for name in gan.exports()}, told, tmp_path / "out", gan.latents)
+    serve = tf.saved_model.load(str(tmp_path / "out")).signatures["fill"]
+    true, missing = gan.generate(3, seed=5), np.concatenate([masks(), masks(1)])
+    found = serve(input=tf.constant(true), mask=tf.constant(missing))
+    assert list(found) == ["images"]
+    filled = filling.fill(gan, true, missing, steps=20, restarts=2)[0]
+    np.testing.assert_allclose(found["images"], filled, atol=1e-5)
+    known = np.broadcast_to(missing == 0, true.shape)
+    assert np.asarray(found["images"])[known].tobytes() == true[known].tobytes() and np.abs(filled - true)[~known].max() > 1e-3
+
+
+@pytest.mark.slow
+def test_exported_by_the_command(finished, command, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    done = command("-m", "export", run, "--fill", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    done = command("-m", "export.check", run, cwd=ROOT)
+    assert done.returncode == 0 and "sound" in done.stdout, done.stdout + done.stderr
+
+
 # === What cannot be ===
 
 def test_mistakes(gan):
