@@ -7,7 +7,6 @@
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
 """
-import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -156,11 +155,13 @@ OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
 
 
 def of(settings, needs=None, split="train", like=None):
-    """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs.
+    """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs, unless the input
+    is made of the images: degraded, or with a hole where a mask says so.
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, and of a model that needs masks
+            `masks`, `hole_least` and `hole_most`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -169,13 +170,15 @@ def of(settings, needs=None, split="train", like=None):
     Raises:
         DataError: the data set cannot be had, or lacks a field.
     """
+    from kgan.data import onthefly
+
     settings = located(settings)
     config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
     asked = config.get("condition") or ""
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and name.startswith("folder:"):
+    if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:"):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
@@ -185,34 +188,17 @@ def of(settings, needs=None, split="train", like=None):
     found = found if asked == condition else found.named(condition, asked)
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
-    found = _made_on_the_fly(found, degrade, config.get("enlarge", True), config.get("patch_size", 0),
-                             config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    found = onthefly.made(found, needs, config, split, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)
     return found
 
 
-def _made_on_the_fly(source, degrade, enlarge, patch_size, jitter, seed):
-    """`source` with all images cut out and jittered alike, and an `input`, the degraded `image`, where these are wanted."""
-    from kgan.data.onthefly import CutOut, Degraded, Jittered
-
-    arrays = source.arrays
-    if patch_size:
-        arrays = {name: CutOut(array, patch_size, seed) if source.fields[name].kind == "image" else array
-                  for name, array in arrays.items()}
-    if jitter:
-        arrays = {name: Jittered(array, jitter, seed) if source.fields[name].kind == "image" else array
-                  for name, array in arrays.items()}
-    if degrade and "image" in arrays:  # else `roles` says what is missing
-        arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed, enlarge)}
-    return dataclasses.replace(source, arrays=arrays)
-
-
 def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
     """A Source as a tf.data pipeline. Arguments and result as for `load`.
 
-    All image fields of an example are flipped alike. Fields of different groups have orders of their own; an epoch is one of
+    All image fields of an example, and their masks, are flipped alike. Fields of different groups have orders of their own; an epoch is one of
     the group of `key`.
 
     Where `replicas` devices share each batch, what comes are the shares of those with the indices `own`, one after the other:
@@ -263,7 +249,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
             kind = kinds.get(described[field].kind)
             if hasattr(kind, "scale") and value.dtype != tf.float32:
                 value = kind.scale(tf.cast(value, tf.float32))
-            if flip and described[field].kind == "image":
+            if flip and getattr(kind, "MIRRORED", False):
                 if draw is None:
                     draw = tf.random.stateless_uniform([batch_size, 1, 1, 1], tf.stack([seed + epoch, number]), alg="philox")
                     draw = draw[replica * rows:(replica + 1) * rows]

@@ -10,6 +10,8 @@ as they make sense for the kind:
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
     SHOWN           how many samples a sheet has
     PLOT            whether a sheet has all samples in one plot; else each is a picture
+    MIRRORED        whether mirroring the images of an example mirrors this too; False where it is left out
+    LIKE            name of the input whose height and width it must have; left out where there is no such
     MEDIA           dict of media type -> suffix of the files that `write` gives; the first is the default
     SUFFIXES        suffixes of the files that `read` reads
     scale(values)   stored numbers as float32, an array or a tensor, to what networks see
