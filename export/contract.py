@@ -77,8 +77,9 @@ def _made(gan):
 def _field(name, field, shape):
     """`shape`: the network's, with its free sizes."""
     bounds = kinds.get(field.kind).RANGE
+    more = {key: field.more.get(key, usual) for key, usual in getattr(kinds.get(field.kind), "MORE", {}).items()}
     told = {"name": name, "kind": field.kind, "shape": [None, *shape[1:]], "dtype": "float32",
-            "range": [int(bound) for bound in bounds] if bounds else None}
+            "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape[1:]) if network is None]
     return {**told, "size": list(field.shape[:len(free)])} if free else told
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import pictures
+from kgan import kinds, pictures
 from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
 from kgan.metrics.neighbors import mean_distance
@@ -241,23 +241,33 @@ class Samples(StepCallback):
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            self._beside("real", real)
         if self._first == 0:
             self.on_step(0, logs)
 
     def on_step(self, step, logs):
         if self.given:
-            picture = beside(self.model, self.given, self.real, self.seed)
+            picture, samples = beside(self.model, self.given, self.real, self.seed)
         else:
-            picture = pictures.sheet(self.model.kind, sheet(self.model, self.count, self.seed), self.real)
+            samples = sheet(self.model, self.count, self.seed)
+            picture = pictures.sheet(self.model.kind, samples, self.real)
+        self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+
+    def _beside(self, name, samples):
+        """What lies beside a sheet of a kind that is not for the eye alone: sounds."""
+        kind = kinds.get(self.model.kind)
+        if hasattr(kind, "beside"):
+            for suffix, data in kind.beside(samples, **kinds.known(self.model.fields[self.model.key], kind.beside)).items():
+                write(self.directory / f"{name}{suffix}", data)
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """A picture of the first examples: what the generator is given, what it makes of it, the real ones."""
+    """(a picture of the first examples: what the generator is given, what it makes of it, the real ones; what it makes)"""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
     drawn = [(gan.fields[name].kind, values) for name, values in given.items() if name != "label"]
-    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])])
+    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])]), made
 
 
 def sheet(gan, count, seed=0):
