@@ -96,6 +96,6 @@ class DeEmphasis(PreEmphasis):
     """The reverse, y[t] = x[t] + factor · y[t - 1], as a convolution: the recursion is cut off where it has fallen to 1e-6. C is 1."""
 
     def call(self, inputs):
-        count = int(np.ceil(np.log(1e-6) / np.log(self.factor)))
+        count = max(1, int(np.ceil(np.log(1e-6) / np.log(self.factor)))) if self.factor else 1
         kernel = tf.constant(self.factor ** np.arange(count - 1, -1, -1)[:, None, None], inputs.dtype)
         return tf.nn.conv1d(tf.pad(inputs, [(0, 0), (count - 1, 0), (0, 0)]), kernel, 1, "VALID")

@@ -32,11 +32,12 @@ BUILT_IN = {
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
+    "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
 # kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {}
+FOLDERS = {"audio": "recordings"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked"}
@@ -45,7 +46,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "solids", "voices"), "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -158,7 +159,7 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `jitter` (of the training split), `direction`, `noises`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -173,7 +174,7 @@ def of(settings, needs=None, split="train", like=None):
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and name.startswith("folder:"):
+    if "input" in needs and not degrade and name.startswith("folder:") and not maker(name, needs):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
@@ -184,6 +185,7 @@ def of(settings, needs=None, split="train", like=None):
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    found = _with_noise(found, needs, config, split, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)
@@ -201,6 +203,17 @@ def _made_on_the_fly(source, degrade, jitter, seed):
     if degrade and "image" in arrays:  # else `roles` says what is missing
         arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed)}
     return dataclasses.replace(source, arrays=arrays)
+
+
+def _with_noise(source, needs, config, split, seed):
+    """`source` with an `input` that is its `audio` with noise, where a model wants one and the data have none."""
+    if needs.get("input") != "audio" or "input" in source.arrays or "audio" not in source.arrays:
+        return source
+    from kgan.data import noises
+    text, snr = (config["noises"], (config["snr_low"], config["snr_high"])) if split == "train" else (config["unseen"], noises.LEVELS)
+    given = noises.Noisy(source.arrays["audio"], text, snr, source.more["audio"]["rate"], seed)
+    return dataclasses.replace(source, arrays={**source.arrays, "input": given}, kinds={**source.kinds, "input": "audio"},
+                               more={**source.more, "input": source.more["audio"]})
 
 
 def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):

@@ -19,7 +19,7 @@ from keras import layers
 
 from kgan.anysize import Cut, RoundUp
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, EvaluateBy, Scheduled
+from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.waves import DeEmphasis, PreEmphasis, Strided1D, Strided1DTranspose
@@ -45,10 +45,10 @@ class Config(BaseConfig):
     generator_learning_rate: Scheduled = "cosine:1e-3:1e-4"
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.995
-    loss: str = "least_squares"
+    loss: Loss = "least_squares"
     content_weight: float = 100.0  # λ of the mean absolute difference from the clean sound, after pre-emphasis
 
-    filters: tuple = (16, 32, 64, 128, 256)  # of the layers on the way down
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256)  # of the layers on the way down
     strides: int = 4
     taps: int = 31  # length of the kernels
     skips: Literal["join", "add"] = "add"  # join: beside each other (SEGAN); add: with a learnt gain for each channel (SEGAN+)
