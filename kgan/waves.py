@@ -99,3 +99,14 @@ class DeEmphasis(PreEmphasis):
         count = max(1, int(np.ceil(np.log(1e-6) / np.log(self.factor)))) if self.factor else 1
         kernel = tf.constant(self.factor ** np.arange(count - 1, -1, -1)[:, None, None], inputs.dtype)
         return tf.nn.conv1d(tf.pad(inputs, [(0, 0), (count - 1, 0), (0, 0)]), kernel, 1, "VALID")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class Limit(keras.layers.Layer):
+    """Cuts what is louder than full scale: to [-1, 1]."""
+
+    def call(self, inputs):
+        return tf.clip_by_value(inputs, -1.0, 1.0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

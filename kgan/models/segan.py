@@ -22,7 +22,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
-from kgan.waves import DeEmphasis, PreEmphasis, Strided1D, Strided1DTranspose
+from kgan.waves import DeEmphasis, Limit, PreEmphasis, Strided1D, Strided1DTranspose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +141,10 @@ def generator(config):
         x = layers.Concatenate()([x, _Spread()([inputs["noise"], x])])
     for width, mirrored in zip(config.filters[-2::-1], maps[-2::-1]):
         x = layers.PReLU(shared_axes=[1])(Strided1DTranspose(width, config.taps, config.strides, _weights())(x))
-        x = layers.Concatenate()([x, mirrored]) if config.skips == "join" else layers.Add()([x, _Gain()(mirrored)])
+        x = layers.Concatenate()([x, mirrored]) if config.skips == "join" else layers.Add()([x, Gain()(mirrored)])
     x = layers.Activation("tanh", dtype="float32")(Strided1DTranspose(1, config.taps, config.strides, _weights())(x))
     x = Cut(dtype="float32")([DeEmphasis(config.emphasis, dtype="float32")(x), inputs["input"]])
-    x = layers.ReLU(2.0, dtype="float32")(x + 1) - 1  # what is louder than full scale is cut
-    x = layers.Activation("linear", dtype="float32", name="audio")(x)
+    x = Limit(dtype="float32", name="audio")(x)
     return keras.Model(inputs if config.noise_dim else inputs["input"], x, name="generator")
 
 
@@ -163,7 +162,7 @@ def discriminator(shape, config):
 
 
 @keras.saving.register_keras_serializable("kgan")
-class _Gain(keras.layers.Layer):
+class Gain(keras.layers.Layer):
     """Each channel times a number of its own, which is learnt, from 1 on."""
 
     def build(self, input_shape):
