@@ -40,6 +40,7 @@ class Config(BaseConfig):
     snr_high: float = 15.0  # to here
     evaluate_by: EvaluateBy = "si_sdr"
     evaluate_count: int = 1_000
+    features: str = "none"  # results are compared with the clean sound
     batch_size: int = 32
     steps: int = 3_000
     generator_learning_rate: Scheduled = "cosine:1e-3:1e-4"
