@@ -140,6 +140,7 @@ class Config(metaclass=_WithPreset):
     # field of the data -> its kind (kgan.kinds), of what is made and of what is given beside noise and label, as in
     # {"input": "image", "image": "image"}; {}: whatever one thing the data make
     needs: ClassVar[dict] = {}
+    unlabelled: ClassVar[bool] = False  # of a model that takes labels: whether it does without them too, condition=
     paired: ClassVar[bool] = True  # whether the fields of an example belong together
 
     def __post_init__(self):
@@ -214,7 +215,7 @@ class Config(metaclass=_WithPreset):
             values[name] = _read(fields[name], value)
             _check_choice(fields[name], values[name])
         conditional = fields["condition"].default
-        if bool(values.get("condition", conditional)) != bool(conditional):
+        if bool(values.get("condition", conditional)) != bool(conditional) and not cls.unlabelled:
             raise ConfigError(f"condition={values['condition']}: " + (
                 "which field of the data? condition=label, for instance" if conditional else
                 "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))
