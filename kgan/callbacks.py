@@ -246,27 +246,32 @@ class Samples(StepCallback):
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
-            if hasattr(kinds.get(self.model.kind), "animated"):
-                write(self.directory / "real.gif", kinds.get(self.model.kind).animated(real))
+            self._beside("real", real)
         if self._first == 0:
             self.on_step(0, logs)
 
     def on_step(self, step, logs):
         if self.given:
-            picture = beside(self.model, self.given, self.real, self.seed)
+            picture, samples = beside(self.model, self.given, self.real, self.seed)
         else:
-            samples, kind = sheet(self.model, self.count, self.seed), kinds.get(self.model.kind)
+            samples = sheet(self.model, self.count, self.seed)
             picture = pictures.sheet(self.model.kind, samples, self.real)
-            if hasattr(kind, "animated"):
-                write(self.directory / f"step-{step:09d}.gif", kind.animated(samples))
+        self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+
+    def _beside(self, name, samples):
+        """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""
+        kind = kinds.get(self.model.kind)
+        if hasattr(kind, "beside"):
+            for suffix, data in kind.beside(samples, **kinds.known(self.model.fields[self.model.key], kind.beside)).items():
+                write(self.directory / f"{name}{suffix}", data)
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """A picture of the first examples: `gan.columns` of what is given, what is made of it, the real ones."""
+    """(a picture of the first examples: `gan.columns` of what is given, what is made of it, the real ones; what is made)"""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
-    return pictures.side_by_side(gan.columns(given, made, real[:count]))
+    return pictures.side_by_side(gan.columns(given, made, real[:count])), made
 
 
 def sheet(gan, count, seed=0):

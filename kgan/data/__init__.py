@@ -33,11 +33,12 @@ BUILT_IN = {
     "bouncing": "clips of two digits that bounce off the walls: 8,000 of 16 frames, 32 to 128 pixels, labels",
     "bouncing_mnist": "the same with digits of mnist",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
+    "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
 # kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {"video": "clips", "voxels": "shapes"}
+FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
@@ -46,7 +47,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "bouncing"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "solids", "voices"), "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -160,8 +161,8 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, and of a model that needs masks
-            `masks`, `hole_least` and `hole_most`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, of a model that needs masks `masks`,
+            `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -178,7 +179,7 @@ def of(settings, needs=None, split="train", like=None):
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:"):
+    if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:") and not maker(name, needs):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)

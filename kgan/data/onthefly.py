@@ -20,11 +20,11 @@ CUT = 0x63757400  # and these those of cuts
 
 def made(source, needs, config, split="train", seed=0):
     """A Source with what a model's settings ask for: images cut out (`patch_size`) and jittered (`jitter`, of the training split)
-    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), or what a `mask` leaves of it.
+    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), what a `mask` leaves of it, or `audio` with noise.
 
     Args:
         needs: dict of field to kind, Config.needs.
-        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint.
+        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint, segan.
         split, seed: of the data, and of all that is random.
     """
     arrays = source.arrays
@@ -40,6 +40,14 @@ def made(source, needs, config, split="train", seed=0):
             arrays = {**arrays, "mask": drawn, "input": Holed(images, drawn)}
         elif text := config.get("degrade", ""):
             arrays = {**arrays, "input": Degraded(images, text, seed, config.get("enlarge", True))}
+    if needs.get("input") == "audio" and "audio" in arrays and "input" not in arrays:
+        from kgan.data import noises
+        training = config["noises"], (config["snr_low"], config["snr_high"])
+        text, levels = training if split == "train" else (config["unseen"], noises.LEVELS)
+        rate = source.more["audio"]["rate"]
+        return dataclasses.replace(source, arrays={**arrays, "input": noises.Noisy(arrays["audio"], text, levels, rate, seed)},
+                                   kinds={**source.kinds, "input": "audio"},
+                                   more={**source.more, "input": source.more["audio"]})
     return dataclasses.replace(source, arrays=arrays)
 
 

@@ -24,7 +24,8 @@ from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
-          "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True}
+          "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True,
+          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True}
 SURE = 0.9
 
 
@@ -114,8 +115,12 @@ class Evaluator:
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
         if self.given and aligned:
-            compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
-            figures.update((name, np.mean(values)) for name, values in compared.items())
+            compare = kinds.get(kind).compare
+            compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
+                               **kinds.known(self.train.fields[self.train.key], compare))
+            # of examples that are too short for a measure there is none
+            figures.update((name, np.mean(values[~np.isnan(values)]) if not np.isnan(values).all() else np.nan)
+                           for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by
             enough = found is None or not self.given or min(len(found), self.count) > found.shape[1]
