@@ -71,6 +71,6 @@ def examples(told, rows, latents, seed=0, larger=0):
             found[each["name"]] = latents(rows, seed)
             continue
         shape = [size + larger if free is None else size for size, free in zip(sized(each), each["shape"][1:])]
-        field = Field(each["kind"], shape, each.get("classes", ()))
+        field = Field(each["kind"], shape, each.get("classes", ()), each)
         found[each["name"]] = get(each["kind"]).examples(field, rows, seed)
     return found

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import pictures
+from kgan import kinds, pictures
 from kgan.advice import alarms, not_finite
 from kgan.config import ConfigError
 from kgan.metrics.neighbors import mean_distance
@@ -218,7 +218,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png; of texts a .txt, too.
 
     Args:
         directory: exists.
@@ -240,7 +240,7 @@ class Samples(StepCallback):
         super().on_epoch_begin(epoch, logs)
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
-            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.fields[self.model.key], real)))
         if self._first == 0:
             self.on_step(0, logs)
 
@@ -248,7 +248,10 @@ class Samples(StepCallback):
         if self.given:
             picture = beside(self.model, self.given, self.real, self.seed)
         else:
-            picture = pictures.sheet(self.model.kind, sheet(self.model, self.count, self.seed), self.real)
+            field, samples = self.model.fields[self.model.key], sheet(self.model, self.count, self.seed)
+            picture = pictures.sheet(field, samples, self.real)
+            if lines := getattr(kinds.get(field.kind), "lines", None):
+                write(self.directory / f"step-{step:09d}.txt", "".join(f"{line}\n" for line in lines(samples, field)).encode())
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 
 
@@ -256,8 +259,8 @@ def beside(gan, given, real, seed=0, count=16):
     """A picture of the first examples: what the generator is given, what it makes of it, the real ones."""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
-    drawn = [(gan.fields[name].kind, values) for name, values in given.items() if name != "label"]
-    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])])
+    drawn = [(gan.fields[name], values) for name, values in given.items() if name != "label"]
+    return pictures.side_by_side([*drawn, (gan.fields[gan.key], made), (gan.fields[gan.key], real[:count])])
 
 
 def sheet(gan, count, seed=0):

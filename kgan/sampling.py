@@ -190,7 +190,7 @@ class Sampler(Game):
             given: dict of the other fields that the generator is given, name -> [count, …].
 
         Returns:
-            float32 numpy array [count, …], of images [count, H, W, C] in [-1, 1].
+            numpy array [count, …], float32, of images [count, H, W, C] in [-1, 1]; of tokens int32 [count, T].
         """
         noise = self.latents(count, seed, truncation)
         given = self.asked(count, {"label": label, **(given or {})})
@@ -198,7 +198,8 @@ class Sampler(Game):
         for start in range(0, max(count, 1), batch_size):
             rows = slice(start, start + batch_size)
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
+        found = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        return found if found.dtype.kind == "i" else found.astype(np.float32)
 
     # === Keras's methods, on data that are looked at first: see kgan.feeding ===
 

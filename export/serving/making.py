@@ -113,7 +113,8 @@ def _wanted(field):
     kind = kinds.get(field.kind)
     if kind.SUFFIXES:
         return f"a file is needed ({', '.join(kind.SUFFIXES)})"
-    return {"label": "the name of a class is needed", "number": "a number is needed"}.get(field.kind, "it is needed")
+    return {"label": "the name of a class is needed", "number": "a number is needed",
+            "tokens": "a text is needed"}.get(field.kind, "it is needed")
 
 
 def _number(text):
@@ -154,4 +155,4 @@ def file(sample, name, field, media, more):
     """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
-    return kinds.get(field.kind).write(sample, media, **more)
+    return kinds.knowing(kinds.get(field.kind).write, field)(sample, media, **more)

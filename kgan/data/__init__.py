@@ -28,6 +28,7 @@ from kgan.data.source import DataError, Source
 BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
     "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
+    "captions": "captioned digits, \"a large red 7 in italic\", 30,000 of 28 to 128 pixels in colour, some pairs held back",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
@@ -40,7 +41,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
-    **dict.fromkeys(("glyphs", "outlines"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
+    **dict.fromkeys(("glyphs", "outlines", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
     **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
 }

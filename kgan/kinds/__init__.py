@@ -7,6 +7,7 @@ as they make sense for the kind:
     FIELD           what a made field of the kind is called in a batch, and what D's input for it is called: "image"
     OUTPUT          what a generator's output of the kind is called in exports: "images"
     UNIT            what a progress bar counts: "img"
+    DTYPE           of what networks take and give; left out: float32
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
     SHOWN           how many samples a sheet has
     PLOT            whether a sheet has all samples in one plot; else each is a picture
@@ -21,12 +22,17 @@ as they make sense for the kind:
     sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet
     images(samples)                 float32 [n, H, W, C] in [-1, 1] for a feature network; None: there is no such view
     compare(made, true)             dict of name -> float64 [n], of two aligned batches as networks see them
+    lines(samples, field)           list of str, the texts of samples, of a kind that has such: written beside sheets
     examples(field, count, seed)    plausible examples as networks see them, for tests and for a server's first call
+
+`write` and `sheet` that have a parameter `field` are told the kgan.kinds.Field (`knowing`): a vocabulary stands there.
 
 Adding a kind: write kgan/kinds/NAME.py, and export/page/kinds/NAME.js where a page is to show it.
 """
 import dataclasses
+import functools
 import importlib
+import inspect
 from pathlib import Path
 
 
@@ -61,6 +67,16 @@ def get(name):
     if name not in names():
         raise ValueError(f"no kind of data is named {name!r}; there are {', '.join(names())}")
     return importlib.import_module(f"kgan.kinds.{name}")
+
+
+def dtype(name):
+    """What networks take and give of a kind: "float32", "int32"."""
+    return getattr(get(name), "DTYPE", "float32")
+
+
+def knowing(function, field):
+    """A kind's `write` or `sheet`, told which field it is of where it has a parameter for that."""
+    return functools.partial(function, field=field) if "field" in inspect.signature(function).parameters else function
 
 
 def guess(shape):

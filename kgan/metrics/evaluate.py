@@ -112,7 +112,7 @@ class Evaluator:
 
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
-        if self.given and aligned:
+        if "input" in self.given and aligned:
             compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
             figures.update((name, np.mean(values)) for name, values in compared.items())
         try:
