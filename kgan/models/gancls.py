@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kgan.advice import Alarm
-from kgan.config import ConfigError
+from kgan.config import ConfigError, Scheduled
 from kgan.draws import GENERATOR
 from kgan.gan import GAN
 from kgan.kinds import Field
@@ -34,8 +34,11 @@ class Config(dcgan.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "captions"
-    steps: int = 6_000
+    steps: int = 10_000
     noise_dim: int = 32
+    filters: int = 16
+    generator_learning_rate: Scheduled = "linear:1e-3:1e-4:0.5:1"
+    discriminator_learning_rate: Scheduled = "linear:5e-4:5e-5:0.5:1"  # published: 2e-4 both
     evaluate_count: int = 2_000
     tokens: Literal["words", "characters"] = "words"  # of captions in files: what a caption is cut into
     vocabulary: int = 2_000  # of these the most frequent so many, with the end and what stands for all others
@@ -47,7 +50,8 @@ class Config(dcgan.Config):
     presets: ClassVar[dict] = {
         "laptop": {},
         # their encoder is a char-CNN-RNN of 1,024 numbers, trained before on its own; reduced to 128 (section 4.1)
-        "published": dict(filters=64, noise_dim=100, text_dim=128, word_dim=128, generator_learning_rate=2e-4, ema_decay=0.0),
+        "published": dict(filters=64, noise_dim=100, text_dim=128, word_dim=128, generator_learning_rate=2e-4,
+                          discriminator_learning_rate=2e-4, ema_decay=0.0),
     }
 
     def __post_init__(self):
@@ -164,11 +168,12 @@ def generator(shape, caption, config):
 def encoder(caption, config):
     """caption int32 [n, T] -> float32 [n, text_dim]: convolutions over words, the largest over all places."""
     tokens = keras.Input(caption.shape, dtype="int32", name="caption")
-    x = layers.Embedding(len(caption.more["words"]), config.word_dim)(tokens)
+    # of the size of what it is joined to: with Keras's own, fifty times smaller, D took thousands of steps to notice the captions
+    x = layers.Embedding(len(caption.more["words"]), config.word_dim, embeddings_initializer=keras.initializers.RandomNormal(0, 1))(tokens)
     for _ in range(2):
         x = layers.Conv1D(2 * config.text_dim, 3, padding="same", activation="relu")(x)
-    x = layers.Dense(config.text_dim)(layers.GlobalMaxPooling1D()(x))
-    return keras.Model(tokens, layers.LeakyReLU(negative_slope=0.2, dtype="float32")(x), name="text")
+    x = layers.LayerNormalization(dtype="float32")(layers.Dense(config.text_dim)(layers.GlobalMaxPooling1D()(x)))
+    return keras.Model(tokens, x, name="text")
 
 
 def discriminator(shape, caption, config):
