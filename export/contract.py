@@ -39,7 +39,7 @@ def interface(gan):
 
     `functions`: name -> `inputs` and `outputs`, each a list of dicts of `name`, `kind`, `shape` (None: free; first the rows),
     `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, and `size`, that of training
-    where sizes are free, `words` and `tokens` of texts. Of a generator of noise, or noise and a label, the same stands as `input`, `label` (None: it takes
+    where sizes are free. Of a generator of noise, or noise and a label, the same stands as `input`, `label` (None: it takes
     none) and `output`; `noise` says what `latents` draws, and `truncation` whether kgan.kinds.noise.truncate may be applied.
     """
     inputs, output = [_input(gan, name) for name in _names(gan)], _made(gan)
@@ -77,8 +77,9 @@ def _made(gan):
 def _field(name, field, shape):
     """`shape`: the network's, with its free sizes."""
     bounds = kinds.get(field.kind).RANGE
-    told = {**field.more, "name": name, "kind": field.kind, "shape": [None, *shape[1:]], "dtype": kinds.dtype(field.kind),
-            "range": [int(bound) for bound in bounds] if bounds else field.more.get("range")}
+    more = {key: field.more.get(key, usual) for key, usual in getattr(kinds.get(field.kind), "MORE", {}).items()}
+    told = {"name": name, "kind": field.kind, "shape": [None, *shape[1:]], "dtype": kinds.dtype(field.kind),
+            "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape[1:]) if network is None]
     return {**told, "size": list(field.shape[:len(free)])} if free else told
 

@@ -221,7 +221,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png; of texts a .txt, too.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
 
     Args:
         directory: exists.
@@ -244,26 +244,34 @@ class Samples(StepCallback):
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.fields[self.model.key], real)))
+            self._beside("real", real)
         if self._first == 0:
             self.on_step(0, logs)
 
     def on_step(self, step, logs):
         if self.given:
-            picture = beside(self.model, self.given, self.real, self.seed)
+            picture, samples = beside(self.model, self.given, self.real, self.seed)
         else:
-            field, samples = self.model.fields[self.model.key], sheet(self.model, self.count, self.seed)
-            picture = pictures.sheet(field, samples, self.real)
-            if lines := getattr(kinds.get(field.kind), "lines", None):
-                write(self.directory / f"step-{step:09d}.txt", "".join(f"{line}\n" for line in lines(samples, field)).encode())
+            samples = sheet(self.model, self.count, self.seed)
+            picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
+        self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+
+    def _beside(self, name, samples):
+        """What lies beside a sheet of a kind that is not for the eye alone: sounds."""
+        kind = kinds.get(self.model.kind)
+        if hasattr(kind, "beside"):
+            for suffix, data in kind.beside(samples, **kinds.known(self.model.fields[self.model.key], kind.beside)).items():
+                write(self.directory / f"{name}{suffix}", data)
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """A picture of the first examples: what the generator is given, what it makes of it, the real ones."""
+    """(a picture of the first examples: what the generator is given, what it makes of it, the real ones; what it makes)"""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
     drawn = [(gan.fields[name], values) for name, values in given.items() if name != "label"]
-    return pictures.side_by_side([*drawn, (gan.fields[gan.key], made), (gan.fields[gan.key], real[:count])])
+    field = gan.fields[gan.key]
+    return pictures.side_by_side([*drawn, (field, made), (field, real[:count])]), made
 
 
 def sheet(gan, count, seed=0):

@@ -1,4 +1,5 @@
 """Pictures: sheets of samples, charts of what was measured, animations."""
+import functools
 import io
 
 import numpy as np
@@ -22,7 +23,10 @@ def sheet(kind, samples, behind=None, columns=8):
 
 
 def _drawing(kind):
-    return kinds.get(kind).sheet if isinstance(kind, str) else kinds.knowing(kinds.get(kind.kind).sheet, kind)
+    if isinstance(kind, str):
+        return kinds.get(kind).sheet
+    sheet = kinds.get(kind.kind).sheet
+    return functools.partial(sheet, **kinds.known(kind, sheet))
 
 
 def side_by_side(columns, smallest=768, across=2):

@@ -42,7 +42,8 @@ class Sampler(Game):
             kind = kinds.guess(shape)
             made, fields = [kinds.get(kind).FIELD], {kinds.get(kind).FIELD: kinds.Field(kind, shape), **fields}
         self.key = made[0]
-        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")}
+        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")
+                  or field.kind == "number" and name in inputs_of(generator)}
         if self.classes:
             fields["label"] = kinds.Field("label", (), self.classes)
         elif len(generator.inputs) > 1 and "label" in inputs_of(generator):
@@ -77,7 +78,8 @@ class Sampler(Game):
     def given(self, batch):
         """The given fields in a batch, a dict of tensors: `label`, and those of `fields` that are not made."""
         found = {"label": self.label(batch)} if self.classes else {}
-        return found | {name: self._field(batch, name) for name in self.fields if name not in (self.key, "label")}
+        return found | {name: self._field(batch, name) for name, field in self.fields.items()
+                        if name not in (self.key, "label") and "default" not in field.more}
 
     def label(self, batch):
         """The labels in a batch, int32 [n]; None if the GAN is not conditional."""
@@ -125,13 +127,16 @@ class Sampler(Game):
         given the classes come in turn.
 
         Raises:
-            ValueError: a field that the generator takes is not there, or there is no such class.
+            ValueError: a field that the generator takes is not there and has no `default`, or there is no such class.
         """
         given = given if isinstance(given, dict) else {"label": given}
         label = self.labels(count, given.get("label"))
         found = {} if label is None else {"label": label}
         for name in self.fields:
             if name in (self.key, "label"):
+                continue
+            if name not in given and "default" in self.fields[name].more:
+                found[name] = tf.fill([count], self.fields[name].more["default"])
                 continue
             if name not in given:
                 raise ValueError(f"this generator makes {self.key!r} of {name!r}: give it, as in given={{{name!r}: …}}")

@@ -16,7 +16,7 @@ class Function:
     """One of a model's functions.
 
     name: in paths. signature: in the SavedModel. inputs, outputs: dicts of name to kgan.kinds.Field of one example;
-    `more` has "size", its free sizes in training, of noise "distribution", of outputs "range", of texts "words" and "tokens".
+    `more` has "size", its free sizes in training, of noise "distribution", of outputs "range".
     """
     name: str
     signature: str
@@ -43,9 +43,6 @@ class Function:
     def of(self, kind):
         """Name of the first input of a kind; None: it takes none."""
         return next((name for name, field in self.inputs.items() if field.kind == kind), None)
-
-
-_MORE = "size", "range", "default", "words", "tokens"  # what a contract may tell of a field beside its kind, shape and classes
 
 
 def read_contract(folder):
@@ -89,10 +86,8 @@ def _fields(told):
             raise ValueError(f"{name}.classes: names are needed, each of them once")
         if each["kind"] == "image" and (len(shape) != 4 or not 1 <= (shape[-1] or 0) <= 4):
             raise ValueError(f"{name}: images of shape {shape}; they have a height, a width and 1 to 4 channels")
-        more = {key: each[key] for key in _MORE if each.get(key) is not None}
-        words = more.get("words", ())
-        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words) or each["kind"] == "tokens" and not words:
-            raise ValueError(f"{name}.words: a vocabulary is needed, a list of texts")
+        kept = "size", "range", *getattr(kinds.get(each["kind"]), "MORE", ())
+        more = {key: each[key] for key in kept if each.get(key)}
         if each["kind"] == "noise":
             more["distribution"] = each["distribution"].partition("(")[0]  # "normal(0, 1)"
             if more["distribution"] not in ("normal", "uniform"):

@@ -155,4 +155,5 @@ def file(sample, name, field, media, more):
     """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
-    return kinds.knowing(kinds.get(field.kind).write, field)(sample, media, **more)
+    kind = kinds.get(field.kind)
+    return kind.write(sample, media, **{**kinds.known(field, kind.write), **more})

@@ -32,12 +32,14 @@ BUILT_IN = {
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
+    "grammar": "sentences of arithmetic, 3 to 15 words, 10,000; whether one is valid can be checked",
+    "oracle": "sequences of 20 of 500 words by a known LSTM, which tells how likely a sequence is, 10,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
-# kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {}
+# kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
+FOLDERS = {"tokens": "texts", ("tokens", "image"): "captioned"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked"}
@@ -46,7 +48,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids"), "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -111,7 +113,8 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
 def maker(name, needs=None):
     """The function that makes a built-in data set, or reads a folder of a kind in FOLDERS; None: neither is meant."""
     if name.startswith("folder:"):
-        files = [FOLDERS[kind] for kind in (needs or {}).values() if kind in FOLDERS][:1]
+        wanted = tuple((needs or {}).values())
+        files = [FOLDERS[kind] for kind in (wanted, *wanted) if kind in FOLDERS][:1]
     else:
         files = [FILES.get(name, name)] if name in BUILT_IN else []
     return importlib.import_module(f"kgan.data.{files[0]}").source if files else None

@@ -34,7 +34,7 @@ class Source:
             one, else of the kind whose name it bears.
         groups: dict of field to the name of its group, where examples are not paired: fields of a group have one length and
             one order. Those that are left out are of the group of `key`.
-        more: dict of field to what its kind knows of it beside, `Field.more`: the vocabulary of texts.
+        more: dict of field to what its kind knows of it besides, as `kgan.kinds.Field.more`: the rate of sounds.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Source:
         if reverse and "input" in self.arrays:
             swapped = {"input": self.key, self.key: "input"}
             change = {attribute: {swapped.get(name, name): value for name, value in getattr(self, attribute).items()}
-                      for attribute in ("arrays", "kinds", "groups")}
+                      for attribute in ("arrays", "kinds", "groups", "more")}
             # what was of no group is of that of what is made, which is the other one now
             return dataclasses.replace(self, **change).roles(needs)
         for name, kind in needs.items():

@@ -13,6 +13,8 @@ as they make sense for the kind:
     PLOT            whether a sheet has all samples in one plot; else each is a picture
     MEDIA           dict of media type -> suffix of the files that `write` gives; the first is the default
     SUFFIXES        suffixes of the files that `read` reads
+    MORE            dict of what `Field.more` says of the kind, with what is usual: {"rate": 16000}. Its functions that need it
+                    have a parameter of that name: see `known`. It stands in exports
     scale(values)   stored numbers as float32, an array or a tensor, to what networks see
     store(values)   the reverse, to a stored NumPy array
     read(data, field)               bytes of a file -> one stored example; ValueError: a sentence that says what is wrong
@@ -21,16 +23,13 @@ as they make sense for the kind:
                     behind them where that helps; smallest 0: as small as it goes, which is what a server sends
     sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet
     images(samples)                 float32 [n, H, W, C] in [-1, 1] for a feature network; None: there is no such view
+    beside(samples) dict of suffix -> bytes: files of many samples that lie beside each sheet, of kinds that are heard
     compare(made, true)             dict of name -> float64 [n], of two aligned batches as networks see them
-    lines(samples, field)           list of str, the texts of samples, of a kind that has such: written beside sheets
     examples(field, count, seed)    plausible examples as networks see them, for tests and for a server's first call
-
-`write` and `sheet` that have a parameter `field` are told the kgan.kinds.Field (`knowing`): a vocabulary stands there.
 
 Adding a kind: write kgan/kinds/NAME.py, and export/page/kinds/NAME.js where a page is to show it.
 """
 import dataclasses
-import functools
 import importlib
 import inspect
 from pathlib import Path
@@ -70,13 +69,14 @@ def get(name):
 
 
 def dtype(name):
-    """What networks take and give of a kind: "float32", "int32"."""
+    """What networks take and give of a kind: "float32", or "int32" of tokens."""
     return getattr(get(name), "DTYPE", "float32")
 
 
-def knowing(function, field):
-    """A kind's `write` or `sheet`, told which field it is of where it has a parameter for that."""
-    return functools.partial(function, field=field) if "field" in inspect.signature(function).parameters else function
+def known(field, function):
+    """Of what a Field says more than its shape, such as the rate of sounds, what a function of its kind has parameters for."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in field.more.items() if name in parameters}
 
 
 def guess(shape):
@@ -86,6 +86,8 @@ def guess(shape):
     """
     if len(shape) == 1:
         return "points" if shape[0] == 2 else "signal"
+    if len(shape) == 2 and shape[1] == 1:
+        return "audio"
     known = {3: "image", 4: "voxels"}
     if len(shape) not in known:
         raise ValueError(f"samples of shape {list(shape)}: of which kind are they? Say it as "

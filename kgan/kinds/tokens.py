@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 FIELD, OUTPUT, UNIT = "tokens", "tokens", "texts"
 DTYPE = "int32"  # of what networks take and give; of other kinds float32
 RANGE = None
+MORE = {"words": [""], "tokens": "words"}
 PLOT = False
 SHOWN = 32
 MEDIA = {"text/plain": ".txt"}
@@ -67,11 +68,10 @@ def numbers(parts, field, places=None):
     return found
 
 
-def lines(samples, field=None):
-    """The texts of many samples, a list of str; without a field their numbers."""
-    if field is None or "words" not in field.more:
+def lines(samples, words=("",), tokens="words"):
+    """The texts of many samples, a list of str; those of a vocabulary that is not known as numbers."""
+    if len(words) < 2:
         return [" ".join(map(str, store(sample))) for sample in samples]
-    words, tokens = field.more["words"], field.more.get("tokens", "words")
     found = []
     for sample in store(samples):
         known = [int(number) for number in sample]
@@ -95,19 +95,24 @@ def read(data, field):
     return numbers(parts, field)
 
 
-def write(sample, media="text/plain", field=None):
+def write(sample, media="text/plain", words=("",), tokens="words"):
     """A sample's text as UTF-8, with a line feed at its end."""
-    return (lines(np.asarray(sample)[None], field)[0] + "\n").encode()
+    return (lines(np.asarray(sample)[None], words, tokens)[0] + "\n").encode()
+
+
+def beside(samples, words=("",), tokens="words"):
+    """The texts of many samples, a line each, as a file: Pillow has no letters for many a language."""
+    return {".txt": "".join(f"{line}\n" for line in lines(samples, words, tokens)).encode()}
 
 
 # === Pictures ===
 
-def sheet(samples, behind=None, columns=8, smallest=512, field=None):
+def sheet(samples, behind=None, columns=8, smallest=512, words=("",), tokens="words"):
     """A picture of texts, a line each, PIL.Image (L); of `smallest` 0 small blocks of wrapped text, as beside other samples.
 
-    Pillow's own font draws it: what that lacks, Chinese for instance, is a box here; `lines` gives the texts themselves.
+    Pillow's own font draws it: what that lacks, Chinese for instance, is a box here; `beside` has the texts themselves.
     """
-    texts = lines(samples, field)
+    texts = lines(samples, words, tokens)
     if not smallest:
         columns = min(columns, len(texts))
         height, width = sheet_size(None, len(texts), columns)
