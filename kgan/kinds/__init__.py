@@ -15,6 +15,7 @@ as they make sense for the kind:
     SUFFIXES        suffixes of the files that `read` reads
     MORE            dict of what `Field.more` says of the kind, with what is usual: {"rate": 16000}. Its functions that need it
                     have a parameter of that name: see `known`. It stands in exports
+    check(values)   raises ValueError where an array of examples cannot be of a kind, beyond dtype, shape and range
     scale(values)   stored numbers as float32, an array or a tensor, to what networks see
     store(values)   the reverse, to a stored NumPy array
     read(data, field)               bytes of a file -> one stored example; ValueError: a sentence that says what is wrong

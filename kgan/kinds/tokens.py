@@ -29,6 +29,12 @@ def store(values):
     return np.rint(np.asarray(values)).astype(np.int32)
 
 
+def check(values, words=("",)):
+    """Raises ValueError where numbers are of no word."""
+    if values.size and not 0 <= values.min() <= values.max() < len(words):
+        raise ValueError(f"tokens: numbers from {values.min()} to {values.max()}, and the vocabulary has {len(words)} words, from 0 on")
+
+
 # === Texts ===
 
 def split(text, tokens="words"):

@@ -48,7 +48,7 @@ class Config(BaseConfig):
     baseline: Literal["mean", "none"] = "mean"  # what is taken off the reward: that of the batch's other texts at the same place
     discriminator_steps: int = 2  # published: about 2,300 batches of D to one step of G
     noise: Literal["uniform"] = "uniform"  # a number for each word: which one it is of those that may follow
-    noise_dim: int = 0  # as long as a text is
+    noise_dim: int = 20  # as many as a text has words: the data decide
     ema_decay: Scheduled = 0.0
     beta_1: float = 0.9
     global_clipnorm: float = 5.0
