@@ -126,7 +126,7 @@ class Evaluate(StepCallback):
         self.best = self.latest = None
         for row in rows(self.run and self.run.log):
             if self.by in row:
-                self._take(int(row["step"]), {name: row[name] for name in self.columns})
+                self._take(int(row["step"]), {name: row[name] for name in self.columns if name in row})
 
     def _take(self, step, figures):
         """Whether these are the best figures so far."""

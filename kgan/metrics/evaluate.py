@@ -134,6 +134,8 @@ class Evaluator:
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
         small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
+        if not hasattr(kinds.get(kind), "images"):
+            return {name: float(value) for name, value in figures.items()}
         if not self.network and not (small and figures) or every and not small:
             if small:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "

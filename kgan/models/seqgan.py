@@ -39,6 +39,7 @@ class Config(BaseConfig):
     vocabulary: int = 5_000  # of these at most so many different ones, the end and what stands for all others among them
     length: int = 0  # tokens of a text at most; 0: as long as 99 % of the lines
     features: str = "none"
+    evaluate_by: Literal["nll_test", "nll_oracle", "bleu_2", "bleu_3"] = "nll_test"
     evaluate_count: int = 1_000
     batch_size: int = 64
     steps: int = 3_200
