@@ -2,6 +2,7 @@
 
     PATH/*.txt                        all lines of all files, at any depth; UTF-8
     PATH/test*.txt, PATH/test/…       of files and folders whose names begin so: the test split
+    PATH/oracle.npz                   sequences of this oracle, see kgan.data.oracle
 
 The vocabulary is that of the training split: the end "", UNKNOWN if there are words beyond the `vocabulary` most frequent ones, and
 these, the most frequent first.
@@ -11,7 +12,7 @@ import os
 
 import numpy as np
 
-from kgan.data import files
+from kgan.data import files, oracle
 from kgan.data.cache import cached, expanded
 from kgan.data.source import DataError, Source
 from kgan.kinds import Field
@@ -42,6 +43,8 @@ def source(path, tokens="words", vocabulary=5_000, length=0, split="train"):
     if split not in ("train", "test"):
         raise DataError(f"folder:{path}: texts have the splits train and test, not {split!r}")
     root = os.path.realpath(expanded(str(path), "folder:"))
+    if os.path.isfile(os.path.join(root, oracle.FILE)):
+        return oracle.published(path, split)
     found = listing(root)
     if not found[split]:
         raise DataError(f"folder:{path}: no {SUFFIX} files in it" if not any(found.values()) else
@@ -71,8 +74,8 @@ def lines_of(root, names):
     found = []
     for name in names:
         try:
-            with open(os.path.join(root, name), encoding="utf-8-sig") as file:
-                found += [line for line in map(str.strip, file) if line]
+            with open(os.path.join(root, name), "rb") as file:
+                found += [line.strip() for line in file.read().decode("utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             raise DataError(f"{os.path.join(root, name)}: is no text in UTF-8 ({error.reason} at byte {error.start}): save it as "
                             "UTF-8") from None
