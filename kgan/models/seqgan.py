@@ -57,8 +57,8 @@ class Config(BaseConfig):
     discriminator_learning_rate: Scheduled = 1e-3
     units: int = 64  # of G's LSTM
     word_dim: int = 32  # numbers of a word
-    filters: int = 32  # of D's convolutions, of each of `widths`
-    widths: tuple[int, ...] = (1, 2, 3, 4, 5)
+    widths: tuple[int, ...] = (1, 2, 3, 4, 5)  # of D's convolutions, in words
+    filters: tuple[int, ...] = (32,)  # of each of them, or one number for all
     weight_decay: float = 0.0  # of D's last layer: this times the sum of its squares
 
     presets: ClassVar[dict] = {
@@ -66,17 +66,20 @@ class Config(BaseConfig):
         # 10,000 sequences: 120 epochs of imitation; D 50 times 3 epochs of 10,000 more; 200 steps of G. It makes 15 epochs of D
         # between two steps of G, here a batch's share
         "published": dict(units=32, rollouts=16, baseline="none", imitation=18_840, examiner=23_550, steps=42_590, weight_decay=0.2,
-                          generator_learning_rate=1e-2, discriminator_learning_rate=1e-4, filters=115, discriminator_steps=15,
-                          widths=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)),
+                          generator_learning_rate=1e-2, discriminator_learning_rate=1e-4, discriminator_steps=15,
+                          widths=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20),
+                          filters=(100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)),
     }
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("rollouts", "units", "word_dim", "filters"):
+        for name in ("rollouts", "units", "word_dim"):
             self._check(name, 1)
         self._check("vocabulary", 4)
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"widths={self.widths}: D's convolutions are 1 word wide or more, as in 1,2,3")
+        if len(self.filters) not in (1, len(self.widths)) or min(self.filters) < 1:
+            raise ConfigError(f"filters={self.filters}: one number for all widths, or one for each of {self.widths}")
         if self.packing > 1 or self.accumulation > 1 or self.penalty != "none" or self.loss.startswith("relativistic"):
             raise ConfigError("packing, accumulation, penalty and relativistic losses are for what has a gradient; words have none")
 
@@ -382,9 +385,9 @@ def discriminator(length, words, config):
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     x = layers.Embedding(len(words), 2 * config.word_dim, embeddings_initializer=keras.initializers.RandomNormal(0, 0.5))(tokens)
     found = []
-    for width in config.widths:
+    for width, filters in zip(config.widths, config.filters * len(config.widths)):
         if width <= length:
-            maps = layers.Conv1D(config.filters, width, activation="relu")(x)
+            maps = layers.Conv1D(filters, width, activation="relu")(x)
             found.append(layers.GlobalMaxPooling1D()(maps))
     if not found:
         raise ConfigError(f"widths={config.widths}: texts have {length} words, and none of the convolutions is as short")
