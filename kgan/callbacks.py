@@ -245,7 +245,7 @@ class Samples(StepCallback):
         super().on_epoch_begin(epoch, logs)
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
-            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.fields[self.model.key], real)))
             self._beside("real", real)
         if self._first == 0:
             self.on_step(0, logs)
@@ -255,7 +255,7 @@ class Samples(StepCallback):
             picture, samples = beside(self.model, self.given, self.real, self.seed)
         else:
             samples = sheet(self.model, self.count, self.seed)
-            picture = pictures.sheet(self.model.kind, samples, self.real)
+            picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
         self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 

@@ -182,7 +182,7 @@ def complete(settings, source):
         settings["image_size"] = sizes.setting(whole(source.arrays[source.key])[1:3])
         if len(needs) < 2:  # what is given may have other channels than what is made
             settings["channels"] = source.shape[2]
-    if len(needs) > 1:  # of what is made alone, the shape says enough
+    if len(needs) > 1 or any(source.fields[name].more for name in needs):  # else the shape says enough
         settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:

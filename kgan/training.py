@@ -138,7 +138,7 @@ def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
     """The callbacks by name, and as `all` those of this worker in the order in which they are called."""
     from kgan import callbacks, kinds
 
-    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label")]
+    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label") and name in source.arrays]
     found = types.SimpleNamespace(checkpoints=callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays))
     some = source.choose(64)
     found.watch = callbacks.Watch(source.examples(some), config.log_every, config.steps, settings["seed"], run.log,

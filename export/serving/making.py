@@ -119,7 +119,8 @@ def _wanted(field):
     kind = kinds.get(field.kind)
     if kind.SUFFIXES:
         return f"a file is needed ({', '.join(kind.SUFFIXES)})"
-    return {"label": "the name of a class is needed", "number": "a number is needed"}.get(field.kind, "it is needed")
+    return {"label": "the name of a class is needed", "number": "a number is needed",
+            "tokens": "a text is needed"}.get(field.kind, "it is needed")
 
 
 def _number(text):

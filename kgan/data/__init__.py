@@ -27,27 +27,31 @@ from kgan.data.source import DataError, Source
 BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
     "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
+    "captions": "captioned digits, \"a large red 7 in italic\", 30,000 of 28 to 128 pixels in colour, some pairs held back",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "bouncing": "clips of two digits that bounce off the walls: 8,000 of 16 frames, 32 to 128 pixels, labels",
     "bouncing_mnist": "the same with digits of mnist",
+    "grammar": "sentences of arithmetic, 3 to 15 words, 10,000; whether one is valid can be checked",
+    "oracle": "sequences of 20 of 500 words by a known LSTM, which tells how likely a sequence is, 10,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
-# kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes"}
+# kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that
+# kind; images have `folder`, `pairs`
+FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
-    **dict.fromkeys(("glyphs", "outlines", "bouncing"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
-                    "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids", "voices"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("glyphs", "outlines", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are "
+                    "under their own licences (in matplotlib's LICENSE folder)"),
+    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "voices"), "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -112,7 +116,8 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
 def maker(name, needs=None):
     """The function that makes a built-in data set, or reads a folder of a kind in FOLDERS; None: neither is meant."""
     if name.startswith("folder:"):
-        files = [FOLDERS[kind] for kind in (needs or {}).values() if kind in FOLDERS][:1]
+        wanted = tuple((needs or {}).values())
+        files = [FOLDERS[kind] for kind in (wanted, *wanted) if kind in FOLDERS][:1]
     else:
         files = [FILES.get(name, name)] if name in BUILT_IN else []
     return importlib.import_module(f"kgan.data.{files[0]}").source if files else None

@@ -184,6 +184,38 @@ class CutOut(_OnTheFly):
         return np.stack(made)
 
 
+class Mismatched(_OnTheFly):
+    """For each caption that of something else: the third kind of example of Reed et al. 2016 (GAN-CLS).
+
+    From the data and not from a shift within the batch, which would depend on how many devices share it.
+
+    Args:
+        captions: int32 [N, T].
+        near: function of (row, NumPy generator) to a caption that differs a little from that row's, taken in half of the cases;
+            None: all are of other rows.
+    """
+
+    def __init__(self, captions, near=None, seed=0):
+        super().__init__(captions, seed)
+        self.near, self.ndim = near, 2
+
+    def __getitem__(self, rows):
+        rows = np.arange(len(self))[rows]
+        return self.at(np.atleast_1d(rows), np.atleast_1d(rows)).reshape(*np.shape(rows), self.shape[1])
+
+    def at(self, rows, positions):
+        return np.stack([self._other(row, np.random.default_rng([self.seed, int(position), STREAM]))
+                         for row, position in zip(rows, positions)])
+
+    def _other(self, row, rng, tries=20):
+        if self.near and rng.random() < 0.5:
+            return self.near(row, rng)
+        for other in rng.integers(len(self), size=tries):
+            if (self.images[other] != self.images[row]).any():
+                break
+        return self.images[other]
+
+
 class Degraded(_OnTheFly):
     """What is left of images after `kgan.data.degrade.degrade`.
 

@@ -7,6 +7,7 @@ as they make sense for the kind:
     FIELD           what a made field of the kind is called in a batch, and what D's input for it is called: "image"
     OUTPUT          what a generator's output of the kind is called in exports: "images"
     UNIT            what a progress bar counts: "img"
+    DTYPE           of what networks take and give; left out: float32
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
     SHOWN           how many samples a sheet has
     PLOT            whether a sheet has all samples in one plot; else each is a picture
@@ -16,6 +17,7 @@ as they make sense for the kind:
     SUFFIXES        suffixes of the files that `read` reads
     MORE            dict of what `Field.more` says of the kind, with what is usual: {"rate": 16000}. Its functions that need it
                     have a parameter of that name: see `known`. It stands in exports
+    check(values)   raises ValueError where an array of examples cannot be of a kind, beyond dtype, shape and range
     scale(values)   stored numbers as float32, an array or a tensor, to what networks see
     store(values)   the reverse, to a stored NumPy array
     read(data, field)               bytes of a file -> one stored example; ValueError: a sentence that says what is wrong
@@ -67,6 +69,11 @@ def get(name):
     if name not in names():
         raise ValueError(f"no kind of data is named {name!r}; there are {', '.join(names())}")
     return importlib.import_module(f"kgan.kinds.{name}")
+
+
+def dtype(name):
+    """What networks take and give of a kind: "float32", or "int32" of tokens."""
+    return getattr(get(name), "DTYPE", "float32")
 
 
 def known(field, function):

@@ -114,7 +114,7 @@ class Evaluator:
 
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
-        if self.given and aligned:
+        if "input" in self.given and aligned:
             compare = kinds.get(kind).compare
             compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
                                **kinds.known(self.train.fields[self.train.key], compare))
@@ -142,6 +142,8 @@ class Evaluator:
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
         small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
+        if not hasattr(kinds.get(kind), "images"):
+            return {name: float(value) for name, value in figures.items()}
         if not self.network and not (small and figures) or every and not small:
             if small:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
