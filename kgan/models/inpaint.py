@@ -163,7 +163,7 @@ def _drawing(shape, config):
     pasted = _Restore()([coarse, image, mask])
     x = _hourglass(pasted, config.filters, rates)
     if config.attention:
-        y = ContextualAttention()([_encoder(pasted, config.filters), mask])
+        y = ContextualAttention(dtype="float32")([_encoder(pasted, config.filters), mask])
         x = layers.Concatenate()([x, *_chain([y], config.filters * 4, 2)])
     fine = _decoder(x, depth, config.filters)
     drawn = layers.Concatenate(dtype="float32")([Cut(dtype="float32")([one, inputs["input"]]) for one in (fine, coarse)])
