@@ -96,6 +96,7 @@ def _field(name, field, tensor):
     told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": "float32" if tensor is None else str(tensor.dtype),
             "range": [int(bound) for bound in bounds] if bounds else None}
     free = [size for size, network in zip(field.shape, shape) if network is None]
+    told.update({"classes": list(field.classes)} if field.classes else {})
     return {**told, "size": list(field.more.get("size", free))} if free else told
 
 
