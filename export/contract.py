@@ -98,6 +98,7 @@ def _field(name, field, tensor):
     told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": dtype,
             "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape) if network is None]
+    told.update({"classes": list(field.classes)} if field.classes else {})
     return {**told, "size": list(field.more.get("size", free))} if free else told
 
 
