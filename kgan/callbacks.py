@@ -260,6 +260,8 @@ class Samples(StepCallback):
             if hasattr(kind, "animated"):
                 write(self.directory / f"step-{step:09d}.gif", kind.animated(samples))
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+        for name, picture in self.model.drawn(self.count, self.seed).items():
+            write(self.directory / f"{name}-{step:09d}.png", pictures.png(picture))
 
 
 def beside(gan, given, real, seed=0, count=16):

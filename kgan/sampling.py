@@ -200,6 +200,10 @@ class Sampler(Game):
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
+    def drawn(self, count, seed=0):
+        """Pictures that lie beside each sheet of `count` samples: dict of name -> PIL.Image. Here none; see prgan."""
+        return {}
+
     # === What is exported ===
 
     def exports(self):
