@@ -40,10 +40,15 @@ def test_a_turned_solid_is_seen_from_elsewhere():
         np.testing.assert_allclose(turned, silhouettes.sums(voxels, [(view - 2) % 8] * 40), atol=1e-4)
 
 
-def test_between_the_axes_nothing_is_lost():
-    voxels = some()
+def test_between_the_axes_nothing_is_lost_but_beyond_the_rim():
+    x, y = np.meshgrid(np.arange(16) - 7.5, np.arange(16) - 7.5, indexing="ij")
+    within = (x**2 + y**2 < 7**2)[..., None, None]
+    voxels = some() * within
     for view in (1, 3, 5, 7):
         np.testing.assert_allclose(silhouettes.sums(voxels, [view] * 40).sum((1, 2)), voxels.sum((1, 2, 3, 4)), rtol=1e-4)
+    corner = np.zeros((1, 16, 16, 16, 1))
+    corner[0, 15, 15] = 1  # seen end on, and from 135° beyond what the picture shows
+    assert silhouettes.sums(corner, [1]).sum() == pytest.approx(16) and silhouettes.sums(corner, [3]).sum() == 0
 
 
 def test_the_hull_holds_its_solid():
