@@ -22,6 +22,7 @@ from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.data import silhouettes
 from kgan.layers import BatchNormalization, Conv2D
+from kgan.metrics import overlap
 from kgan.models import gan3d
 from kgan.models._shapes import START, doublings
 
@@ -61,7 +62,7 @@ class PrGAN(gan3d.GAN3D):
     """To the game G makes masks. The solids that these are of are what its inner network `solid` makes."""
 
     Config = Config
-    measures = {"iou_mmd": False, "iou_coverage": True, "iou_1nna": False}
+    measures = overlap.MEASURES
 
     def solids(self, count, seed=0):
         """Solids of the averaged generator, float32 [count, S, S, S, 1] in [0, 1]: those whose masks `generate` gives."""
@@ -88,7 +89,6 @@ class PrGAN(gan3d.GAN3D):
         masks says which way a solid looks, so each pair is turned to where it fits best, of four ways.
         """
         from kgan.data.solids import source
-        from kgan.metrics import overlap
 
         if evaluator.train.name != "silhouettes":
             return {}
