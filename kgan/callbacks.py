@@ -258,6 +258,8 @@ class Samples(StepCallback):
             picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
         self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+        for name, picture in self.model.drawn(self.count, self.seed).items():
+            write(self.directory / f"{name}-{step:09d}.png", pictures.png(picture))
 
     def _beside(self, name, samples):
         """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""

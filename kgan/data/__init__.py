@@ -37,6 +37,7 @@ BUILT_IN = {
     "oracle": "sequences of 20 of 500 words by a known LSTM, which tells how likely a sequence is, 10,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
+    "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
@@ -51,7 +52,8 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are "
                     "under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "voices"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices"),
+                    "numbers drawn by kgan: none is needed"),
 }
 
 

@@ -141,14 +141,13 @@ class Evaluator:
                 figures["label_kept"] = float((probabilities.argmax(1) == self.labels[:len(samples)]).mean())
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
-        small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
-        if not hasattr(kinds.get(kind), "images"):
-            return {name: float(value) for name, value in figures.items()}
-        if not self.network and not (small and figures) or every and not small:
-            if small:
+        if kind == "image":  # of another kind that has no network either, a family's own figures are all
+            small = min(self.train.shape[:2]) < sliced.SMALLEST
+            if not self.network and small and not figures:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
                                 f"distance, which needs {sliced.SMALLEST} pixels or more; features=PATH names a network")
-            figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
+            if not small and (every or not self.network):
+                figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
         return {name: float(value) for name, value in figures.items()}
 
     @functools.cached_property
