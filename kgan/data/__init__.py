@@ -28,6 +28,7 @@ BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
     "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
     "captions": "captioned digits, \"a large red 7 in italic\", 30,000 of 28 to 128 pixels in colour, some pairs held back",
+    "slants": "unpaired: upright digits, slanted ones of other images, 20,000 and 15,000 of 28 to 128 pixels, labels",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
@@ -50,8 +51,8 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
-    **dict.fromkeys(("glyphs", "outlines", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are "
-                    "under their own licences (in matplotlib's LICENSE folder)"),
+    **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
+                    "which are under their own licences (in matplotlib's LICENSE folder)"),
     **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices"),
                     "numbers drawn by kgan: none is needed"),
 }
@@ -162,7 +163,7 @@ def check_name(name):
 OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
 
 
-def of(settings, needs=None, split="train", like=None):
+def of(settings, needs=None, split="train", like=None, paired=True):
     """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs, unless the input
     is made of the images: degraded, or with a hole where a mask says so.
 
@@ -174,6 +175,8 @@ def of(settings, needs=None, split="train", like=None):
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
+        paired: whether input and target belong together, `Config.paired`; else each has an order of its own, in folders
+            trainA and trainB lengths of their own, too.
 
     Raises:
         DataError: the data set cannot be had, or lacks a field.
@@ -189,7 +192,7 @@ def of(settings, needs=None, split="train", like=None):
     if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:") and not maker(name, needs):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
-        found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
+        found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, **sizes)
     else:
         found = source(name, split=split, attributes=condition or False, config=config, needs=needs, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
@@ -198,6 +201,8 @@ def of(settings, needs=None, split="train", like=None):
     found = found.remarked()
     found = onthefly.made(found, needs, config, split, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
+    if not paired and not found.groups:  # of pairs it is not used that they are
+        found = dataclasses.replace(found, groups={"input": "input"})
     if split == "train":
         remember(found, settings)
     return found
