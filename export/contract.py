@@ -38,8 +38,9 @@ def interface(gan):
     """What goes in and what comes out: as much of the contract as the formats and the server need, without `directions`.
 
     `functions`: name -> `inputs` and `outputs`, each a list of dicts of `name`, `kind`, `shape` (None: free; first the rows),
-    `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, and `size`, that of training
-    where sizes are free. Of a generator of noise, or noise and a label, the same stands as `input`, `label` (None: it takes
+    `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, `size`, that of training where
+    sizes are free, and of images the colours that those of training are drawn in, 0 to 255: `labels`, of label maps, which have
+    no others, or `colours`. Of a generator of noise, or noise and a label, the same stands as `input`, `label` (None: it takes
     none) and `output`; `noise` says what `latents` draws, and `truncation` whether kgan.kinds.noise.truncate may be applied.
     """
     inputs, output = [_input(gan, name) for name in _names(gan)], _made(gan)
@@ -78,7 +79,8 @@ def _field(name, field, shape):
     """`shape`: the network's, with its free sizes."""
     bounds = kinds.get(field.kind).RANGE
     told = {"name": name, "kind": field.kind, "shape": [None, *shape[1:]], "dtype": "float32",
-            "range": [int(bound) for bound in bounds] if bounds else None}
+            "range": [int(bound) for bound in bounds] if bounds else None,
+            **{key: field.more[key] for key in ("labels", "colours") if key in field.more}}
     free = [size for size, network in zip(field.shape, shape[1:]) if network is None]
     return {**told, "size": list(field.shape[:len(free)])} if free else told
 

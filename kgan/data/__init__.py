@@ -136,7 +136,7 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`. `data`, what the run was trained on: a relative
+            `bins`, `degrade`, `jitter` (of the training split), `direction`, `labels`. `data`, what the run was trained on: a relative
             folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
@@ -150,31 +150,34 @@ def of(settings, needs=None, split="train", like=None):
     asked = config.get("condition") or ""
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
+    # what holds label maps, before `input` and `image` change places
+    labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
     if "input" in needs and not degrade and name.startswith("folder:"):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
-        found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
+        found = pairs.source(name.removeprefix("folder:"), split=split, labels=labels, **sizes)
     else:
         found = source(name, split=split, attributes=condition or False, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
     found = found if asked == condition else found.named(condition, asked)
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9
     found = found.remarked()
-    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0))
+    found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0),
+                            labels)
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)
     return found
 
 
-def _made_on_the_fly(source, degrade, jitter, seed):
+def _made_on_the_fly(source, degrade, jitter, seed, labels=None):
     """`source` with all images jittered alike, and an `input` that is the degraded `image`, where these are wanted."""
     from kgan.data.onthefly import Degraded, Jittered
 
     arrays = source.arrays
     if jitter:
-        arrays = {name: Jittered(array, jitter, seed) if source.fields[name].kind == "image" else array
+        arrays = {name: Jittered(array, jitter, seed, name == labels) if source.fields[name].kind == "image" else array
                   for name, array in arrays.items()}
     if degrade and "image" in arrays:  # else `roles` says what is missing
         arrays = {**arrays, "input": Degraded(arrays["image"], degrade, seed)}

@@ -35,11 +35,13 @@ class Jittered(_OnTheFly):
         images: uint8 [N, H, W, C], an array or what can be read like one.
         share: by which they are enlarged, 30/256 in the paper.
         seed: int.
+        labels: whether they are label maps, of which each pixel stays what it is: the nearest one is taken.
     """
 
-    def __init__(self, images, share, seed=0):
+    def __init__(self, images, share, seed=0, labels=False):
         super().__init__(images, seed)
         self.share = share
+        self.resampling = Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC
 
     def __getitem__(self, rows):
         return self.images[rows]
@@ -54,7 +56,7 @@ class Jittered(_OnTheFly):
         rows, columns = height / (1 + self.share), width / (1 + self.share)
         top, left = rng.uniform(0, height - rows), rng.uniform(0, width - columns)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        cut = picture.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + columns, top + rows))
+        cut = picture.resize((width, height), self.resampling, (left, top, left + columns, top + rows))
         return np.asarray(cut).reshape(image.shape)
 
 
