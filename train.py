@@ -62,7 +62,8 @@ def train(settings, directory, workers):
     evaluate = None
     if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
-        evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run)
+        evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run,
+                                      measures=gan.measures)
     before = run.settings() if workers.chief else None
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:

@@ -97,7 +97,7 @@ class Evaluate(StepCallback):
     """Measures the averaged generator every so often, for Log's columns, and keeps the best checkpoint.
 
     Put it before Log, with an `every` that is a multiple of Log's and the same `last`. Its rows have `figures` of
-    kgan.metrics.Evaluator, the others leave these columns empty.
+    kgan.metrics.Evaluator and of the GAN itself, the others leave these columns empty.
 
     Args:
         evaluator: kgan.metrics.Evaluator.
@@ -106,17 +106,19 @@ class Evaluate(StepCallback):
         by: the figure that decides which checkpoint is the best.
         run: kgan.run.Run that keeps it, and whose log tells a resumed run which it was.
         seed: of the samples.
+        measures: GAN.measures: the figures that the GAN itself adds, and whether a larger value is better.
     """
 
-    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1):
+    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None):
         super().__init__(every, last)
         from kgan.metrics.evaluate import BETTER
+        better = {**BETTER, **(measures or {})}
         self.evaluator, self.by, self.run, self.seed = evaluator, by, run, seed
-        self._sign = 1 if BETTER[by] else -1
-        self.columns = list(evaluator.figures(evaluator.examples, evaluator.asked, every=False))
+        self.columns = [*evaluator.figures(evaluator.examples, evaluator.asked, every=False), *(measures or {})]
         if by not in self.columns:
             raise ConfigError(f"evaluate_by={by}: is not measured with these features; there are: "
-                              f"{', '.join(name for name in self.columns if name in BETTER)}")
+                              f"{', '.join(name for name in self.columns if name in better)}")
+        self._sign = 1 if better[by] else -1
         self.best = self.latest = None  # (step, dict of figures)
 
     def recall(self, gan=None):
@@ -143,6 +145,7 @@ class Evaluate(StepCallback):
         asked = self.evaluator.asked
         samples = self.model.generate(self.evaluator.count, self.seed, label=asked, given=self.evaluator.given)
         figures = self.evaluator.figures(samples, asked, every=False)
+        figures.update(self.model.figures(self.evaluator, samples, asked))
         # as float32: of that log.csv's digits tell all
         figures = {name: float(np.float32(value)) for name, value in figures.items()}
         if self._take(step, figures) and self.run:

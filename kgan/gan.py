@@ -217,6 +217,24 @@ class GAN(Sampler):
         self.generator_loss(real, fake, given, noise, training=False)
         return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
+    # === What a family measures ===
+
+    measures = {}  # the names of `figures` -> whether a larger value is better
+
+    def figures(self, evaluator, samples, asked=None):
+        """What this family alone measures of its samples, beside the figures of kgan.metrics.Evaluator. Here nothing.
+
+        Args:
+            evaluator: kgan.metrics.Evaluator: `train` is the training split, `examples` the real ones (as they are stored),
+                `given` what the samples were made of beside noise and label, one by one.
+            samples: float32 [n, ...], as networks see them: one for each of the examples.
+            asked: the labels that they were asked to be of, or None.
+
+        Returns:
+            dict of name to float, with the names of `measures`, which are columns of log.csv and rows of the tables.
+        """
+        return {}
+
     # === The parts it is built from ===
 
     def _near(self, noise, draw):

@@ -110,6 +110,16 @@ def test_figures_stand_in_the_rows_of_their_steps_alone(run):
     np.testing.assert_array_equal(samples, evaluate.model.generate(7, seed=1))
 
 
+def test_a_family_adds_figures_of_its_own(run, monkeypatch):
+    gan = build()
+    monkeypatch.setattr(type(gan), "figures", lambda gan, evaluator, samples, asked=None: {
+        "judged": len(samples) + evaluator.count})
+    evaluate = callbacks.Evaluate(StubEvaluator(4.0, 2.0), 10, 20, "judged", run, measures={"judged": True})
+    fit(gan, evaluate, callbacks.Log(run.log, 10, 20, sparse=evaluate.columns))
+    assert evaluate.columns == ["frechet_distance", "modes", "judged"]
+    assert [row["judged"] for row in rows(run.log)] == ["14", "14"] and evaluate.best[0] == 10
+
+
 @pytest.mark.parametrize("by, values, best", [
     ("frechet_distance", [4.0, 2.0, 3.0, 2.0], 10), ("coverage", [0.125, 0.5, 0.75, 0.25], 15)])
 def test_the_best_checkpoint_is_kept(run, by, values, best):

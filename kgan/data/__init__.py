@@ -35,6 +35,9 @@ BUILT_IN = {
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
+# kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
+FOLDERS = {}
+
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked"}
 
@@ -84,24 +87,43 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
 
 
 def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None,
-           attributes=False):
-    """The data set as a Source: prepared, not yet shuffled or batched. Arguments as for `load`."""
+           attributes=False, config=None, needs=None):
+    """The data set as a Source: prepared, not yet shuffled or batched.
+
+    Arguments as for `load`, and:
+        config: dict of a model's settings. What makes or reads the data gets those that it has parameters of that name for.
+        needs: dict of field to kind, what a model needs: a folder is read for a kind in FOLDERS by the file named there.
+    """
+    chosen = {"image_size": image_size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
+    if made := maker(name, needs):
+        more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
+        return made(**_options(name, made, chosen, more))
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
         return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes)
-    if name in BUILT_IN:
-        made = importlib.import_module(f"kgan.data.{FILES.get(name, name)}").source
-        options = {"name": name, "image_size": image_size, "channels": channels, "split": split, "data_dir": data_dir,
-                   "manual_dir": manual_dir}
-        known = inspect.signature(made).parameters
-        for option in ("image_size", "channels"):
-            if options[option] and option not in known:
-                raise DataError(f"{option}={options[option]}: {name} has no {option} to choose, leave it out")
-        return made(**{option: value for option, value in options.items() if option in known and value})
     from kgan.data import catalog
     return catalog.source(name, image_size, channels, crop, split, data_dir, manual_dir)
+
+
+def maker(name, needs=None):
+    """The function that makes a built-in data set, or reads a folder of a kind in FOLDERS; None: neither is meant."""
+    if name.startswith("folder:"):
+        files = [FOLDERS[kind] for kind in (needs or {}).values() if kind in FOLDERS][:1]
+    else:
+        files = [FILES.get(name, name)] if name in BUILT_IN else []
+    return importlib.import_module(f"kgan.data.{files[0]}").source if files else None
+
+
+def _options(name, made, chosen, more):
+    """Of what was chosen and what else is known, what the function `made` has parameters for."""
+    known = inspect.signature(made).parameters
+    for option in ("image_size", "channels"):
+        if chosen[option] and option not in known:
+            raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
+    return {**{option: value for option, value in more.items() if option in known},
+            **{option: value for option, value in chosen.items() if option in known and value}}
 
 
 def check_name(name):
@@ -158,7 +180,7 @@ def of(settings, needs=None, split="train", like=None):
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, labels=labels, **sizes)
     else:
-        found = source(name, split=split, attributes=condition or False, **options)
+        found = source(name, split=split, attributes=condition or False, config=config, needs=needs, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
     found = found if asked == condition else found.named(condition, asked)
     found = found.ordered(asked, settings.get("classes"))  # runs from when 10 came before 9

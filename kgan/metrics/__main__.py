@@ -8,6 +8,7 @@
 A TARGET is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
 runs/NAME/metrics.json and runs/NAME/metrics/; those of other targets to --out.
 """
+import inspect
 import json
 import warnings
 from pathlib import Path
@@ -59,7 +60,7 @@ def measure(target, directory, evaluators):
     `evaluators`: dict in which those of the targets before are found again: their features took time.
     """
     from kgan import pictures
-    from kgan.data import OPTIONS
+    from kgan.data import OPTIONS, maker
     from kgan.kinds.noise import way
     from kgan.metrics import smoothness
     from kgan.metrics.evaluate import Evaluator
@@ -71,10 +72,12 @@ def measure(target, directory, evaluators):
             settings[name] = int(FLAGS[name].value) if name == "channels" else FLAGS[name].value
     if "dataset" not in settings:
         raise command.UserError(f"{target} is no run: say what to compare it with, --dataset=NAME")
-    make, noise, protocol = generator(target, settings)
+    make, noise, protocol, gan = generator(target, settings)
     # what decides which examples there are
     config = settings.get("config", {})
-    data = [config.get(name) for name in ("condition", "degrade", "direction", *(["bins"] if config.get("condition") else []))]
+    made = maker(settings["dataset"], Evaluator.needs(settings))
+    data = [config.get(name) for name in ("condition", "degrade", "direction", *(["bins"] if config.get("condition") else []),
+                                          *(inspect.signature(made).parameters if made else ()))]
     key = json.dumps([data, "fields" in settings, *(settings.get(name) for name in ("dataset", *OPTIONS))])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
     samples, asked = make(evaluator)
@@ -82,6 +85,7 @@ def measure(target, directory, evaluators):
         raise command.UserError(f"{target} has samples of {samples.shape[1:]}, {settings['dataset']} examples of "
                            f"{evaluator.train.shape}: they must be alike")
     figures, per_class, drawn = evaluator.details(samples, asked)
+    figures.update(gan.figures(evaluator, samples, asked) if gan else {})
     if noise and evaluator.network:
         sample, latents, kind = noise
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
@@ -102,9 +106,9 @@ def generator(target, settings):
     """What makes the samples of a target.
 
     Returns:
-        (make, noise, protocol): a function of the Evaluator that returns as many samples as that has examples, and the labels
-        that they were asked to be of, or None; two functions, noise to samples and (count, seed) to noise, and the kind of
-        that, or None; a dict of what is to be said.
+        (make, noise, protocol, gan): a function of the Evaluator that returns as many samples as that has examples, and the
+        labels that they were asked to be of, or None; two functions, noise to samples and (count, seed) to noise, and the kind
+        of that, or None; a dict of what is to be said; of a run its GAN, else None.
     """
     import numpy as np
     import tensorflow as tf
@@ -121,7 +125,7 @@ def generator(target, settings):
         return (lambda evaluator: (gan.generate(evaluator.count, FLAGS.seed, network=network, given=evaluator.given,
                                                 label=_asked(evaluator, gan.classes)), _asked(evaluator, gan.classes)),
                 (tf.function(lambda noise: gan.make(noise, _in_pairs(noise, gan.classes), network)), gan.latents,
-                 gan.config.noise) if not given else None, protocol)
+                 gan.config.noise) if not given else None, protocol, gan)
     if (target / "saved_model.pb").exists():
         with readable(target) as folder:
             loaded = tf.saved_model.load(folder)
@@ -153,14 +157,14 @@ def generator(target, settings):
             noise, asked = latents(evaluator.count, FLAGS.seed), _asked(evaluator, classes)
             label = np.arange(len(noise)) % max(1, len(classes)) if asked is None else asked
             return np.concatenate([sample(noise[i:i + 256], label[i:i + 256]) for i in range(0, len(noise), 256)]), asked
-        return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}
+        return make, (sample, latents, FLAGS.noise), {"noise": FLAGS.noise, "seed": FLAGS.seed}, None
     def images(evaluator):
         *size, channels = evaluator.train.shape
         found = kgan.data.source(f"folder:{target}", image_size=size, channels=channels).remarked()
         if found.note:
             warnings.warn(f"{target}: {found.note}", stacklevel=2)
         return np.asarray(found.arrays["image"][:evaluator.count]), None
-    return images, None, {}
+    return images, None, {}, None
 
 
 def _asked(evaluator, classes):

@@ -29,7 +29,7 @@ SURE = 0.9
 
 def sources(settings):
     """(train, test) of a run's settings, as its model sees them; test is None where the data have no such split."""
-    needs = Evaluator._needs(settings)
+    needs = Evaluator.needs(settings)
     train = kgan.data.of(settings, needs)
     try:
         return train, kgan.data.of(settings, needs, "test", like=train)
@@ -69,7 +69,7 @@ class Evaluator:
         # what samples are asked to be: the classes of the examples, one by one; and what these are called
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         # what samples are made of beside noise and label: that of the examples, one by one
-        self.given = held.given(rows, [name for name in self._needs(settings) if name != held.key])
+        self.given = held.given(rows, [name for name in self.needs(settings) if name != held.key])
         self._named = condition == "label"
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
@@ -82,7 +82,7 @@ class Evaluator:
             self.protocol["condition"] = asked
 
     @staticmethod
-    def _needs(settings):
+    def needs(settings):
         return models.outline(settings["model"]).Config.needs if "model" in settings else {}
 
     def _features(self, examples):

@@ -1,4 +1,7 @@
 """The data of models that make images of a given one, as `kgan.data.of` gives them to train.py."""
+import sys
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,3 +102,20 @@ def test_a_folder_without_pairs_says_what_would_do(images):
         kgan.data.of({**settings(images), "image_size": 8}, NEEDS)
     with pytest.raises(DataError, match="degrade=gray: no degradation is named 'gray'"):
         kgan.data.of({**settings(images, degrade="gray"), "image_size": 8}, NEEDS)
+
+
+def test_a_folder_of_another_kind_is_read_by_its_own_file(tmp_path, monkeypatch):
+    """With those settings of the model that this has parameters for, and no others."""
+    seen = {}
+
+    def source(path, rate=8, length=4, image_size=None, split="train"):
+        seen.update(path=path, rate=rate, length=length, image_size=image_size, split=split)
+        return kgan.data.Source("waves", {"sample": np.zeros((3, length), np.float32)})
+
+    monkeypatch.setitem(sys.modules, "kgan.data.waves", types.SimpleNamespace(source=source))
+    monkeypatch.setitem(kgan.data.FOLDERS, "signal", "waves")
+    settings = {"dataset": f"folder:{tmp_path}", "config": {"rate": 16, "filters": 3}}
+    assert kgan.data.of(settings, {"sample": "signal"}).shape == (4,)
+    assert seen == {"path": str(tmp_path), "rate": 16, "length": 4, "image_size": None, "split": "train"}
+    with pytest.raises(kgan.data.DataError, match="channels=3: .* has no channels to choose"):
+        kgan.data.of({**settings, "channels": 3}, {"sample": "signal"})
