@@ -154,17 +154,18 @@ class Evaluate(StepCallback):
 
 
 def rows(path):
-    """The rows of a log.csv as dicts of name to number, without the cells that are empty; none where there is no file."""
+    """The rows of a log.csv as dicts of name to number, without empty cells and `phase`; none where there is no file."""
     if not path or not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value and name != "phase"} for row in csv.DictReader(file)]
 
 
 class Log(StepCallback):
     """Writes the means since the last row to log.csv and to TensorBoard, and stops training when they are not finite.
 
-    After the means come the values that callbacks before this one have put into `logs`, in order of the alphabet.
+    After the means come the values that callbacks before this one have put into `logs`, in order of the alphabet. Where the
+    run has phases, the second column names that of the row's step; means that it does not measure are empty.
 
     Args:
         path: of the .csv file, which is appended to; a `step` column comes first. None: another worker writes it.
@@ -183,7 +184,8 @@ class Log(StepCallback):
         self._writer = tf.summary.create_file_writer(str(self.tensorboard)) if self.tensorboard else None
 
     def on_step(self, step, logs):
-        names = [metric.name for metric in self.model.metrics if metric.name in logs]
+        phase = self.model.phase_of(step - 1)
+        names = [metric.name for metric in self.model.metrics if phase or metric.name in logs]
         names += sorted(set(logs) - set(names) - set(self.sparse)) + self.sparse
         row = {name: float(logs[name]) if name in logs else None for name in names}
         values = {name: value for name, value in row.items() if value is not None}
@@ -195,9 +197,9 @@ class Log(StepCallback):
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 if empty:
-                    writer.writerow(["step", *row])
+                    writer.writerow(["step", *["phase"] * bool(phase), *row])
                 # nine digits tell any two float32 apart; no times, so that a resumed run's rows are an unbroken run's
-                writer.writerow([step, *("" if value is None else f"{value:.9g}" for value in row.values())])
+                writer.writerow([step, *[phase] * bool(phase), *("" if value is None else f"{value:.9g}" for value in row.values())])
         if self._writer:
             with self._writer.as_default(step):
                 for name, value in values.items():

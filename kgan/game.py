@@ -4,6 +4,7 @@ Optimizers, the one place that knows about replicas and precision (`minimize`), 
 a checkpoint holds. `kgan.gan.GAN` adds the adversarial update.
 """
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -131,7 +132,7 @@ class Game(keras.Model):
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
-                several replicas.
+                several replicas, and made to divide the first steps of all phases.
         """
         for name in ("optimizer", "metrics", "weighted_metrics", "loss_weights"):
             if kwargs.pop(name, None) is not None:
@@ -145,6 +146,8 @@ class Game(keras.Model):
             jit = False
         if replicas() > 1:  # whose sums TensorFlow cannot place in the loop over steps
             kwargs["steps_per_execution"] = 1
+        # no call of several steps may reach over the border of a phase
+        kwargs["steps_per_execution"] = math.gcd(kwargs.get("steps_per_execution") or 1, *(first for first, _ in self.phases()))
         super().compile(optimizer=None, **{"jit_compile": jit, **kwargs})
         self.objective = losses.get(loss or self.config.loss, self.config.label_smoothing)
         self.penalty = penalties.get(penalty or self.config.penalty)
@@ -194,6 +197,55 @@ class Game(keras.Model):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: it is built. Keras would put together a batch to build it with, and with several hosts fails to."""
+
+    # === Phases ===
+
+    def phases(self):
+        """The updates of a run, one after the other: a tuple of (first step, method), the first at step 0.
+
+        From its first step on a method takes the place of `train_step`: it gets a batch, and returns `results`, of all means or
+        of those that it measures. It is known by its name, without a `_step` at the end; `train_step` is "adversarial".
+        Phases that begin at the same step: the last counts. Steps are the first player's updates; a phase in which
+        that player does not move calls `rest`.
+        """
+        return ((0, self.train_step),)
+
+    def phase_of(self, step):
+        """The name of the phase that update number `step`, counted from 0, belongs to; "" where there is but one."""
+        phases = self.phases()
+        name = phases[_last(phases, step)][1].__name__
+        return "" if len(phases) == 1 else "adversarial" if name == "train_step" else name.removesuffix("_step")
+
+    def rest(self, player):
+        """Counts a step in which a player does not move."""
+        optimizer = self.optimizer_of(player)
+        optimizer.iterations.assign_add(1)
+        if (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
+            inner.iterations.assign_add(1)
+
+    def make_train_function(self, force=False):
+        if self._train_function is None or force:
+            phases = self.phases()
+            self._phase = _last(phases, self.step) if len(phases) > 1 else 0
+            self.train_function = self._make_function(phases[self._phase][1])
+
+    @property
+    def train_function(self):
+        """What Keras calls for `steps_per_execution` steps, in `fit` and `train_on_batch`: made anew where a phase begins."""
+        phases = self.phases() if self._train_function is not None else ()
+        if len(phases) > 1:
+            step, size = self.step, self.steps_per_execution
+            phase = _last(phases, step)
+            if phase + 1 < len(phases) and step + size > phases[phase + 1][0]:
+                raise ValueError(f"steps_per_execution={size}: a call at step {step} would reach over step {phases[phase + 1][0]}, where "
+                                 f"another phase begins; compile with steps_per_execution=1")
+            if phase != self._phase:
+                self.make_train_function(force=True)
+        return self._train_function
+
+    @train_function.setter
+    def train_function(self, function):
+        self._train_function = function
 
     # === The parts that steps are built from ===
 
@@ -313,6 +365,11 @@ class Game(keras.Model):
         fields = {name: Field(**field) for name, field in config.get("fields", {}).items()}
         return cls(**networks, config=cls.Config(**settings), seed=config["seed"], classes=config.get("classes", ()),
                    fields=fields, name=config["name"])
+
+
+def _last(phases, step):
+    """Which of `phases` a step is of: the last that has begun."""
+    return max(i for i, (first, _) in enumerate(phases) if first <= step)
 
 
 class LossScaled(keras.optimizers.LossScaleOptimizer):

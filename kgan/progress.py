@@ -24,7 +24,7 @@ class _Lines:
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar over the whole run, with the means since the last log row, images a second and the time that remains.
+    """A bar over the whole run: images a second, the phase if there are several, the means since the last log row.
 
     Args:
         steps: of the whole run, those made before included.
@@ -51,8 +51,9 @@ class Progress(keras.callbacks.Callback):
         if passed >= self._bar.mininterval or done == self.steps:
             # since the last line: tqdm's own rate is that of the line before, of a short run the first step's
             speed = (done - self._bar.last_print_n) * self.batch_size / max(passed, 1e-6)
-            values = "  ".join(f"{metric.name} {float(logs[metric.name]):.3f}" for metric in self.model.metrics)
-            self._bar.set_postfix_str(f"{speed:,.0f} {self.unit}/s  {values}", refresh=False)
+            values = [f"{metric.name} {float(logs[metric.name]):.3f}" for metric in self.model.metrics if metric.name in logs]
+            parts = [f"{speed:,.0f} {self.unit}/s", *filter(None, [self.model.phase_of(done - 1)]), *values]
+            self._bar.set_postfix_str("  ".join(parts), refresh=False)
         self._bar.update(done - self._bar.n)
 
     def on_train_end(self, logs=None):

@@ -1,4 +1,5 @@
 """What a run is and what came of it, in words and pictures: the plan before, report.md after."""
+import math
 import platform
 import sys
 import textwrap
@@ -87,13 +88,14 @@ def finish(run, settings, gan, source, step, elapsed, warnings=(), evaluate=None
     """
     rows = callbacks.rows(run.log)
     measured = set(evaluate.columns) if evaluate else set()
-    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else {}) if name not in {"step", *measured}}
+    names = dict.fromkeys(name for row in rows for name in row if name not in {"step", *measured})
+    columns = {name: [row.get(name, math.nan) for row in rows] for name in names}  # nan where its phase is not
     if rows:
         write(run.directory / "losses.png", pictures.png(pictures.curves([int(row["step"]) for row in rows], columns)))
     grids = sorted(run.samples.glob("step-*.png"))
     write(run.samples / "progress.gif", pictures.animate(grids))
     settled = ", ".join(f"`{name}={value}`" for name, value in settings["config"].items())
-    last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items())
+    last = "\n".join(f"| {name} | {values[-1]:.4g} |" for name, values in columns.items() if not math.isnan(values[-1]))
     warned = "".join(f"\n- **Warnings** step {at:,}: {text}." for at, text in warnings)
     warned += "".join(f"\n- **Rolled back** from step {each['at']:,}, where {each['first']} was not finite, to step "
                       f"{each['to']:,}; from there on with half the learning rates." for each in run.rollbacks())

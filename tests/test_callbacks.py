@@ -593,7 +593,7 @@ def test_speed_is_that_since_the_last_line(monkeypatch):
     """Ten steps of 64 in two seconds, whatever the first one took."""
     said = []
     progress = callbacks.Progress(steps=11, batch_size=64)
-    progress.set_model(SimpleNamespace(step=0, metrics=[]))
+    progress.set_model(SimpleNamespace(step=0, metrics=[], phase_of=lambda step: ""))
     progress._first = 0
     progress._bar = SimpleNamespace(mininterval=15, last_print_t=100.0, last_print_n=1, n=10, update=lambda by: None,
                                     set_postfix_str=lambda text, refresh: said.append(text.strip()))
