@@ -13,7 +13,7 @@ MOST = 64        # labels at most
 NEAR = 12        # a colour is one peak of this radius in the space of colours ...
 APART = 40       # ... that holds more than half of what is within this distance: what JPEG and scaling mix at borders is no peak
 LEAST = 5e-4     # share of all pixels that a colour has at least
-COVERED = 0.6    # of all pixels, that the colours of drawings and label maps have together; of photos it is far less
+COVERED = 0.5    # of all pixels, that the colours of drawings and label maps have together; of photos it is far less
 TEXT = re.compile(r"|auto|[1-9][0-9]{0,2}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6})+")
 
 

@@ -16,7 +16,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 # takes these from strangers: kgan.data.files has more, of the user's own folders
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 1 << 26  # of a file that `read` decodes
-STRANGE = 0.1  # share of a label map's pixels that may be of no label
+STRANGE = 0.25  # share of a label map's pixels that may be of no label
 
 
 def scale(values):
