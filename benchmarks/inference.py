@@ -121,7 +121,8 @@ def work(runtime, folder, batch, threads):
         kind = next(kind for kind in RUNTIMES if runtime.startswith(kind))
         path = folder / {"saved_model": "saved_model", "onnx": "onnx/generator.onnx",
                          "tflite": f"tflite-{batch}/generator_{runtime.removeprefix('tflite_')}.tflite"}[kind]
-        call, _, _ = RUNTIMES[kind](str(path), given, threads)
+        serve, _, _ = RUNTIMES[kind](str(path), {**given, "signature": "serving_default", "outputs": ["images"]}, threads)
+        call = lambda inputs: serve(inputs)["images"]
     difference = float(np.abs(call(inputs) - given["samples"]).max())
     if runtime not in ("tflite_float16", "tflite_dynamic", "tflite_int8") and not difference < 1e-4:
         raise SystemExit(f"{runtime} differs from Keras by {difference}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from export import FORMATS, PRECISIONS, card, check
+from export import PRECISIONS, artefacts_of, card, check
 from export.contract import contract
 from export.record import files, held, put, read, sha256, size
 from kgan.command import UserError
@@ -46,25 +46,28 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
 def _write(run, formats, checkpoint, batch, precisions):
     directory = Path(run) / "export"
     gan, step = load(run, checkpoint)
-    _check_weights(gan.ema_generator, f"{run}: the {checkpoint} checkpoint, of step {step:,}")
+    functions = {name: gan.exported(name) for name in gan.exports()}
+    for network in functions.values():
+        _check_weights(network, f"{run}: the {checkpoint} checkpoint, of step {step:,}")
     entries = []
     aside = directory / ".part"
     shutil.rmtree(aside, ignore_errors=True)  # of an export that was killed
     try:
         aside.mkdir(parents=True)
-        reference = check.reference(gan, aside / "reference.npz")
+        references = {name: check.reference(gan, aside / f"reference-{name}.npz", name) for name in functions}
         told = contract(gan, run, step, checkpoint, check.protocol(gan))
         for name in formats:
             options = {"batch": batch, "precisions": precisions} if name == "tflite" else {}
             module = importlib.import_module(f"export.{name}")
-            module.write(gan.ema_generator, told, aside / name, gan.latents, **options)
-            for path, precision in FORMATS[name].artefacts.items():
+            module.write(functions, told, aside / name, gan.latents, **options)
+            known = functions if name == "saved_model" else [each for each in functions if hasattr(functions[each], "inputs")]
+            for path, precision, held_in in artefacts_of(name, known):
                 if not (aside / path).exists():
                     continue
-                entries.append({"path": path, "format": name, "precision": precision, "step": step,
+                entries.append({"path": path, "format": name, "precision": precision, "functions": list(held_in), "step": step,
                                 "checkpoint": checkpoint, "batch": options.get("batch"),
                                 "bytes": size(aside / path), "sha256": sha256(aside / path),
-                                "check": check.check(aside / path, name, precision, reference)})
+                                "check": check.check(aside / path, name, precision, *(references[each] for each in held_in))})
         kept = [entry for entry in read(directory).get("artefacts", []) if entry["format"] not in formats
                 and (directory / entry["path"]).exists()]
         record = {**told, "artefacts": [*entries, *kept]}
@@ -89,7 +92,7 @@ def _write(run, formats, checkpoint, batch, precisions):
 
 def _check_weights(network, what):
     """Raises UserError where a weight is not finite, which no format and no check would know what to do with."""
-    for variable in network.variables:
+    for variable in getattr(network, "variables", ()):
         if not np.isfinite(variable).all():
             raise UserError(f"{what}: {variable.path} has values that are not finite, so nothing is exported; train from an "
                             "earlier checkpoint, or export --checkpoint=best")

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 serve = Interpreter("{path}").get_signature_runner("serving_default")
 {output} = serve({fixed})["{output}"]""",
     "onnx": """import numpy as np, onnxruntime
-session = onnxruntime.InferenceSession("onnx/generator.onnx")
+session = onnxruntime.InferenceSession("{path}")
 {output}, = session.run(["{output}"], {{{numpy}}})""",
     # a page needs a server, for browsers load no modules from files
     "web": """python -m http.server --directory web""",
@@ -25,22 +25,20 @@ _NAMED = 20  # classes; export.json has all
 
 def text(record):
     """README.md of an export; record is what is in export.json."""
-    function = record["functions"]["generator"]
+    functions = record["functions"]
     config = record["config"]
     seen = record["step"] * config["batch_size"] * config["discriminator_steps"]
-    made = function["outputs"][0]
     return "\n".join([
         f"# {record['name']}: the generator of a GAN",
         "",
-        f"Turns {' and '.join(_NOUNS.get(told['name'], _one(told)) for told in function['inputs'])} into {made['name']} like "
-        f"those of the data set `{record['dataset']}`. "
+        f"Turns {_turned(next(iter(functions.values())))} like those of the data set `{record['dataset']}`. "
         f"Written by kgan {record['versions']['kgan']}; `export.json` has all of this and the whole configuration.",
         "",
         f"- **Model**: `{record['model']}`, {record['parameters']:,} parameters, averaged over training (EMA)",
         f"- **Training**: step {record['step']:,} ({record['checkpoint']} checkpoint), {seen:,} real examples shown; "
         f"data set `{record['dataset']}`",
-        *(f"- **Input**: {_described(told)}" for told in function["inputs"]),
-        *(f"- **Output**: {_described(told)}" for told in function["outputs"]),
+        *(f"- **{word}{f' of {name}' if len(functions) > 1 else ''}**: {_described(told)}" for name, function in functions.items()
+          for word, key in (("Input", "inputs"), ("Output", "outputs")) for told in function[key]),
         f"- **Licence of the data**: {record['licence'] or 'not known to kgan'}",
         "",
         "## Quality",
@@ -63,6 +61,12 @@ def text(record):
 
 
 _NOUNS = {"noise": "noise", "label": "a class"}
+
+
+def _turned(function):
+    """Into what a function turns what."""
+    taken = " and ".join(_NOUNS.get(told["name"], _one(told)) for told in function["inputs"])
+    return f"{taken} into {' and '.join(told['name'] for told in function['outputs'])}"
 
 
 def _one(told):
@@ -116,7 +120,9 @@ def _row(entry):
 
 
 def _loading(record):
-    inputs, made = (record["functions"]["generator"][name] for name in ("inputs", "outputs"))
+    functions = record["functions"]
+    function, others = next(iter(functions.values())), list(functions.items())[1:]
+    inputs, made = function["inputs"], function["outputs"]
     output = made[0]["name"]
     for name in dict.fromkeys(entry["format"] for entry in record["artefacts"]):
         batch = next(entry["batch"] for entry in record["artefacts"] if entry["format"] == name)
@@ -129,6 +135,9 @@ def _loading(record):
         if name == "saved_model" and record["noise"]:
             text += _GENERATE.format(output=output, generated="uint8" if made[0]["kind"] == "image" else "float32",
                                      each=", label=tf.constant(-1)" if record["label"] else "")
+        if others and name != "web":
+            by = ("signatures[{}]" if name == "saved_model" else "the file of {}").format
+            text += "\n# likewise " + "; ".join(f"{by(repr(other))}: {_turned(told)}" for other, told in others)
         yield from (text, "```")
 
 

@@ -29,31 +29,38 @@ class CheckError(UserError, RuntimeError):
     """An artefact that cannot be loaded, or whose output is not that of Keras."""
 
 
-def reference(gan, path):
-    """Writes what an artefact of this GAN must give to the file `path` (.npz), and returns `path`."""
+def reference(gan, path, function=None):
+    """Writes what an artefact of this GAN must give to the file `path` (.npz), and returns `path`.
+
+    `function`: name of one of GAN.exports; None: the first.
+    """
     import tensorflow as tf
 
     from export.contract import interface
-    from export.inputs import examples
+    from export.inputs import examples, make
 
-    told = interface(gan)
-    inputs, output = told["functions"]["generator"]["inputs"], told["functions"]["generator"]["outputs"][0]
-    rows = _rows(gan)
-    found = {"output": output["name"], "kind": output["kind"], "count": np.int32(COUNT), "seed": np.int32(SEED),
-             "classes": np.int32(len(gan.classes))}
+    contract = interface(gan)
+    names = list(contract["functions"])
+    function = function or names[0]
+    told, first = contract["functions"][function], function == names[0]
+    inputs, outputs, rows = told["inputs"], told["outputs"], _rows(told["inputs"])
+    found = {"function": function, "signature": "serving_default" if first else function,
+             "outputs": [each["name"] for each in outputs], "kinds": [each["kind"] for each in outputs],
+             **{f"classes/{each['name']}": len(each["classes"]) for each in inputs if each["kind"] == "label" and each["classes"]}}
     with tf.device("CPU"):  # a GPU convolves in TF32
         # where sizes are free, at two of them
         for case, larger in enumerate((0, LARGER) if any("size" in each for each in inputs) else (0,)):
-            values = examples(inputs, rows, gan.latents, SEED, larger)
+            values = {name: tf.convert_to_tensor(value) for name, value in examples(inputs, rows, gan.latents, SEED, larger).items()}
             found.update((f"in{case}/{name}", value) for name, value in values.items())
-            found[f"samples{case or ''}"] = samples = gan.make(values.get("noise", np.zeros([rows, 0])), values)
-            if not np.isfinite(samples).all():
-                raise CheckError("the generator itself, in Keras, makes values that are not finite: there is nothing to export")
-        if any(each["kind"] == "noise" for each in inputs):
-            found["latents"] = gan.latents(COUNT, SEED)
-        if told["noise"]:
+            for name, samples in make(gan.exported(function), told, values).items():
+                found[f"out{case}/{name}"] = samples
+                if not np.isfinite(samples).all():
+                    raise CheckError(f"the {function} itself, in Keras, makes values that are not finite: there is nothing to export")
+        if first and any(each["kind"] == "noise" for each in inputs):
+            found.update(count=np.int32(COUNT), seed=np.int32(SEED), latents=gan.latents(COUNT, SEED))
+        if first and contract["noise"]:
             generated = gan.generate(COUNT, SEED)
-            found["generated"] = kinds.get("image").store(generated) if output["kind"] == "image" else generated
+            found["generated"] = kinds.get("image").store(generated) if outputs[0]["kind"] == "image" else generated
     np.savez(path, **found)
     return path
 
@@ -62,51 +69,67 @@ def protocol(gan):
     """How the artefacts of this GAN are compared, in words."""
     from export.contract import interface
 
-    function = interface(gan)["functions"]["generator"]
-    inputs, output = function["inputs"], function["outputs"][0]
+    functions = interface(gan)["functions"]
+    words = list(dict.fromkeys(map(_compared, functions.values())))
+    if len(words) > 1:
+        words = [f"{name} on {_compared(told)}" for name, told in functions.items()]
+    peaks = {f"{np.ptp(each['range']):g}" if each["range"] else "the range of Keras's values"
+             for told in functions.values() for each in told["outputs"]}
+    return (f"{'; '.join(words)} against Keras on a CPU, in the artefact's runtime in a process of "
+            f"its own; PSNR: peak {' or '.join(sorted(peaks))}; latency: median, one thread, one row or the fixed batch")
+
+
+def _compared(told):
+    inputs = told["inputs"]
     names = " and ".join(each["name"] for each in inputs)
     turns = ", the classes in turn" if any(each["kind"] == "label" for each in inputs) else ""
     sizes = f", at the size of training and {LARGER} more each way where a format takes any," if any(
         "size" in each for each in inputs) else ""
-    peak = f"{np.ptp(output['range']):g}" if output["range"] else "the range of Keras's values"
-    return (f"{_rows(gan)} rows of {names} of seed {SEED}{turns}{sizes} against Keras on a CPU, in the artefact's runtime in a process of "
-            f"its own; PSNR: peak {peak}; latency: median, one thread, one row or the fixed batch")
+    return f"{_rows(inputs)} rows of {names} of seed {SEED}{turns}{sizes}"
 
 
-def _rows(gan):
-    return max(ROWS, min(len(gan.classes), CLASSES))
+def _rows(inputs):
+    return max(ROWS, *(min(len(each.get("classes", ())), CLASSES) for each in inputs))
 
 
-def check(path, kind, precision, reference):
+def check(path, kind, precision, *references):
     """Loads an artefact in a fresh process and compares it with Keras.
 
     Args:
         path: file or directory.
         kind: name of its format.
         precision: key of BOUNDS.
-        reference: file that `reference` wrote.
+        references: files that `reference` wrote, one for each function in the artefact.
 
     Returns:
-        dict of float: `largest` and `mean` absolute difference, `bound` of the largest where that decides, `psnr` in dB (None: no
+        dict of float, of the worst of its outputs: `largest` and `mean` absolute difference, `bound` of the largest where that decides, `psnr` in dB (None: no
         difference), `milliseconds`; of images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
 
     Raises:
         CheckError: it cannot be loaded, has other names or shapes, or is out of bounds.
     """
-    path, name = Path(path), f"{Path(path).name}"
-    with np.load(reference) as file:
-        wanted = dict(file)
-    found = _run(path, kind, reference)
-    bounds = kinds.get(str(wanted["kind"])).RANGE
-    # the other size first: what is told is of that which it was trained at
-    for case in ("samples1", "samples"):
-        if case in found:
-            result = _compare(name, found[case], wanted[case], bounds, *BOUNDS[precision])
+    path, results = Path(path), []
+    for reference, found in zip(references, _run(path, kind, references)):
+        results += _judged(path.name, kind, precision, found, _arrays(reference))
+    return {name: min((one[name] for one in results if one[name] is not None), default=None) if name == "psnr" else
+            max(one.get(name, 0) for one in results) for one in results for name in one}
+
+
+def _judged(name, kind, precision, found, wanted):
+    """What `check` gives, of each output of one function."""
+    more, results = {"milliseconds": float(found["milliseconds"])}, []
+    for output, sort in zip(wanted["outputs"], wanted["kinds"]):
+        bounds = getattr(kinds.get(str(sort)), "RANGE", None)
+        # the other size first: what is told is of that which it was trained at
+        for case in (f"out1/{output}", f"out0/{output}"):
+            if case in found:
+                result = _compare(name, found[case], wanted[case], bounds, *BOUNDS[precision])
+        results.append({**result, **more})
     if len(taken := found.get("taken", ())):
         raise CheckError(f"{name}: makes something of label {taken[0]}, which is no class")
     if kind == "saved_model" and "latents" in wanted:
-        result.update(_signatures(name, found, wanted))
-    return {**result, "milliseconds": float(found["milliseconds"])}
+        results[0].update(_signatures(name, found, wanted))
+    return results
 
 
 def _compare(name, samples, keras, bounds, least, most):
@@ -153,12 +176,13 @@ def _signatures(name, found, wanted):
     return {"levels": int(levels.max())}
 
 
-def _run(path, kind, reference):
-    """The arrays that export.runtime writes about an artefact."""
+def _run(path, kind, references):
+    """The arrays that export.runtime writes about each function of an artefact."""
     with tempfile.TemporaryDirectory() as folder:
-        target = os.path.join(folder, "out.npz")
+        targets = [os.path.join(folder, f"{i}.npz") for i in range(len(references))]
+        pairs = [str(file) for pair in zip((Path(reference).resolve() for reference in references), targets) for file in pair]
         done = subprocess.run(
-            [sys.executable, "-m", "export.runtime", kind, str(path.resolve()), str(Path(reference).resolve()), target],
+            [sys.executable, "-m", "export.runtime", kind, str(path.resolve()), *pairs],
             cwd=Path(__file__).resolve().parents[1], text=True, capture_output=True, stdin=subprocess.DEVNULL,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"})
         if done.returncode:
@@ -166,8 +190,12 @@ def _run(path, kind, reference):
                 raise CheckError(f"{path.name}: its runtime was ended by signal {-done.returncode}: is there enough memory?")
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise CheckError(f"{path.name}: its runtime cannot run it: {last}")
-        with np.load(target) as file:
-            return dict(file)
+        return [_arrays(target) for target in targets]
+
+
+def _arrays(path):
+    with np.load(path) as file:
+        return dict(file)
 
 
 def words(result):
@@ -204,7 +232,7 @@ def _check_all(run):
             kind = entry["checkpoint"]
             if kind not in references:
                 gan, step = load(run, kind)
-                references[kind] = reference(gan, Path(folder) / f"{kind}.npz"), step
+                references[kind] = {name: reference(gan, Path(folder) / f"{kind}-{name}.npz", name) for name in gan.exports()}, step
             result, trouble = _again(directory, entry, run, *references[kind])
             failed += bool(trouble)
             psnr = result.get("psnr")
@@ -215,7 +243,7 @@ def _check_all(run):
     return 1 if failed else 0
 
 
-def _again(directory, entry, run, reference, step):
+def _again(directory, entry, run, references, step):
     """Checks an artefact that export.json lists. Returns (result or {}, what is wrong or "")."""
     import export
 
@@ -230,7 +258,7 @@ def _again(directory, entry, run, reference, step):
     if export.missing_packages([entry["format"]]):
         return {}, 'its runtime is not installed: pip install -e ".[export]"'
     try:
-        return check(path, entry["format"], entry["precision"], reference), ""
+        return check(path, entry["format"], entry["precision"], *(references[name] for name in record.functions(entry))), ""
     except CheckError as error:
         return {}, str(error)
 

@@ -9,7 +9,7 @@ from kgan import kinds
 from kgan.data import LICENCES
 from kgan.latent import principal_directions
 from kgan.run import Run
-from kgan.sampling import inputs_of
+from kgan.sampling import gives_dict, inputs_of
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
 
@@ -28,7 +28,7 @@ def contract(gan, run, step, checkpoint, protocol):
         **told,
         "directions": [[round(float(value), 6) for value in row] for row in principal_directions(gan)]
                       if told["noise"] else None,
-        "parameters": gan.ema_generator.count_params(),
+        "parameters": sum(function.count_params() for function in _networks(gan)),
         "quality": _quality(Path(run) / "metrics.json"), "protocol": protocol,
         "versions": {"kgan": kgan.__version__, **dict(_versions())}, "seed": settings["seed"],
         "config": settings["config"]}
@@ -40,49 +40,65 @@ def interface(gan):
     `functions`: name -> `inputs` and `outputs`, each a list of dicts of `name`, `kind`, `shape` (None: free; first the rows),
     `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, `size`, that of training where
     sizes are free, and of images the colours that those of training are drawn in, 0 to 255: `labels`, of label maps, which have
-    no others, or `colours`. Of a generator of noise, or noise and a label, the same stands as `input`, `label` (None: it takes
-    none) and `output`; `noise` says what `latents` draws, and `truncation` whether kgan.kinds.noise.truncate may be applied.
+    no others, or `colours`. Of the first function, where it takes noise, or noise and a label, the same stands as `input`, `label`
+    (None: it takes none) and `output`; `noise` says what `latents` draws, and `truncation` whether kgan.kinds.noise.truncate may
+    be applied.
     """
-    inputs, output = [_input(gan, name) for name in _names(gan)], _made(gan)
-    by_name = {told["name"]: told for told in inputs}
+    return _of({name: _function(gan, name) for name in gan.exports()})
+
+
+def only(contract, names):
+    """The contract of an artefact that holds these of its functions alone."""
+    return {**contract, **_of({name: contract["functions"][name] for name in names})}
+
+
+def _of(functions):
+    """`functions`, and of the first what else stands in the contract."""
+    inputs, output = (next(iter(functions.values()))[name] for name in ("inputs", "outputs"))
+    by_name, output = {told["name"]: told for told in inputs}, output[0]
     plain = set(by_name) <= {"noise", "label"}
+    noise = plain and {"kind": by_name["noise"]["distribution"].partition("(")[0], "dim": by_name["noise"]["shape"][1]}
     return {
-        "functions": {"generator": {"inputs": inputs, "outputs": [output]}},
+        "functions": functions,
         "input": {key: value for key, value in by_name["noise"].items() if key != "kind"} if plain else None,
         "label": {key: by_name["label"][key] for key in ("name", "shape", "dtype", "classes")} if "label" in by_name else None,
         "output": {key: value for key, value in output.items() if key not in ("kind", "size")},
-        "noise": {"kind": gan.config.noise, "dim": gan.config.noise_dim} if plain else None,
-        "truncation": plain and gan.config.noise == "normal"}
+        "noise": noise or None, "truncation": plain and noise["kind"] == "normal"}
 
 
-def _names(gan):
-    names = list(inputs_of(gan.ema_generator))
-    return ["noise"] if len(names) == 1 and names[0] not in ("noise", *gan.fields) else names
+def _networks(gan):
+    """The networks among what is exported, each once."""
+    found = [gan.exported(name) for name in gan.exports()]
+    return list({id(one): one for one in found if hasattr(one, "count_params")}.values())
 
 
-def _input(gan, name):
-    if name == "noise":
-        uniform = gan.config.noise == "uniform"
-        return {"name": "noise", "kind": "noise", "shape": [None, gan.config.noise_dim], "dtype": "float32",
+def _function(gan, name):
+    """What goes into a function and comes out of it."""
+    network, (inputs, outputs) = gan.exported(name), gan.described(name)
+    taken, given = {}, {}
+    if hasattr(network, "inputs"):
+        taken = inputs_of(network)
+        given = network.output if gives_dict(network) else dict.fromkeys(outputs, network.outputs[0])
+        if len(taken) == 1:  # whatever it is called
+            taken = dict.fromkeys(inputs, *taken.values())
+    return {key: [_field(name, field, tensors.get(name)) for name, field in fields.items()]
+            for key, fields, tensors in (("inputs", inputs, taken), ("outputs", outputs, given))}
+
+
+def _field(name, field, tensor):
+    """An input or output; `tensor`: the network's, with its free sizes, or None."""
+    if field.kind == "noise":
+        uniform = field.more["distribution"] == "uniform"
+        return {"name": name, "kind": "noise", "shape": [None, *field.shape], "dtype": "float32",
                 "distribution": "uniform(-1, 1)" if uniform else "normal(0, 1)", "range": [-1, 1] if uniform else None}
-    if name == "label":
-        return {"name": "label", "kind": "label", "shape": [None], "dtype": "int32", "classes": list(gan.classes)}
-    return _field(name, gan.fields[name], inputs_of(gan.ema_generator)[name].shape)
-
-
-def _made(gan):
-    field = gan.fields[gan.key]
-    return _field(kinds.get(field.kind).OUTPUT, field, gan.ema_generator.output_shape)
-
-
-def _field(name, field, shape):
-    """`shape`: the network's, with its free sizes."""
-    bounds = kinds.get(field.kind).RANGE
-    told = {"name": name, "kind": field.kind, "shape": [None, *shape[1:]], "dtype": "float32",
+    if field.kind == "label":
+        return {"name": name, "kind": "label", "shape": [None], "dtype": "int32", "classes": list(field.classes)}
+    bounds, shape = getattr(kinds.get(field.kind), "RANGE", None), field.shape if tensor is None else tensor.shape[1:]
+    told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": "float32" if tensor is None else str(tensor.dtype),
             "range": [int(bound) for bound in bounds] if bounds else None,
             **{key: field.more[key] for key in ("labels", "colours") if key in field.more}}
-    free = [size for size, network in zip(field.shape, shape[1:]) if network is None]
-    return {**told, "size": list(field.shape[:len(free)])} if free else told
+    free = [size for size, network in zip(field.shape, shape) if network is None]
+    return {**told, "size": list(field.more.get("size", free))} if free else told
 
 
 def _quality(path):

@@ -1,23 +1,45 @@
-"""What a generator takes, the same in every format: its inputs by name, `noise`, `label` and what else it is given."""
+"""What functions take and give, the same in every format: inputs by name, `noise`, `label` and what else they are given."""
+import warnings
+
 import tensorflow as tf
 
+from kgan.command import UserError
 from kgan.kinds import Field, get
 from kgan.sampling import feed, inputs_of
 
 
-def specs(generator, told, rows=None, fixed=False):
+def functions_of(generator, contract, label=None):
+    """What a format writes: dict of the name of a function to a keras.Model.
+
+    Args:
+        generator: keras.Model, or a dict of name to it and to Python functions, which are no networks.
+        contract: of `export.contract`; a network alone is its first function.
+        label: the format's name; None: it takes Python functions too.
+
+    Raises:
+        UserError: the format takes networks, and there are none. Where there are some the others are left out with a warning.
+    """
+    found = generator if isinstance(generator, dict) else {next(iter(contract["functions"])): generator}
+    others = [name for name, function in found.items() if not hasattr(function, "inputs")] if label else []
+    if len(others) == len(found):
+        raise UserError(f"{label}: {', '.join(others)} is no network but a search that only TensorFlow runs: leave the format out, "
+                        "--formats=saved_model has it")
+    if others:
+        warnings.warn(f"{label}: {', '.join(others)} is left out, no network but a search that only TensorFlow runs; "
+                      "--formats=saved_model has it", stacklevel=3)
+    return {name: function for name, function in found.items() if name not in others}
+
+
+def specs(told, rows=None, fixed=False):
     """Name -> tf.TensorSpec [rows, …] of each input.
 
     Args:
-        generator: keras.Model.
         told: the contract's inputs.
         rows: None: any number.
         fixed: whether sizes that are free in the network are those that it was trained at.
     """
-    # one that has no name of the contract's is the only one
-    tensors = dict(zip([each["name"] for each in told], generator.inputs)) if len(told) == 1 else inputs_of(generator)
-    return {each["name"]: tf.TensorSpec([rows, *(sized(each) if fixed else tensors[each["name"]].shape[1:])],
-                                        tensors[each["name"]].dtype, name=each["name"]) for each in told}
+    return {each["name"]: tf.TensorSpec([rows, *(sized(each) if fixed else each["shape"][1:])], each["dtype"], name=each["name"])
+            for each in told}
 
 
 def sized(told):
@@ -26,9 +48,12 @@ def sized(told):
     return [*told.get("size", shape[:0]), *shape[len(told.get("size", ())):]]
 
 
-def make(generator, inputs):
-    """What the generator makes of a dict of its inputs, in inference mode."""
-    return generator(feed(generator, "noise", inputs), training=False)
+def make(function, told, inputs):
+    """Dict of what a network makes of a dict of its inputs, in inference mode; or a Python function. `told`: of the contract."""
+    network = hasattr(function, "inputs")
+    made = function(feed(function, "noise", inputs), training=False) if network else function(inputs)
+    names = [each["name"] for each in told["outputs"]]
+    return {name: made[name] for name in names} if isinstance(made, dict) else {names[0]: made}
 
 
 def refusing(told, inputs):

@@ -13,32 +13,45 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export.inputs import make, refusing, specs
+from export.contract import only
+from export.inputs import functions_of, make, refusing, specs
 from kgan.command import UserError
 
 _OPSET = 17
 
 
 def write(generator, contract, directory, latents=None):
-    """Writes generator.onnx into a new directory; nothing is checked but operators.
+    """Writes generator.onnx, and so of each function, into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
-        contract: of `export.contract`; the output has its name, `images` or `samples`.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given; or a dict of
+            functions, as for `export.inputs.functions_of`.
+        contract: of `export.contract`; outputs have its names, `images` or `samples`.
         directory: path.
         latents: not used.
 
     Raises:
-        UserError: the generator has an operator that ONNX lacks.
+        UserError: a function has an operator that ONNX lacks.
     """
+    import onnx
+
+    functions = functions_of(generator, contract, "ONNX")
+    models = {name: _model(function, contract["functions"][name]) for name, function in functions.items()}
+    directory = Path(directory)
+    directory.mkdir(parents=True)
+    for name, model in models.items():
+        onnx.helper.set_model_props(model, {"generator.json": json.dumps(only(contract, [name]))})
+        (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+
+def _model(function, told):
+    """The onnx.ModelProto of a function."""
     import onnx
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it leaves in what it cannot convert
-    told = contract["functions"]["generator"]["inputs"]
-    spec = [specs(generator, told)]
-    serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, refusing(told, inputs))},
-                        input_signature=spec)
+    spec = [specs(told["inputs"])]
+    serve = tf.function(lambda inputs: make(function, told, refusing(told["inputs"], inputs)), input_signature=spec)
     try:
         model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
     except Exception as error:  # tf2onnx raises nearly anything
@@ -51,12 +64,12 @@ def write(generator, contract, directory, latents=None):
                         "leave the format out, or replace the layer")
     by_name = {value.name: value for value in model.graph.input}
     del model.graph.input[:]  # tf2onnx sorts them
-    model.graph.input.extend(by_name[each["name"]] for each in told)
+    model.graph.input.extend(by_name[each["name"]] for each in told["inputs"])
+    by_name = {value.name: value for value in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(by_name[each["name"]] for each in told["outputs"])
     for value in (*model.graph.input, *model.graph.output):
         for name, size in zip("nhw", value.type.tensor_type.shape.dim):
             if name == "n" or not size.dim_value:  # tf2onnx names free ones itself, each anew
                 size.dim_param = name
-    onnx.helper.set_model_props(model, {"generator.json": json.dumps(contract)})
-    directory = Path(directory)
-    directory.mkdir(parents=True)
-    (directory / "generator.onnx").write_bytes(model.SerializeToString())
+    return model

@@ -35,6 +35,11 @@ def read(directory):
         return {}
 
 
+def functions(entry):
+    """Names of the functions in an artefact that export.json lists; of before there could be several: the one."""
+    return entry.get("functions", ["generator"])
+
+
 def newer_format(told):
     """What is to be said of a generator.json or export.json of a newer format than is known here, or ""."""
     found = told.get("format", 0)

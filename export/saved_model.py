@@ -9,6 +9,8 @@
 A conditional generator's `serving_default` takes `label` too, int32 [n]: numbers of classes from 0 on. `generate` and `png`
 take it as a scalar, the class of all images; with -1 the classes come in turn, the first image being of class 0.
 
+Where there are several functions (GAN.exports) `serving_default` is the first, and each other a signature of its name.
+
 assets.extra/generator.json, where TensorFlow Serving lets a model keep files of its own, says what model it is.
 """
 import json
@@ -19,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from export import CONTRACT
-from export.inputs import make, specs, with_label
+from export.inputs import functions_of, make, specs, with_label
 from export.record import put
 
 
@@ -32,8 +34,9 @@ def write(generator, contract, directory, latents=None):
     kgan.kinds.image.store, else float32; and of images `png` makes the same as files. All at once: memory grows with count.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
-        contract: of `export.contract`; the output has its name, and it says which classes there are.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given; or a dict of
+            functions, as for `export.inputs.functions_of`.
+        contract: of `export.contract`; outputs have its names, and it says which classes there are.
         directory: path; replaced as a whole.
         latents: function of (count, seed), which may be tensors, to noise: GAN.latents. None: `serving_default` alone.
     """
@@ -54,20 +57,19 @@ def write(generator, contract, directory, latents=None):
 
 def _signatures(generator, contract, latents):
     """Name -> (function, input signature)."""
+    functions, found = functions_of(generator, contract), {}
+    for name, function in functions.items():
+        found[name if found else "serving_default"] = _serve(function, told := contract["functions"][name]), [specs(told["inputs"])]
     # names of signatures' inputs are those of the specs and of the arguments
-    told = contract["functions"]["generator"]
-    images = told["outputs"][0]["kind"] == "image"
-    output, classes = contract["output"]["name"], contract.get("label") and len(contract["label"]["classes"])
-
-    def serve(inputs):
-        if classes:
-            inputs = {**inputs, "label": _bounded(inputs["label"], 0, classes)}
-        return {output: make(generator, inputs)}
+    (name, first), *_ = functions.items()
+    told = contract["functions"][name]
+    output, images = told["outputs"][0]["name"], told["outputs"][0]["kind"] == "image"
+    classes = contract.get("label") and len(contract["label"]["classes"])
 
     def generate(count, seed, label=-1):
         if classes:
             label = _bounded(label, -1, classes)
-        samples = make(generator, with_label(contract, latents(count, seed), label))
+        samples = make(first, told, with_label(contract, latents(count, seed), label))[output]
         return {output: _to_uint8(samples) if images else samples}
 
     def png(count, seed, label=-1):
@@ -77,15 +79,22 @@ def _signatures(generator, contract, latents):
 
     numbers = [tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed", "label")]
     asked = numbers if classes else numbers[:2]
-    inputs = specs(generator, told["inputs"])
-    found = {"serving_default": (serve, [inputs])}
-    if latents and "noise" in inputs:
+    if latents and any(each["kind"] == "noise" for name in functions for each in contract["functions"][name]["inputs"]):
         found["latents"] = lambda count, seed: {"noise": latents(count, seed)}, numbers[:2]
-    if latents and set(inputs) <= {"noise", "label"}:
+    if latents and {each["name"] for each in told["inputs"]} <= {"noise", "label"}:
         found["generate"] = generate, asked
-        if images and generator.output_shape[-1] <= 4:  # a PNG has no more channels
+        if images and told["outputs"][0]["shape"][-1] <= 4:  # a PNG has no more channels
             found["png"] = png, asked
     return found
+
+
+def _serve(function, told):
+    """What a signature is traced from: a function of a dict of inputs."""
+    counts = {each["name"]: len(each["classes"]) for each in told["inputs"] if each["kind"] == "label" and each["classes"]}
+
+    def serve(inputs):
+        return make(function, told, {**inputs, **{name: _bounded(inputs[name], 0, count) for name, count in counts.items()}})
+    return serve
 
 
 def _bounded(label, least, classes):

@@ -26,7 +26,8 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from export import PRECISIONS
-from export.inputs import examples, make, refusing, specs
+from export.contract import only
+from export.inputs import examples, functions_of, make, refusing, specs
 from export.paths import readable
 from kgan.command import UserError
 from kgan.quiet import silence
@@ -36,11 +37,12 @@ _BUILT_IN = {code: name for name, code in vars(schema.BuiltinOperator).items() i
 
 
 def write(generator, contract, directory, latents, batch=1, precisions=PRECISIONS):
-    """Writes generator_PRECISION.tflite into a new directory; nothing is checked but operators.
+    """Writes generator_PRECISION.tflite, and so of each function, into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
-        contract: of `export.contract`; the output has its name, `images` or `samples`, and it says which classes there are.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given; or a dict of
+            functions, as for `export.inputs.functions_of`.
+        contract: of `export.contract`; outputs have its names, `images` or `samples`, and it says which classes there are.
         directory: path.
         latents: function of (count, seed) to noise, for the ranges of int8.
         batch: rows that a file takes.
@@ -50,21 +52,28 @@ def write(generator, contract, directory, latents, batch=1, precisions=PRECISION
         UserError: the generator has an operator that is not built in.
     """
     directory = Path(directory)
+    functions = functions_of(generator, contract, "TFLite")
     directory.mkdir(parents=True)
-    module, told = tf.Module(), contract["functions"]["generator"]["inputs"]
+    for name, function in functions.items():
+        _write(name, function, only(contract, [name]), directory, latents, batch, precisions)
+
+
+def _write(name, function, contract, directory, latents, batch, precisions):
+    """The files of one function, the only one in `contract`."""
+    module, told = tf.Module(), contract["functions"][name]
     # a SavedModel that lists no variables would be converted with none
-    module.variables_of_generator = [variable.value for variable in generator.variables]
-    module.serve = tf.function(lambda inputs: {contract["output"]["name"]: make(generator, refusing(told, inputs))},
-                               input_signature=[specs(generator, told, batch, fixed=True)])
+    module.variables_of_generator = [variable.value for variable in function.variables]
+    module.serve = tf.function(lambda inputs: make(function, told, refusing(told["inputs"], inputs)),
+                               input_signature=[specs(told["inputs"], batch, fixed=True)])
     with tempfile.TemporaryDirectory() as folder, readable(folder) as path, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
         for precision in precisions:
-            content = named(mended(_convert(path, precision, contract, latents, batch)), told)
-            strange = [name for name in operators(content) if name not in _BUILT_IN.values()]
+            content = named(mended(_convert(path, precision, told["inputs"], latents, batch)), told["inputs"])
+            strange = [operator for operator in operators(content) if operator not in _BUILT_IN.values()]
             if strange:
                 raise _refusal(strange)
-            file = directory / f"generator_{precision}.tflite"
+            file = directory / f"{name}_{precision}.tflite"
             file.write_bytes(content)
             with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:  # readers of the model stop before it
                 archive.writestr(zipfile.ZipInfo("generator.json"), json.dumps(contract))
@@ -132,7 +141,7 @@ def _rename(content, tensor, name):
         content[start:start + length] = name.ljust(length, b"\0")
 
 
-def _convert(folder, precision, contract, latents, batch):
+def _convert(folder, precision, told, latents, batch):
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
@@ -142,8 +151,8 @@ def _convert(folder, precision, contract, latents, batch):
     if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         rows, seed = _CALIBRATION
-        rows = max(rows, len((contract.get("label") or {"classes": ()})["classes"]))
-        seen = examples(contract["functions"]["generator"]["inputs"], -(-rows // batch) * batch, latents, seed)
+        rows = max(rows, *(len(each.get("classes", ())) for each in told))
+        seen = examples(told, -(-rows // batch) * batch, latents, seed)
         converter.representative_dataset = lambda: (
             {name: np.asarray(values[i:i + batch]) for name, values in seen.items()} for i in range(0, rows, batch))
     try:

@@ -43,7 +43,8 @@ def write(generator, contract, directory, latents):
     """Writes the page into a new directory; nothing is checked but operators.
 
     Args:
-        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given.
+        generator: keras.Model from noise [n, noise_dim], or from a dict of that, `label` and what else it is given; or a dict of
+            functions, as for `export.inputs.functions_of`.
         contract: of `export.contract`.
         directory: path.
         latents: as in `tflite.write`.
@@ -52,7 +53,11 @@ def write(generator, contract, directory, latents):
         UserError: as of `fetch`; the generator has an operator that TFLite lacks.
     """
     from export import tflite  # not above: `fetch` is called before TensorFlow is imported
+    from export.contract import only
+    from export.inputs import functions_of
 
+    functions = functions_of(generator, contract, "web")
+    contract = only(contract, functions)
     packages, directory = fetch(), Path(directory)
     (directory / "litert").mkdir(parents=True)
     for file in PAGE.rglob("*"):
@@ -61,11 +66,12 @@ def write(generator, contract, directory, latents):
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
     with tempfile.TemporaryDirectory() as folder:
-        tflite.write(generator, contract, Path(folder, "tflite"), latents, batch=1, precisions=["float32"])
-        shutil.copyfile(Path(folder, "tflite", "generator_float32.tflite"), directory / "generator.tflite")
+        tflite.write(functions, contract, Path(folder, "tflite"), latents, batch=1, precisions=["float32"])
+        for name in functions:
+            shutil.copyfile(Path(folder, "tflite", f"{name}_float32.tflite"), directory / f"{name}.tflite")
     # the page sees by the sum that the two are of one export, whatever a browser or a proxy has kept
     told = {"format": FORMAT, **{name: contract[name] for name in _TOLD},
-            "sha256": {"generator": sha256(directory / "generator.tflite")}}
+            "sha256": {name: sha256(directory / f"{name}.tflite") for name in functions}}
     (directory / "generator.json").write_text(json.dumps(told), encoding="utf-8")
     _write_litert(packages, directory / "litert")
 

@@ -20,7 +20,8 @@ if os.path.expanduser("~").startswith("~"):  # no home directory: TensorFlow wou
 __version__ = "0.1.0"
 
 # public name -> module that has it (None: it is a module itself)
-_PUBLIC = {"data": None, "kinds": None, "models": None, "losses": None, "callbacks": None, "metrics": None, "GAN": "kgan.gan", "Config": "kgan.config"}
+_PUBLIC = {"data": None, "kinds": None, "models": None, "losses": None, "callbacks": None, "metrics": None, "GAN": "kgan.gan",
+           "Config": "kgan.config", "load": "kgan.loading"}
 __all__ = list(_PUBLIC)
 
 

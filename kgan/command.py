@@ -18,20 +18,35 @@ def check_finite():
             raise flags.IllegalFlagValueError(f"flag --{name}={value}: must be a finite number")
 
 
-def run(main, program):
+_programs = []  # its name, which goes before messages; of `kgan VERB` that
+
+
+def program():
+    """The name that goes before a message."""
+    return _programs[0] if _programs else "kgan"
+
+
+def start(name):
+    """Names the program before its module does: `kgan train` starts what `python train.py` is."""
+    _programs.insert(0, name)
+
+
+def run(main, name):
     """Runs `main` as a program, and ends the process.
 
     Args:
         main: function of what stands on the command line beside flags, the program's name first; returns the exit status.
-        program: name that goes before a message.
+        name: that goes before a message, unless `kgan VERB` started it.
     """
+    _programs.append(name)
+
     def parse(arguments):
         try:
             words = flags.FLAGS(arguments)
             check_finite()
             return words
         except flags.Error as error:
-            sys.stderr.write(f"{program}: {error}\n")
+            sys.stderr.write(f"{program()}: {error}\n")
             sys.exit(2)
         except SystemExit:  # --help: absl would have it 1
             sys.exit(0)
@@ -40,16 +55,16 @@ def run(main, program):
         try:
             return main(arguments)
         except UserError as error:
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program()}: {error}", file=sys.stderr)
             return 2
         except BrokenPipeError:  # who reads the output has seen enough, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141  # 128 + SIGPIPE, as shells have it
         except OSError as error:  # a full disk, say
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program()}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"{program}: interrupted", file=sys.stderr)
+            print(f"{program()}: interrupted", file=sys.stderr)
             return 130
 
     for stream in (sys.stdout, sys.stderr):  # names and signs that the locale lacks end no run: they come as \xd7

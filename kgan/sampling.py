@@ -200,6 +200,41 @@ class Sampler(Game):
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
         return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
 
+    # === What is exported ===
+
+    def exports(self):
+        """Functions of an export: dict of name -> name of a network, of which the average is taken where there is one.
+
+        The first is what `serving_default` gives. A network may give a dict of outputs. What is no network is a tf.function
+        from a dict of inputs to a dict of outputs: SavedModels alone have it. `described` says what is what.
+        """
+        return {"generator": "generator"}
+
+    def exported(self, function):
+        """What a function of `exports` is: a keras.Model or a Python function."""
+        found = self.exports()[function]
+        return getattr(self, f"ema_{found}", None) or getattr(self, found) if isinstance(found, str) else found
+
+    def described(self, function):
+        """(inputs, outputs) of a function of `exports`: dicts of name -> kgan.kinds.Field of one example, in order.
+
+        Here inputs are the fields of their names, and a single output is what the generator makes, called as its kind's outputs are;
+        of a dict of outputs those whose names are fields' are these. A model that has others overrides this. `more["size"]`: what
+        sizes that are None are in training, of what is no network.
+
+        Raises:
+            ValueError: it is not known of which kind an output is.
+        """
+        network, made = self.exported(function), self.fields[self.key]
+        noise = kinds.Field("noise", (self.config.noise_dim,), more={"distribution": self.config.noise})
+        names = list(inputs_of(network))
+        names = ["noise"] if len(names) == 1 and names[0] not in ("noise", *self.fields) else names
+        known = {**self.fields, kinds.get(made.kind).OUTPUT: made}
+        outputs = list(network.output) if gives_dict(network) else [kinds.get(made.kind).OUTPUT]
+        if strange := [name for name in outputs if name not in known]:
+            raise ValueError(f"{function} gives {', '.join(strange)}: override `described` to say of which kind that is")
+        return {name: {"noise": noise, **self.fields}[name] for name in names}, {name: known[name] for name in outputs}
+
     # === Keras's methods, on data that are looked at first: see kgan.feeding ===
 
     def fit(self, *args, **kwargs):
@@ -259,6 +294,11 @@ def takes_dict(network):
     """Whether a network is called with a dict."""
     # a sequential one has no `input` before it has been called
     return not isinstance(network, keras.Sequential) and isinstance(network.input, dict)
+
+
+def gives_dict(network):
+    """Whether what a network gives is a dict of outputs."""
+    return not isinstance(network, keras.Sequential) and isinstance(network.output, dict)
 
 
 def feed(network, main, values):

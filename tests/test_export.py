@@ -31,8 +31,8 @@ ROOT = Path(export.__file__).parents[1]
 MIXTURE = dict(preset="mixture", generator_units="8", discriminator_units="8")
 # those that fetch nothing: of web tests/test_page.py has the tests
 FORMATS = [name for name, form in export.FORMATS.items() if not form.fetches]
-PATHS = [path for name in FORMATS for path in export.FORMATS[name].artefacts]
-TFLITE = list(export.FORMATS["tflite"].artefacts)
+PATHS = [path for name in FORMATS for path, *_ in export.artefacts_of(name)]
+TFLITE = [path for path, *_ in export.artefacts_of("tflite")]
 
 # knows TensorFlow, and nothing of kgan; run with -I, so neither the folder it is started in nor PYTHONPATH help it
 ALONE = """
@@ -243,7 +243,7 @@ def test_rounding():
 
 def test_tflite_of_a_run(exported, gan):
     noise, images = gan.latents(6, seed=4).numpy(), gan.generate(6, seed=4)
-    for path, precision in export.FORMATS["tflite"].artefacts.items():
+    for path, precision, _ in export.artefacts_of("tflite"):
         output = tflite(exported / "export" / path, noise)
         assert list(output) == ["images"] and output["images"].dtype == np.float32
         np.testing.assert_allclose(output["images"], images, atol=dict(float32=1e-5, float16=2 / 255).get(precision, 0.1))
@@ -323,8 +323,8 @@ def test_check_sees_wrong_weights(exported, gan, tmp_path):
         kind, precision = path.partition("/")[0], "float32" if "onnx" in path else Path(path).stem.split("_")[1]
         assert check.check(other / path, kind, precision, wanted)["mean"] < 0.05
     with np.load(wanted) as file:
-        np.savez(tmp_path / "wrong.npz", **{**file, "samples": -file["samples"]})
-        np.savez(tmp_path / "nan.npz", **{**file, "samples": file["samples"] * np.nan})
+        np.savez(tmp_path / "wrong.npz", **{**file, "out0/images": -file["out0/images"]})
+        np.savez(tmp_path / "nan.npz", **{**file, "out0/images": file["out0/images"] * np.nan})
     for source, path, words in (("wrong", PATHS[-1], "differs from Keras"), ("nan", PATHS[-1], "differs from Keras"),
                                 ("wrong", TFLITE[3], "PSNR"), ("nan", TFLITE[3], "PSNR")):
         kind, precision = path.partition("/")[0], "int8" if "int8" in path else "float32"
@@ -418,8 +418,9 @@ def test_other_models(model, shape, settings, tmp_path):
 def test_other_operators_are_refused_by_name(tmp_path):
     noise = keras.Input((4,))
     network = keras.Model(noise, keras.layers.Lambda(tf.math.erfinv, output_shape=(4,))(keras.layers.Dense(4)(noise)))
-    contracted = {"output": {"name": "samples"}, "functions": {"generator": {"inputs": [
-        {"name": "noise", "kind": "noise", "shape": [None, 4], "dtype": "float32"}]}}}
+    contracted = {"functions": {"generator": {
+        "inputs": [{"name": "noise", "kind": "noise", "shape": [None, 4], "dtype": "float32", "distribution": "normal(0, 1)"}],
+        "outputs": [{"name": "samples", "kind": "signal", "shape": [None, 4], "dtype": "float32", "range": None}]}}}
     for module in (export.tflite, export.onnx):
         with pytest.raises(UserError, match="Erfinv.*leave"):
             module.write(network, contracted, tmp_path / module.__name__, lambda count, seed: tf.zeros([count, 4]))
@@ -446,7 +447,7 @@ def test_conditional_equals_keras(conditional, tmp_path):
     assert arrays["in0/label"].dtype == np.int32 and arrays["in0/label"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
     np.savez(tmp_path / "others.npz", **{**arrays, "in0/label": arrays["in0/label"][::-1]})
     for name in FORMATS:
-        for path, precision in export.FORMATS[name].artefacts.items():
+        for path, precision, _ in export.artefacts_of(name):
             check.check(folder / path, name, precision, wanted)
             if precision == "float32":
                 with pytest.raises(check.CheckError, match="differs from Keras"):
@@ -547,7 +548,8 @@ def test_names_of_a_file_with_one_input(tmp_path):
     contracted = told(gan)
     long = {**contracted["output"], "name": "samples_of_a_length_that_no_name_of_a_tensor_has"}
     for output in (contracted["output"], long):
-        changed = {**contracted, "output": output}
+        given = contracted["functions"]["generator"]
+        changed = {**contracted, "functions": {"generator": {**given, "outputs": [{**given["outputs"][0], **output}]}}}
         export.tflite.write(gan.ema_generator, changed, tmp_path / output["name"], gan.latents, precisions=["float32"])
         interpreter = Interpreter(str(tmp_path / output["name"] / "generator_float32.tflite"))
         assert [each["name"] for each in interpreter.get_input_details()] == ["noise"]
@@ -701,9 +703,9 @@ def test_a_wrong_export_leaves_the_old_one(tmp_path, monkeypatch):
     (directory / "export" / "saved_model" / "old").write_text("x")
     right = check.reference(gan, tmp_path / "right.npz")
     with np.load(right) as file:
-        samples = file["samples"]
+        samples = file["out0/samples"]
     for wrong in (samples + 1e-3, samples * np.nan):
-        monkeypatch.setattr(check, "_run", lambda *_: {"samples": wrong, "milliseconds": 1.0})
+        monkeypatch.setattr(check, "_run", lambda *_: [{"out0/samples": wrong, "milliseconds": 1.0}])
         with pytest.raises(check.CheckError, match="differs from Keras"):
             artefacts.write(directory, ["saved_model"])
         assert [path.name for path in (directory / "export").rglob("*")] == ["saved_model", "old"]
@@ -795,7 +797,7 @@ def test_the_card_says_what_was_done(tmp_path):
     record = artefacts.write(directory, ["saved_model"])
     card, result = (directory / "export" / "README.md").read_text(), record["artefacts"][0]["check"]
     with tempfile.TemporaryDirectory() as folder, np.load(check.reference(gan, Path(folder, "r.npz"))) as file:
-        largest = np.abs(file["samples"]).max()
+        largest = np.abs(file["out0/samples"]).max()
     assert largest > 2 and result["bound"] == pytest.approx(1e-5 * largest, rel=1e-5)
     assert f"difference ≤ {result['bound']:.2g}" in card
     conditional = check.protocol(tiny(classes=[str(i) for i in range(70)]))

@@ -223,8 +223,8 @@ def test_exports_take_any_size(options, tmp_path):
     told, wanted = contract.interface(gan), check.reference(gan, tmp_path / "right.npz")
     with np.load(wanted) as file:
         arrays = dict(file)
-    assert arrays["in0/input"].shape == (8, 8, 8, 1) and arrays["samples1"].shape == (8, 8 + check.LARGER, 8 + check.LARGER, 3)
-    np.savez(tmp_path / "wrong.npz", **{**arrays, "samples1": -arrays["samples1"]})
+    assert arrays["in0/input"].shape == (8, 8, 8, 1) and arrays["out1/images"].shape == (8, 8 + check.LARGER, 8 + check.LARGER, 3)
+    np.savez(tmp_path / "wrong.npz", **{**arrays, "out1/images": -arrays["out1/images"]})
     np.savez(tmp_path / "others.npz", **{**arrays, "in0/input": -arrays["in0/input"]})
     export.saved_model.write(gan.ema_generator, told, tmp_path / "saved_model", gan.latents)
     export.onnx.write(gan.ema_generator, told, tmp_path / "onnx")

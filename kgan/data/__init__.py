@@ -158,8 +158,8 @@ def of(settings, needs=None, split="train", like=None):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `jitter` (of the training split), `direction`, `labels`. `data`, what the run was trained on: a relative
-            folder is found from elsewhere by it, and what has changed is warned of.
+            `bins`, `degrade`, `jitter` (of the training split), `direction`, `labels`, `style`. `data`, what the run was trained on: a
+            relative folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
@@ -175,7 +175,7 @@ def of(settings, needs=None, split="train", like=None):
     # what holds label maps, before `input` and `image` change places
     labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and name.startswith("folder:"):
+    if "input" in needs and not degrade and "style" not in config and name.startswith("folder:"):
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, labels=labels, **sizes)
@@ -187,6 +187,9 @@ def of(settings, needs=None, split="train", like=None):
     found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0),
                             labels)
+    if "style" in config:
+        from kgan.data import style
+        found = style.of(found, config["style"], config["style_scale"], settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if split == "train":
         remember(found, settings)

@@ -145,10 +145,11 @@ def examples(field, count, seed=0):
 def compare(made, true):
     """Two aligned batches, float [n, H, W, C] in [-1, 1], as the files that they would be: dict of float64 [n].
 
-    `psnr` in dB, `ssim` (NaN below 11 pixels), `l1` from 0 to 1. Where one is grey and the other in colour, grey counts as
+    `psnr` in dB, `ssim` (NaN below 11 pixels), `l1` from 0 to 1; from 176 pixels on `ms_ssim`. Where one is grey and the other in colour, grey counts as
     a colour of three equal channels. kgan.kinds._compare has the protocol of each.
     """
     made, true = store(made), store(true)
     channels = max(made.shape[-1], true.shape[-1])
     made, true = (np.repeat(each, channels, -1) if each.shape[-1] == 1 else each for each in (made, true))
-    return {"psnr": _compare.psnr(made, true), "ssim": _compare.ssim(made, true), "l1": _compare.l1(made, true)}
+    found = {"psnr": _compare.psnr(made, true), "ssim": _compare.ssim(made, true), "l1": _compare.l1(made, true)}
+    return found | ({"ms_ssim": _compare.ms_ssim(made, true)} if min(made.shape[1:3]) >= 176 else {})

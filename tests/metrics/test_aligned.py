@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.color
 import skimage.metrics
 import tensorflow as tf
 
@@ -36,6 +37,24 @@ def test_psnr_and_ssim_are_scikit_images(channels):
         wanted = skimage.metrics.structural_similarity(other, one, gaussian_weights=True, sigma=1.5, data_range=255,
                                                        use_sample_covariance=False, channel_axis=-1)
         assert _compare.ssim(made, true)[i] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("channels, size, cut", [(3, 184, None), (1, 190, 177)])
+def test_ms_ssim_is_tensorflows(channels, size, cut):
+    made, true = pairs(channels, size, cut)
+    np.testing.assert_allclose(_compare.ms_ssim(made, true), tf.image.ssim_multiscale(made, true, 255), rtol=1e-4)
+    assert "ms_ssim" in image.compare(*(image.scale(each.astype(np.float32)) for each in (made, true)))
+    assert np.isnan(_compare.ms_ssim(made[:, :, :175], true[:, :, :175])).all()
+
+
+def test_luma_is_scikit_images():
+    rgb = np.random.default_rng(3).integers(0, 256, (2, 9, 8, 3)).astype(np.uint8)
+    np.testing.assert_allclose(_compare.luma(rgb)[..., 0], skimage.color.rgb2ycbcr(rgb)[..., 0], rtol=1e-6)
+    black_and_white = np.array([[[[0, 0, 0], [255, 255, 255]]]], np.uint8)
+    np.testing.assert_allclose(_compare.luma(black_and_white).ravel(), [16, 235], atol=1e-9)
+    grey = rgb[..., :1]
+    np.testing.assert_array_equal(_compare.luma(grey), grey)
+    assert np.isfinite(_compare.psnr(_compare.luma(rgb), _compare.luma(rgb[::-1]))).all()
 
 
 def test_by_hand():

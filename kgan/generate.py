@@ -1,0 +1,302 @@
+"""Writes samples of a trained generator as files, each named after its seed.
+
+    kgan generate runs/NAME --count=1000 --out=SAMPLES
+    kgan generate runs/NAME --count=100 --out=SEVENS --label=7 --truncation=0.7 --grid
+    kgan generate runs/NAME --count=100 --out=ALL --label=all           # 100 of each class
+    kgan generate runs/NAME --count=10000 --out=ARRAY --format=npz
+    kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # TensorFlow alone reads it
+
+The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
+and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
+again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, or of
+other flags, are not overwritten unless asked (--overwrite). Files that are no longer wanted are never deleted.
+"""
+import concurrent.futures
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from kgan import command, kinds
+from kgan.command import UserError
+from kgan.config import unknown
+from kgan.quiet import import_tensorflow
+from kgan.run import Run, load, write
+
+BATCH = 256
+MANIFEST = "manifest.csv"
+COLUMNS = ("file", "seed", "class", "truncation", "generator", "step")
+COMMON = 0.01  # a real example that was not trained on is as near to a training example as this share is
+
+
+class Generator:
+    """What makes samples of seeds: of a run, or of a SavedModel with the signatures that kgan's have.
+
+    Attributes:
+        kind, classes: the kind of what is made; names of the classes, () if it takes none.
+        name, step: what stands in the manifest.
+        gan: of a run its GAN, else None.
+    """
+
+    def __init__(self, target, checkpoint="newest"):
+        self.name, self.gan = Path(target).resolve().name, None
+        if Run(target).settings() is not None:
+            self.gan, self.step = load(target, checkpoint)
+            if given := [name for name in self.gan.fields if name not in (self.gan.key, "label")]:
+                raise UserError(f"{target} makes something of {' and '.join(given)}, not of noise alone: kgan translate is for that")
+            self.kind, self.classes = self.gan.kind, tuple(self.gan.classes)
+            self._latents, self._make, self.truncates = self.gan.latents, self.gan.make, self.gan.config.noise == "normal"
+        else:
+            self._load(target)
+
+    def _load(self, target):
+        import tensorflow as tf
+
+        import export
+        from export.paths import readable
+
+        try:
+            told = json.loads((Path(target) / export.CONTRACT).read_text(encoding="utf-8"))
+            output, self.step = told["functions"]["generator"]["outputs"][0], told["step"]
+            if not told["noise"]:
+                raise UserError(f"{target} makes something of what it is given, not of noise alone: kgan serve answers such requests")
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{target}: is no run, and no SavedModel that kgan exported: it lacks {export.CONTRACT}") from None
+        with readable(Path(target)) as folder:
+            loaded = tf.saved_model.load(folder)
+        self.kind, self.classes = output["kind"], tuple((told["label"] or {}).get("classes", ()))
+        self.truncates = told["truncation"]
+
+        def latents(count, seed, truncation=None):
+            noise = loaded.signatures["latents"](count=tf.constant(count), seed=tf.cast(seed, tf.int32))["noise"]
+            return noise if truncation is None else kinds.noise.truncate(noise, truncation)
+
+        def make(noise, label=None):
+            given = {"label": tf.constant(label, tf.int32)} if label is not None else {}
+            return loaded.signatures["serving_default"](noise=tf.constant(noise), **given)[output["name"]]
+        self._latents, self._make = latents, make
+
+    def noise(self, seeds, truncation=None):
+        """Noise float32 [n, D] of `seeds` [n], each by itself: what the sample of that seed is made of."""
+        import tensorflow as tf
+        seeds = tf.constant(np.asarray(seeds, np.int32))
+        if self.gan is not None:
+            found = tf.map_fn(lambda seed: self._latents(1, seed)[0], seeds, fn_output_signature=tf.float32)
+        else:
+            found = tf.concat([self._latents(1, seed) for seed in seeds], 0)
+        return found if truncation is None else kinds.get("noise").truncate(found, truncation)
+
+    def samples(self, seeds, labels=None, truncation=None):
+        """float32 [n, …], as networks see them."""
+        noise = self.noise(seeds, truncation)
+        return np.asarray(self._make(noise) if labels is None else self._make(noise, labels), np.float32)
+
+
+def planned(count, seed, classes, label, suffix):
+    """The rows that are wanted: dicts of `file`, `seed` and, of a conditional generator, `class`, its name.
+
+    Raises:
+        UserError: there is no such class, or two classes would have one folder.
+    """
+    seeds = range(seed, seed + count)
+    if not classes:
+        if label is not None:
+            raise UserError(f"--label={label}: this generator takes no labels, leave it out")
+        return [{"file": f"{each:06d}{suffix}", "seed": each, "class": ""} for each in seeds]
+    if label not in (None, "all", *classes):
+        raise UserError(f"--label={label}: {unknown(label, classes)}")
+    folders = {name: "".join("_" if letter in '/\\\0:*?"<>|' else letter for letter in name).strip(". ") or "_" for name in classes}
+    if len({*folders.values()}) < len(folders):
+        raise UserError(f"classes {', '.join(classes)}: two of them would have the same folder; ask for one by --label=NAME")
+    asked = {None: lambda each: [classes[each % len(classes)]], "all": lambda each: classes}.get(label, lambda each: [label])
+    return [{"file": f"{folders[name]}/{each:06d}{suffix}", "seed": each, "class": name} for each in seeds for name in asked(each)]
+
+
+def agree(out, rows, overwrite):
+    """Writes manifest.csv for `rows`, unless the folder holds files of something else.
+
+    Raises:
+        UserError: it does, and `overwrite` is False.
+    """
+    place = out / MANIFEST
+    if place.exists() and not overwrite:
+        with open(place, newline="", encoding="utf-8") as file:
+            before = list(csv.DictReader(file))
+        wanted = {row["file"]: {name: str(value) for name, value in row.items()} for row in rows}
+        for row in before:
+            for name, value in wanted.get(row.get("file"), {}).items():
+                if row.get(name) != value:
+                    raise UserError(f"--out={out}: holds {row['file']} of {name} {row.get(name)!r}, wanted is {value!r}; choose "
+                                    "another folder, or --overwrite")
+        rows = rows + [row for row in before if row.get("file") not in wanted]
+    elif not overwrite and (found := next((out / row["file"] for row in rows if (out / row["file"]).exists()), None)):
+        raise UserError(f"--out={out}: {found} is there already, and no {MANIFEST} says what it is; choose another folder, or "
+                        "--overwrite")
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    write(place, text.getvalue().encode())
+
+
+def write_files(generator, rows, out, truncation=None, overwrite=False, progress=False):
+    """Writes a file for each row that has none. Returns how many it wrote.
+
+    The files are encoded and written by another thread while the next samples are made.
+    """
+    kind = kinds.get(generator.kind)
+    missing = [row for row in rows if overwrite or not (out / row["file"]).exists()]
+    for folder in {(out / row["file"]).parent for row in missing}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def put(some, samples):
+        for row, sample in zip(some, samples):
+            aside = out / f"{row['file']}.part"
+            aside.write_bytes(kind.write(sample))  # a file of its name is a whole one
+            aside.replace(out / row["file"])
+
+    with concurrent.futures.ThreadPoolExecutor(1) as writer, \
+            tqdm(total=len(missing), unit=kind.UNIT, disable=not progress) as bar:
+        behind = None
+        for some, samples in _made(generator, missing, truncation):
+            if behind:
+                behind.result()
+            behind = writer.submit(put, some, samples)
+            bar.update(len(some))
+        if behind:
+            behind.result()
+    return len(missing)
+
+
+def _made(generator, rows, truncation):
+    """(rows, samples) by batches."""
+    numbers = {name: i for i, name in enumerate(generator.classes)}
+    for start in range(0, len(rows), BATCH):
+        some = rows[start:start + BATCH]
+        labels = [numbers[row["class"]] for row in some] if numbers else None
+        yield some, generator.samples([row["seed"] for row in some], labels, truncation)
+
+
+def copies(gan, settings, samples):
+    """How many samples are nearer to a training example than 99 % of the real examples that were not trained on.
+
+    In the features of kgan.metrics.Evaluator. Where the data have no test split, training examples stand for those, each
+    compared with the others.
+
+    Returns:
+        (count, share of real examples that are as near: COMMON, by definition).
+    """
+    from kgan import metrics
+    from kgan.metrics import neighbors
+
+    evaluator = metrics.Evaluator(settings)
+    if evaluator.network is None:
+        raise UserError(f"--check_copies: {settings['dataset']} has no feature network to compare samples in")
+    trained = evaluator.network(evaluator.train.arrays[evaluator.train.key])[0]
+    if evaluator.held_back:
+        usual = neighbors.nearest(evaluator.features, trained)[0][:, 0]
+    else:
+        usual = neighbors.nearest(trained, trained, exclude_self=True)[0][:, 0]
+    near = neighbors.nearest(evaluator.network(samples)[0], trained)[0][:, 0]
+    return int((near < np.quantile(usual, COMMON)).sum())
+
+
+# === The command ===
+
+def define_flags():
+    """Defines the command's flags. Not on import: the library's users have flags of their own."""
+    flags.DEFINE_string("out", None, "folder for the samples; it is made if need be")
+    flags.DEFINE_integer("count", 64, "samples; with --label=all of each class", 1)
+    flags.DEFINE_integer("seed", 0, "of the first sample; the others have the seeds that follow", 0, 2**31 - 1)
+    flags.DEFINE_string("label", None, "of a conditional model: the class of all samples, or all: --count of each; default: the "
+                        "classes in turn")
+    flags.DEFINE_float("truncation", None, "of normal noise: bound of the truncation trick, such as 0.7; default: none", 1e-3)
+    flags.DEFINE_enum("format", None, ["files", "png", "npz"], "files: each sample in its own, of the kind's type (PNG of images, glTF "
+                      "of voxels …); npz: all in samples.npz, as numbers; default: files")
+    flags.DEFINE_bool("grid", False, "write a picture of the first samples, too: grid.png")
+    flags.DEFINE_bool("check_copies", False, "say how many samples are near-copies of training examples")
+    flags.DEFINE_bool("overwrite", False, "make anew what is there already, and replace files of another generator")
+    flags.DEFINE_string("checkpoint", "newest", "of a run: newest, or best: the one that measured best in training")
+
+
+def main(arguments):
+    FLAGS = flags.FLAGS
+    if len(arguments) != 2 or not FLAGS.out:
+        raise UserError("write kgan generate RUN --out=FOLDER; a SavedModel that kgan exported will do, too")
+    target, out = Path(arguments[1]), Path(FLAGS.out)
+    if not target.is_dir():
+        raise UserError(f"{target}: there is no such run or SavedModel")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out={out}: is a file, a folder is wanted")
+    if FLAGS.seed + FLAGS.count > 2**31:
+        raise UserError(f"--seed={FLAGS.seed} --count={FLAGS.count}: the last seed would be beyond {2**31 - 1}")
+
+    import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
+    generator = Generator(target, FLAGS.checkpoint)
+    kind = kinds.get(generator.kind)
+    if FLAGS.truncation is not None and not generator.truncates:
+        raise UserError(f"--truncation={FLAGS.truncation}: is for normal noise, this generator's is uniform; leave it out")
+    if FLAGS.check_copies and generator.gan is None:
+        raise UserError("--check_copies: needs the run, which knows its training data; a SavedModel does not")
+    if FLAGS.format == "png" and ".png" not in kind.MEDIA.values():
+        raise UserError(f"--format=png: this generator makes {generator.kind}; --format=files writes "
+                        f"{', '.join(kind.MEDIA.values())}, --format=npz numbers")
+    suffix = next(iter(kind.MEDIA.values()))
+    rows = planned(FLAGS.count, FLAGS.seed, generator.classes, FLAGS.label, suffix)
+    more = {"truncation": "" if FLAGS.truncation is None else f"{FLAGS.truncation:g}", "generator": generator.name,
+            "step": generator.step}
+    rows = [{**row, **more} for row in rows]
+    if FLAGS.format == "npz":
+        _write_array(generator, rows, out, FLAGS.truncation, FLAGS.overwrite)
+    else:
+        agree(out, rows, FLAGS.overwrite)
+        made = write_files(generator, rows, out, FLAGS.truncation, FLAGS.overwrite, progress=True)
+        print(f"{made} written into {out}" + (f"; {len(rows) - made} were there already" if made < len(rows) else ""))
+    if FLAGS.grid:
+        from kgan import pictures
+        some, samples = next(_made(generator, rows[:kind.SHOWN], FLAGS.truncation))
+        write(out / "grid.png", pictures.png(pictures.sheet(generator.kind, samples)))
+        print(out / "grid.png")
+    if FLAGS.check_copies:
+        _check(generator, target, rows, FLAGS.truncation)
+    return 0
+
+
+def _write_array(generator, rows, out, truncation, overwrite):
+    """samples.npz: `samples` as they are stored (uint8 of images), `seed` and, of a conditional generator, `label`, `classes`."""
+    place = out / "samples.npz"
+    if place.exists() and not overwrite:
+        raise UserError(f"--out={out}: {place} is there already; choose another folder, or --overwrite")
+    store, parts = getattr(kinds.get(generator.kind), "store", np.asarray), []
+    with tqdm(total=len(rows), unit=kinds.get(generator.kind).UNIT) as bar:
+        for some, samples in _made(generator, rows, truncation):
+            parts.append(store(samples))
+            bar.update(len(some))
+    arrays = {"samples": np.concatenate(parts), "seed": np.array([row["seed"] for row in rows], np.int32)}
+    if generator.classes:
+        arrays["label"] = np.array([generator.classes.index(row["class"]) for row in rows], np.int32)
+        arrays["classes"] = np.array(generator.classes)
+    out.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write(place, buffer.getvalue())
+    print(f"{len(rows)} in {place}")
+
+
+def _check(generator, run, rows, truncation):
+    """Says how many of the samples are near-copies of training examples."""
+    samples = np.concatenate([samples for _, samples in _made(generator, rows[:10_000], truncation)])
+    found = copies(generator.gan, Run(run).settings(), samples)
+    line = (f"{found} of {len(samples)} samples ({found / len(samples):.1%}) are nearer to a training example than 99 % of the real "
+            f"examples that were not trained on; of as many real ones it would be {round(COMMON * len(samples))}")
+    print(f"{'warning: ' if found > 3 * COMMON * len(samples) + 3 else ''}{line}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, "kgan.generate")

@@ -1,0 +1,122 @@
+"""Trained GANs from files, and new ones that start from them."""
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from kgan.command import UserError
+from kgan.run import Run, RunError
+from kgan.run import load as load_run
+
+
+def load(path, checkpoint="newest"):
+    """A trained GAN, compiled: of a run's directory, or of a file that `GAN.save` wrote.
+
+        gan = kgan.load("runs/dcgan-glyphs")
+        images = gan.generate(16, seed=0)
+        gan.fit(kgan.data.load("folder:photos", image_size=28, channels=1))     # goes on from there
+
+    Args:
+        path: a run's directory, or a .keras file.
+        checkpoint: of a run: "newest", or "best", the one that measured best in training.
+
+    Returns:
+        kgan.GAN, or the subclass of its model. Of a file that holds no optimizers it is not compiled.
+
+    Raises:
+        kgan.run.RunError: there is no such run, or nothing was saved in it yet.
+        ValueError: the file is none of kgan's GANs.
+    """
+    if Path(path).is_file():
+        import keras
+
+        from kgan.game import Game
+        found = keras.saving.load_model(path)
+        if not isinstance(found, Game):
+            raise ValueError(f"{path}: holds {type(found).__name__}, a Keras model that is no GAN of kgan; keras.saving.load_model "
+                             "reads it")
+        return found
+    if not Path(path).exists():
+        raise RunError(f"{path}: there is no such run or file")
+    return load_run(path, checkpoint)[0]
+
+
+def start_from(gan, path, checkpoint="newest"):
+    """Gives `gan` those weights of a run that fit, by name and shape, network by network; averages start at their networks.
+
+    Weights are named after their layer's class and its place among those of that class, from the input on: of a network for
+    larger images the first layers fit, and those that it has more start anew.
+
+    Args:
+        gan: GAN, built.
+        path: a run's directory.
+
+    Returns:
+        list of sentences, one a network: how many weights were taken, which were not, and why.
+
+    Raises:
+        RunError: as for `load`; UserError: no weight fits, so it is a mistake.
+    """
+    other, _ = load_run(path, checkpoint)
+    told, fitting = [], 0
+    for name in gan.networks():
+        averaged = name in gan.averaged and name in other.averaged
+        source = getattr(other, f"ema_{name}" if averaged else name, None)
+        if source is None:
+            told.append(f"{name}: {path} has no such network")
+            continue
+        found, missing = _named(source), []
+        network = getattr(gan, name)
+        for key, weight in _named(network).items():
+            if key not in found:
+                missing.append(f"{key} (not there)")
+            elif found[key].shape != weight.shape:
+                missing.append(f"{key} ({_size(found[key])} there, {_size(weight)} here)")
+            else:
+                weight.assign(found[key])
+        count = len(network.weights)
+        fitting += count - len(missing)
+        rest = f"; anew: {', '.join(missing[:6])}{f' and {len(missing) - 6} more' if len(missing) > 6 else ''}" if missing else ""
+        told.append(f"{name}: {count - len(missing)} of {count} weights{rest}")
+        if name in gan.averaged:
+            getattr(gan, f"ema_{name}").set_weights(network.get_weights())
+    if not fitting:
+        raise UserError(f"--init_from={path}: no weight of it fits this model; is it a run of the same model?")
+    return told
+
+
+def freeze(network, count):
+    """Leaves the first `count` layers of a network that have kernels as they are in training; returns their names.
+
+    Mo et al. 2020, "Freeze the Discriminator", do so with D in fine-tuning on few images. Normalisation goes on.
+
+    Raises:
+        ValueError: it has no more layers than that.
+    """
+    layers = [layer for layer in network._flatten_layers(include_self=False) if hasattr(layer, "kernel")]
+    if count >= len(layers):
+        raise ValueError(f"freeze_discriminator={count}: this discriminator has {len(layers)} layers with kernels; leave at least "
+                         "one to be trained")
+    for layer in layers[:count]:
+        layer.trainable = False
+    return [layer.name for layer in layers[:count]]
+
+
+def _named(network):
+    """Weights by names that do not depend on what was built before: conv2d_3/kernel of the second such layer is conv2d:1/kernel."""
+    found, order, seen = {}, {}, Counter()
+    for weight in network.weights:
+        layer, _, rest = weight.path.partition("/")
+        if layer not in order:
+            base = re.sub(r"_\d+$", "", layer)
+            order[layer] = f"{base}:{seen[base]}"
+            seen[base] += 1
+        found[f"{order[layer]}/{re.sub(r'_[0-9]+(?=/|$)', '', rest)}" if rest else order[layer]] = weight
+    if len(found) < len(network.weights):  # two of a layer's inner weights differ by a number alone
+        return {str(i): weight for i, weight in enumerate(network.weights)}
+    return found
+
+
+def _size(weight):
+    return "×".join(map(str, np.shape(weight))) or "a number"
