@@ -29,6 +29,7 @@ BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
     "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
+    "dances": "clips of a stick figure that dances, and their poses: 1,860 pairs of frames of 32 to 128 pixels",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
@@ -45,7 +46,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "solids"), "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -187,6 +188,9 @@ def of(settings, needs=None, split="train", like=None):
     found = found.remarked()
     found = _made_on_the_fly(found, degrade, config.get("jitter", 0) if split == "train" else 0, settings.get("seed", 0),
                             labels)
+    if "before" in needs and "before" not in found.arrays:
+        from kgan.data import dances
+        found = dances.in_order(found, split)
     if "style" in config:
         from kgan.data import style
         found = style.of(found, config["style"], config["style_scale"], settings.get("seed", 0))

@@ -86,7 +86,7 @@ def _scaled(picture, height, width, scale):
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def glass(side=384, panes=170, seed=3):
+def glass(side=256, panes=110, seed=3):
     """A window of coloured glass: uint8 [side, side, 3]. Panes are the places nearest to one of some points, with lead between."""
     rng = np.random.default_rng(seed)
     points, colours = rng.uniform(0, side, (panes, 2)), np.array(GLASS)[rng.integers(0, len(GLASS), panes)]
@@ -98,4 +98,4 @@ def glass(side=384, panes=170, seed=3):
     light = 1 + 0.12 * np.sin(x / 23 + colours[order[..., 0], 0] / 9) + rng.normal(0, 0.03, (side, side))
     nearest = np.take_along_axis(order, near.argmin(-1)[..., None], -1)[..., 0]
     image = colours[nearest] * light[..., None]
-    return np.where((edge < 5)[..., None], np.array(LEAD), np.clip(image, 0, 255)).astype(np.uint8)
+    return np.where((edge < 4)[..., None], np.array(LEAD), np.clip(image, 0, 255)).astype(np.uint8)

@@ -201,12 +201,16 @@ class Pix2PixHD(GAN):
         if self.config.augment or self.config.instance_noise:
             judged = self.judge(fake, given)  # `judged` is of a changed image, and features are compared place by place
         wanted, count = self.judge(real, given), self.config.discriminators
-        loss = tf.add_n([tf.reduce_mean(tf.abs(tf.stop_gradient(wanted[name]) - judged[name]))
-                         for name in wanted if name != "logits"]) / count
+        loss = matched(wanted, judged) / count
         if self._perceive:
             loss += perceptual.difference(self._perceive(real), self._perceive(fake))
         self._means["content"].update_state(loss)
         return self.config.content_weight * loss
+
+
+def matched(wanted, judged):
+    """The sum over layers of the mean absolute differences of what D's layers say of examples from what they say of others."""
+    return tf.add_n([tf.reduce_mean(tf.abs(tf.stop_gradient(wanted[name]) - judged[name])) for name in wanted if name != "logits"])
 
 
 def halved(images, labels=False):
@@ -295,7 +299,7 @@ def generator(shape, channels, colours, config):
         raise ConfigError(f"halvings={config.halvings}: takes images of at least {multiple} pixels, these are {shape[0]}×{shape[1]}")
     given = keras.Input((None, None, channels), name="input")
     x = LabelMaps(colours, config.instances, name="labels")(RoundUp(multiple, name="rounded")(given))
-    inner = _global(x.shape[-1], shape[-1], config)
+    inner = coarse(x.shape[-1], shape[-1], config)
     if config.enhancer_blocks:
         half = layers.AveragePooling2D(3, strides=2, padding="same")(x)
         x = convolved(x, config.filters // 2, kernel=7)
@@ -308,8 +312,11 @@ def generator(shape, channels, colours, config):
     return keras.Model(given, Cut(dtype="float32", name="images")([x, given]), name="generator")
 
 
-def _global(channels, made, config):
-    """The global generator: what `LabelMaps` gives -> `maps`, its last, and `coarse`, images of the same size."""
+def coarse(channels, made, config):
+    """The global generator: what `LabelMaps` gives -> `maps`, its last, and `coarse`, images of the same size.
+
+    `made`: channels of the images; of motion's generator there are none, the maps alone are of use.
+    """
     given = keras.Input((None, None, channels))
     x = convolved(given, config.filters, kernel=7)
     for i in range(config.halvings):
@@ -318,7 +325,8 @@ def _global(channels, made, config):
         x = block(x)
     for i in reversed(range(config.halvings)):
         x = doubled(x, config.filters * 2**i, config.upsampling)
-    return keras.Model(given, {"maps": x, "coarse": pictured(x, made, name="coarse")}, name="global")
+    found = {"maps": x, "coarse": pictured(x, made, name="coarse")} if made else {"maps": x}
+    return keras.Model(given, found, name="global")
 
 
 # === D ===
@@ -330,6 +338,11 @@ def discriminator(shape, channels, colours, config):
     """
     image, given = keras.Input((None, None, shape[-1]), name="image"), keras.Input((None, None, channels), name="input")
     x = layers.Concatenate()([LabelMaps(colours, config.instances)(given), image])
+    return keras.Model({"image": image, "input": given}, judged(x, config), name="discriminator")
+
+
+def judged(x, config):
+    """What the discriminators say of maps [n, H, W, C], all that they see: a dict, as for `discriminator`."""
     found, logits = {}, []
     for scale in range(config.discriminators):
         x = layers.AveragePooling2D(3, strides=2, padding="same")(x) if scale else x
@@ -343,7 +356,7 @@ def discriminator(shape, channels, colours, config):
         logits.append(_Repeat(dtype="float32")([maps, logits[0]]) if scale else maps)
     together = layers.Concatenate(dtype="float32")(logits) if len(logits) > 1 else logits[0]
     found["logits"] = layers.Reshape((-1,), dtype="float32", name="logits")(together)
-    return keras.Model({"image": image, "input": given}, found, name="discriminator")
+    return found
 
 
 @keras.saving.register_keras_serializable("kgan")

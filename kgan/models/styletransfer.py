@@ -132,7 +132,7 @@ def kept(images, others, size=4):
     def light(images):
         small = tf.nn.avg_pool2d(tf.reduce_mean(images, -1, keepdims=True), size, size, "SAME")
         small -= tf.reduce_mean(small, [1, 2], keepdims=True)
-        return small * tf.math.rsqrt(tf.reduce_mean(small ** 2, [1, 2], keepdims=True) + 1e-4)
+        return small * tf.math.rsqrt(tf.reduce_mean(small ** 2, [1, 2], keepdims=True) + 1e-6)
     return 1 - tf.reduce_mean(light(images) * light(others))
 
 

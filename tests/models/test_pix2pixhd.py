@@ -101,7 +101,7 @@ def test_the_published_networks():
     # global: 7×7 convolutions, four halvings from 64 to 1,024, 9 blocks, back; the authors' has biases, which instance
     # normalisation takes out, and neither gains nor offsets
     config = pix2pixhd.Config.of(preset="published", filters=4)  # of 64: all widths are a sixteenth
-    inner = pix2pixhd._global(36, 3, config)
+    inner = pix2pixhd.coarse(36, 3, config)
     widths = [4, 8, 16, 32, 64]
     kernels = 49 * 36 * 4 + 2 * 9 * sum(a * b for a, b in zip(widths, widths[1:])) + 9 * 2 * 9 * 64**2 + 49 * 4 * 3 + 3
     norms = 2 * (sum(widths) + 9 * 2 * 64 + sum(widths[:-1]))
