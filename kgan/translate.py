@@ -9,7 +9,8 @@
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. Grey images, transparency,
 16 bits and EXIF rotation are dealt with as in training. Files that are there already are left alone, so an interrupted
-command goes on; those that cannot be read are named at the end. No targets are needed.
+command goes on; those that cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses
+(motion) each frame follows the one before, in the order of the names, and clip.gif holds them all.
 
 An image with a side beyond --tile is made in tiles that overlap, blended linearly. Of a network that sees no farther than a
 quarter of the overlap this is the same image. Instance normalisation sees the whole tile: there tiles differ slightly
@@ -260,8 +261,11 @@ def main(arguments):
     if values.tile < 2 * multiple or values.overlap > values.tile // 2:
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
-    made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite,
+    clip = hasattr(network, "before")  # each image follows the one before: all are made anew, in order
+    made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite or clip,
                                          progress=True, masks=masks)
+    if clip and made:
+        write_clip([path for path in placed.values() if path.exists()], Path(values.out) / "clip.gif")
     print(f"{made} translated into {values.out}"
           + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
     return told(broken, placed)
@@ -288,7 +292,7 @@ def function_of(gan, seed=0, function="generator"):
     from kgan.sampling import feed
 
     generator, (inputs, _) = gan.exported(function), gan.described(function)
-    name = next(name for name, field in inputs.items() if field.kind == "image")
+    name = next(name for name, field in inputs.items() if field.kind == "image" and name != "before")
     channels, masked = inputs[name].shape[-1], "mask" in inputs
     multiple = max((layer.multiple for layer in generator._flatten_layers() if isinstance(layer, RoundUp)), default=1)
     noise = gan.latents(1, seed)
@@ -297,7 +301,33 @@ def function_of(gan, seed=0, function="generator"):
     def network(images):
         given = {"mask": tf.cast(images[..., -1:] > 0, tf.float32)} if masked else {}
         return generator(feed(generator, name, {"noise": noise, name: images[..., :channels], **given}), training=False)
-    return network, channels, multiple
+    return Rolled(generator) if "before" in inputs else network, channels, multiple
+
+
+class Rolled:
+    """A generator of frames of `input` and `before`: each call's `before` is what the last call made, at first black.
+
+    Where the size changes, as it does at another clip's first frame, it begins anew. Not for tiles.
+    """
+
+    def __init__(self, generator):
+        self.generator, self.before = generator, None
+
+    def __call__(self, images):
+        size = (*images.shape[:3], self.generator.output_shape[-1])
+        if self.before is None or self.before.shape != size:
+            self.before = np.full(size, -1, np.float32)
+        self.before = self.generator({"input": images, "before": self.before}, training=False).numpy()
+        return self.before
+
+
+def write_clip(paths, target, rate=16):
+    """Image files, in this order, as an animated GIF; those of another size than the first are left out."""
+    frames = [Image.open(path).convert("RGB") for path in paths]
+    frames = [frame for frame in frames if frame.size == frames[0].size]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 / rate), loop=0)
+    write(target, buffer.getvalue())
 
 
 if __name__ == "__main__":

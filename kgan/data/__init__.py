@@ -30,6 +30,7 @@ BUILT_IN = {
     "captions": "captioned digits, \"a large red 7 in italic\", 30,000 of 28 to 128 pixels in colour, some pairs held back",
     "slants": "unpaired: upright digits, slanted ones of other images, 20,000 and 15,000 of 28 to 128 pixels, labels",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
+    "dances": "clips of a stick figure that dances, and their poses: 1,860 pairs of frames of 32 to 128 pixels",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "bouncing": "clips of two digits that bounce off the walls: 8,000 of 16 frames, 32 to 128 pixels, labels",
@@ -53,7 +54,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
                     "which are under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices"),
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices"),
                     "numbers drawn by kgan: none is needed"),
 }
 
@@ -169,9 +170,9 @@ def of(settings, needs=None, split="train", like=None, paired=True):
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, of a model that needs masks `masks`,
-            `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was trained on: a relative
-            folder is found from elsewhere by it, and what has changed is warned of.
+            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, `labels`, `style`, of a model that
+            needs masks `masks`, `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was
+            trained on: a relative folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
@@ -188,11 +189,14 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     asked = config.get("condition") or ""
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
+    # what holds label maps, before `input` and `image` change places
+    labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:") and not maker(name, needs):
+    plain = degrade or "mask" in needs or "style" in config or maker(name, needs)  # the images alone are read
+    if "input" in needs and name.startswith("folder:") and not plain:
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
-        found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, **sizes)
+        found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, labels=labels, **sizes)
     else:
         found = source(name, split=split, attributes=condition or False, config=config, needs=needs, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
