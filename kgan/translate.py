@@ -15,7 +15,6 @@ itself. Of a network that sees no farther than a quarter of the overlap this is 
 tile: there tiles differ slightly in colour, which the blending spreads over the overlap; the larger the tile, the less. (pix2pix's
 preset `restore`, and srgan, have no such layers.)
 """
-import os
 import struct
 import warnings
 import zlib
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from kgan import command
@@ -208,18 +207,16 @@ def pixels_of(path, depth=8):
 
     Of grey files of 16 bits all are read then; Pillow reads others with 8. Raises what Pillow does.
     """
-    with Image.open(path, formats=files.FORMATS) if os.path.isfile(path) else folder.opened(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        if depth == 16 and image.mode.startswith("I;16"):
-            return np.asarray(image).astype(np.uint16)[..., None], None
-        grey, alpha = image.mode in ("1", "L", "LA", "La"), None
-        if image.has_transparency_data:
-            image = image.convert("LA" if grey else "RGBA")
-            pixels = np.asarray(image)
-            pixels, alpha = pixels[..., :-1], pixels[..., -1:]
-        else:
-            pixels = np.asarray(folder.flatten(image))
-            pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    image = folder.opened(path, flat=False)
+    if depth == 16 and image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None], None
+    alpha = None
+    if image.has_transparency_data:
+        pixels = np.asarray(image.convert("LA" if image.mode in ("LA", "La", "L", "1") else "RGBA"))
+        pixels, alpha = pixels[..., :-1], pixels[..., -1:]
+    else:
+        pixels = np.asarray(folder.flatten(image))
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     widened = lambda values: values if depth == 8 or values is None else values.astype(np.uint16) * 257
     return widened(pixels), widened(alpha)
 
