@@ -3,6 +3,8 @@
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED          all images below, in the same sub-folders
     python -m kgan.translate runs/NAME a.jpg b.png --out=TRANSLATED
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
+    python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
+    python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. EXIF rotation is applied, once;
 transparency is kept, and what is transparent is given to the model in its own colours. What a model restores or enlarges is grey
@@ -15,23 +17,23 @@ itself. Of a network that sees no farther than a quarter of the overlap this is 
 tile: there tiles differ slightly in colour, which the blending spreads over the overlap; the larger the tile, the less. (pix2pix's
 preset `restore`, and srgan, have no such layers.)
 """
-import struct
+import functools
 import warnings
-import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from absl import flags
-from PIL import Image
 from tqdm import tqdm
 
-from kgan import command
+from kgan import command, imagefiles
 from kgan.command import UserError
 from kgan.data import files, folder
 from kgan.data.bicubic import resize
 from kgan.data.degrade import parse
+from kgan.kinds import Field
 from kgan.kinds import image as kind
+from kgan.kinds import mask as mask_kind
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, aside, load
 
@@ -58,26 +60,32 @@ def translate(network, image, tile=TILE, overlap=OVERLAP, multiple=1, depth=8):
     if not 0 <= overlap <= tile // 2 or tile < 2 * multiple:
         raise ValueError(f"tile={tile}, overlap={overlap}: tiles must be at least {2 * multiple} pixels here, and overlap by at "
                          "most half of one")
-    rows, columns = (tiles(side, tile, overlap, multiple) for side in image.shape[:2])
+    kept = functools.partial(imagefiles.store, depth=depth)
+    return blended(network, image, tile, overlap, multiple, _seen, kept, np.uint16 if depth == 16 else np.uint8)
+
+
+def blended(network, values, tile, overlap, multiple=1, seen=lambda part: part[None], store=lambda made: made, dtype=np.float32):
+    """What `translate` makes, [s·H, s·W, C'], of values [H, W, C]; `seen` of a part is what the network gets, `store` what is kept."""
+    rows, columns = (tiles(side, tile, overlap, multiple) for side in values.shape[:2])
     if len(rows) == len(columns) == 1:
-        return stored(np.asarray(network(_seen(image)))[0], depth)
-    made = begun = None  # the result; sums and weights of its rows that are not finished: those of two rows of tiles at most
-    for (top, bottom), after in zip(rows, [*(start for start, _ in rows[1:]), image.shape[0]]):
+        return store(np.asarray(network(seen(values)))[0])
+    made = begun = None  # the result; sums and weights of its rows that are not finished: of one row of tiles
+    for (top, bottom), after in zip(rows, [*(start for start, _ in rows[1:]), values.shape[0]]):
         for left, right in columns:
-            one = np.asarray(network(_seen(image[top:bottom, left:right])))[0]
+            one = np.asarray(network(seen(values[top:bottom, left:right])))[0]
             scale = one.shape[0] // (bottom - top)
             if made is None:
-                made = np.empty((scale * image.shape[0], scale * image.shape[1], one.shape[-1]), np.uint16 if depth == 16 else np.uint8)
-                begun = np.zeros((scale * tile, made.shape[1], one.shape[-1] + 1), np.float32)
+                made = np.empty((scale * values.shape[0], scale * values.shape[1], one.shape[-1]), dtype)
+                begun = np.zeros((scale * min(tile, len(values)), made.shape[1], one.shape[-1] + 1), np.float32)
             weight = np.outer(*(np.repeat(_ramp(*part, side, overlap), scale) for part, side in (
-                ((top, bottom), image.shape[0]), ((left, right), image.shape[1]))))[..., None]
+                ((top, bottom), values.shape[0]), ((left, right), values.shape[1]))))[..., None]
             place = begun[:len(one), scale * left:scale * right]
             place[..., :-1] += weight * one
             place[..., -1:] += weight
         done = scale * (after - top)
         for start in range(0, done, 256):  # a few rows at a time: the quotient of all would be as large as the sums
             part = begun[start:min(start + 256, done)]
-            made[scale * top + start:scale * top + start + len(part)] = stored(part[..., :-1] / part[..., -1:], depth)
+            made[scale * top + start:scale * top + start + len(part)] = store(part[..., :-1] / part[..., -1:])
         begun[:len(begun) - done] = begun[done:].copy()
         begun[len(begun) - done:] = 0
     return made
@@ -86,13 +94,6 @@ def translate(network, image, tile=TILE, overlap=OVERLAP, multiple=1, depth=8):
 def _seen(image):
     """Stored pixels [h, w, C] as networks see them, float32 [1, h, w, C]."""
     return kind.scale(image[None].astype(np.float32) / (257 if image.dtype == np.uint16 else 1))
-
-
-def stored(values, depth=8):
-    """float [-1, 1] as uint8, or with 16 bits as uint16, rounded."""
-    if depth == 8:
-        return kind.store(values)
-    return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 32767.5), 0, 65535).astype(np.uint16)
 
 
 def tiles(side, tile, overlap, multiple=1):
@@ -119,12 +120,13 @@ def _ramp(start, end, side, overlap):
     return ramp.astype(np.float32)
 
 
-def outputs(sources, out):
+def outputs(sources, out, suffixes=None, suffix=".png"):
     """Where the translations of files go: dict of path to path.
 
     Args:
         sources: folders, whose images are found at any depth, and files.
         out: folder.
+        suffixes, suffix: of the files that are read, and of those that are written; None: images.
 
     Raises:
         UserError: there is no such file, no image in a folder, two files would have the same name, or `out` is where
@@ -138,10 +140,11 @@ def outputs(sources, out):
         if path.is_dir():
             if path.resolve() == out.resolve():
                 raise UserError(f"--out={out}: this is where the images lie; choose another folder")
-            found, left_out = files.survey(path)
+            found, left_out = files.survey(path, suffixes)
             found = [name for name, *_ in found if out.resolve() not in (path / name).resolve().parents]
             if not found:
-                raise UserError(f"{path}: holds no images; kgan reads {', '.join(folder.SUFFIXES)}. {files.note(left_out)}".strip())
+                raise UserError(f"{path}: holds no {'sounds' if suffixes else 'images'}; kgan reads "
+                                f"{', '.join(suffixes or folder.SUFFIXES)}. {files.note(left_out)}".strip())
             if left_out:
                 warnings.warn(f"{path}: {files.note(left_out)}", stacklevel=2)
             names.update({path / name: Path(name) for name in found})
@@ -153,7 +156,7 @@ def outputs(sources, out):
         if whole[name] > 1:
             others = [str(other) for other in names if names[other] == name]
             raise UserError(f"{' and '.join(others[:2])} have the same name: translate them into folders of their own")
-    placed = {path: out / (name.with_suffix(".png") if stems[name.with_suffix("")] == 1 else f"{name}.png")
+    placed = {path: out / (name.with_suffix(suffix) if stems[name.with_suffix("")] == 1 else f"{name}{suffix}")
               for path, name in names.items()}
     for path in placed:
         if any(path.resolve() == other.resolve() for other in placed.values()):
@@ -161,8 +164,47 @@ def outputs(sources, out):
     return placed
 
 
-def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False, depth=8,
-                    grey=False):
+def masks_of(mask, sources, paths):
+    """The mask of each file: dict of path to path.
+
+    Args:
+        mask: a file, for all images, or a folder with one for each: of the same name, whatever the suffix, in the same sub-folder.
+        sources, paths: folders and files as for `outputs`, and the files that it found in them.
+
+    Raises:
+        UserError: there is no such file, a file has no mask, or two masks could be meant.
+    """
+    mask = Path(mask)
+    if not mask.exists():
+        raise UserError(f"--mask={mask}: there is no such file or folder")
+    if not mask.is_dir():
+        return dict.fromkeys(paths, mask)
+    folders = [Path(source) for source in sources if Path(source).is_dir()]
+    found, there = {}, {}
+    for name, *_ in files.survey(mask)[0]:
+        there.setdefault(Path(name).with_suffix(""), []).append(name)
+    for path in paths:
+        below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
+        names = there.get(below.with_suffix(""), [])
+        if len(names) != 1:
+            raise UserError(f"--mask={mask}: {' and '.join(names)} could both be the mask of {path}; take one away" if names else
+                            f"--mask={mask}: holds no mask for {path}; it should be called {below.with_suffix('.png')}")
+        found[path] = mask / names[0]
+    return found
+
+
+def _read_mask(path, pixels):
+    """The mask of pixels [H, W, …]: [H, W, 1] of their type, its greatest number where something is missing. Raises ValueError."""
+    height, width = pixels.shape[:2]
+    try:
+        mask = mask_kind.read(path.read_bytes(), Field("mask", (height, width, 1)), max_pixels=height * width)
+        return mask.astype(pixels.dtype) * np.iinfo(pixels.dtype).max
+    except (ValueError, OSError) as error:
+        raise ValueError(f"its mask {path}: {error}") from None
+
+
+def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False, masks=None,
+                    depth=8, grey=False):
     """Translates files.
 
     Args:
@@ -171,6 +213,7 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         placed: dict of files to where their translations go, as `outputs` gives it.
         overwrite: whether those that are there are made anew.
         progress: whether a bar is shown.
+        masks: of a model that takes masks, dict of the files to theirs: the last channel that the network gets, -1 or 1.
         grey: whether what is made of grey files is grey, whatever the network makes.
 
     Returns:
@@ -182,73 +225,24 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
             kept += 1
             continue
         try:
-            pixels, alpha = pixels_of(path, depth)
+            pixels, alpha = imagefiles.read(path, depth)
+            mask = _read_mask(masks[path], pixels) if masks else None
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[path] = folder.reason(error)
             continue
         was_grey = pixels.shape[-1] == 1
-        result = translate(network, _of_channels(pixels, channels), tile, overlap, multiple, depth)
+        pixels = imagefiles.of_channels(pixels, channels)
+        pixels = pixels if mask is None else np.concatenate([pixels, mask], -1)
+        result = translate(network, pixels, tile, overlap, multiple, depth)
         if grey and was_grey:
-            result = _of_channels(result, 1)
+            result = imagefiles.of_channels(result, 1)
         if alpha is not None:
             result = np.concatenate([result, resize(alpha, *result.shape[:2])], -1)
         target.parent.mkdir(parents=True, exist_ok=True)
         with aside(target) as file:
-            if depth == 16:
-                png16(file, result)
-            else:
-                Image.fromarray(result.squeeze(-1) if result.shape[-1] == 1 else result).save(file, "PNG")
+            imagefiles.write(file, result)
         made += 1
     return made, kept, broken
-
-
-def pixels_of(path, depth=8):
-    """A file's pixels, upright: (uint8 [H, W, 1 or 3], alpha [H, W, 1] or None); with a depth of 16, uint16.
-
-    Of grey files of 16 bits all are read then; Pillow reads others with 8. Raises what Pillow does.
-    """
-    image = folder.opened(path, flat=False)
-    if depth == 16 and image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)[..., None], None
-    alpha = None
-    if image.has_transparency_data:
-        pixels = np.asarray(image.convert("LA" if image.mode in ("LA", "La", "L", "1") else "RGBA"))
-        pixels, alpha = pixels[..., :-1], pixels[..., -1:]
-    else:
-        pixels = np.asarray(folder.flatten(image))
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    widened = lambda values: values if depth == 8 or values is None else values.astype(np.uint16) * 257
-    return widened(pixels), widened(alpha)
-
-
-def _of_channels(pixels, channels):
-    """Grey pixels as a colour of three equal parts, or colours as the luma that Pillow has."""
-    if pixels.shape[-1] == channels:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, -1)
-    made = np.empty((*pixels.shape[:2], 1), pixels.dtype)
-    for row in range(0, len(pixels), 256):  # a few rows at a time: numbers of 64 bits are large
-        made[row:row + 256, :, 0] = np.rint(pixels[row:row + 256] @ np.array([0.299, 0.587, 0.114]))
-    return made
-
-
-def png16(file, pixels):
-    """Writes uint16 [H, W, 1 to 4] as a PNG with 16 bits a channel, which Pillow does of grey images alone.
-
-    PNG (Third Edition), sections 9.2 and 10.1: each row is what it differs by from the row above, in bytes, compressed as a whole.
-    """
-    height, width, channels = pixels.shape
-    packer, above, data = zlib.compressobj(6), np.zeros(2 * width * channels, np.uint8), []
-    for row in pixels:
-        row = row.astype(">u2").reshape(-1).view(np.uint8)
-        data.append(packer.compress(b"\x02" + (row - above).tobytes()))
-        above = row
-    data = b"".join([*data, packer.flush()])
-    file.write(b"\x89PNG\r\n\x1a\n")
-    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    for name, content in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")):
-        file.write(struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
 
 
 # === The command ===
@@ -256,6 +250,8 @@ def png16(file, pixels):
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
     flags.DEFINE_string("out", None, "folder for the translations; it is made if need be")
+    flags.DEFINE_string("mask", None, "of a model that fills holes: a file, white where the image is missing, or a folder with one for "
+                        "each image")
     flags.DEFINE_integer("tile", TILE, "images with a side beyond this many pixels are made in tiles", 16)
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
@@ -270,10 +266,17 @@ def main(arguments):
     if directory is None or not sources or not values.out:
         raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
     settings = Run(directory).settings(required=True)
-    from kgan import models
-    if models.outline(settings["model"]).Config.needs.get("input") != "image":
+    from kgan import models, soundfiles
+    needs = models.outline(settings["model"]).Config.needs
+    if needs.get("input") == "audio":
+        return soundfiles.main(directory, sources, values)
+    if needs.get("input") != "image":
         raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix does")
+    if ("mask" in needs) != bool(values.mask):
+        raise UserError(f"{directory} holds {settings['model']}, which fills holes: say where they are, --mask=MASK.png or a folder"
+                        if "mask" in needs else f"--mask={values.mask}: {settings['model']} takes none, leave it out")
     placed = outputs(sources, values.out)
+    masks = masks_of(values.mask, sources, placed) if values.mask else None
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     gan, _ = load(directory, values.checkpoint)
@@ -282,9 +285,14 @@ def main(arguments):
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
     made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite,
-                                         progress=True, depth=int(values.depth), grey=keeps_grey(gan.config))
+                                         progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config))
     print(f"{made} translated into {values.out}"
           + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
+    return told(broken, placed)
+
+
+def told(broken, placed):
+    """0, or raises UserError that names the files that cannot be read."""
     if broken:
         named = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:10])
         raise UserError(f"{len(broken)} of {len(placed)} files cannot be read ({named}"
@@ -299,19 +307,24 @@ def keeps_grey(config):
 
 
 def function_of(gan, seed=0):
-    """What `translate` needs of a trained GAN: (network, channels that it takes, its total stride)."""
+    """What `translate` needs of a trained GAN: (network, channels of its images, its total stride).
+
+    Of one that takes masks the network gets the mask as the last channel, above 0 where something is missing.
+    """
     import tensorflow as tf
 
     from kgan.anysize import RoundUp
 
     generator = gan.ema_generator
-    channels = {x.name: x.shape[-1] for x in generator.inputs}["input"]
-    multiple = max((layer.multiple for layer in generator.layers if isinstance(layer, RoundUp)), default=1)
+    channels = {x.name: x.shape[-1] for x in generator.inputs}
+    channels, masked = channels["input"], "mask" in channels
+    multiple = max((layer.multiple for layer in generator._flatten_layers() if isinstance(layer, RoundUp)), default=1)
     noise = gan.latents(1, seed)
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels])])
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels + masked])])
     def network(images):
-        return gan.make(noise, {"input": images})
+        given = {"mask": tf.cast(images[..., -1:] > 0, tf.float32)} if masked else {}
+        return gan.make(noise, {"input": images[..., :channels], **given})
     return network, channels, multiple
 
 

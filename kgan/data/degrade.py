@@ -5,8 +5,11 @@
     python train.py --model=pix2pix --dataset=folder:PATH --set degrade=downscale:4+jpeg:40
     python train.py --model=srgan --dataset=folder:PATH --set degrade=downscale:4            super-resolution
 
-Those joined by + are applied from left to right. What downscale makes smaller (by MATLAB's bicubic interpolation) is made as large as
-it was at once; not so for models that make images larger (srgan): these are given the small image. What is random (noise, the places of masks) is a function of (seed,
+`same` leaves an image as it is: the input of what learns to change it (advgan).
+
+Those joined by + are applied from left to right. What downscale makes smaller (by MATLAB's bicubic interpolation) is made as large
+as it was at once; not so for models that make images larger (srgan): these are given the small image. What is random (noise, the
+places of masks) is a function of (seed,
 position, place in the list): the same whatever the batch or the number of devices. In training the position is how many
 examples came before, so that noise is new each time; else it is the row in the data set. NumPy and Pillow alone: with
 another version of Pillow the last bits of JPEG files and blurs may differ.
@@ -146,6 +149,7 @@ def _mask(image, share, rng):
 
 # name: (function, least, greatest number, the one where none is given)
 KINDS = {
+    "same": (lambda image, _, rng: image, None, None, None),
     "grey": (_grey, None, None, None),
     "noise": (_noise, 0, 255, None),
     "blur": (_blur, 0, 100, None),
