@@ -12,6 +12,7 @@ import kgan
 from kgan import data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
+from kgan.data import palette
 from kgan.data.onthefly import whole
 from kgan.run import FORMAT, check_format
 
@@ -184,6 +185,8 @@ def complete(settings, source):
             settings["channels"] = source.shape[2]
     if len(needs) > 1 or any(source.fields[name].more for name in needs):  # else the shape says enough
         settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}
+        if needs.get("input") == "image" and needs.get(source.key) == "image":
+            settings["fields"]["input"]["more"] |= palette.described(source, "input", settings["config"].get("labels", ""))
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:
         config["steps"] = math.ceil(epochs * len(source) / (config["batch_size"] * config["discriminator_steps"]))

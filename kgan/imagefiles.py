@@ -7,6 +7,7 @@ from PIL import Image
 
 from kgan.data import folder
 from kgan.kinds import image as kind
+from kgan.run import aside
 
 
 def read(path, depth=8):
@@ -34,6 +35,14 @@ def write(file, pixels):
         _png16(file, pixels)
     else:
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+
+
+def write_clip(paths, target, rate=16):
+    """Image files, in this order, as an animated GIF; those of another size than the first are left out."""
+    frames = [Image.open(path).convert("RGB") for path in paths]
+    frames = [frame for frame in frames if frame.size == frames[0].size]
+    with aside(target) as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 / rate), loop=0)
 
 
 def store(values, depth=8):

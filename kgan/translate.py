@@ -5,12 +5,14 @@
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
     python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
     python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
+    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --direction=BtoA      of a model of both directions, the way back
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. EXIF rotation is applied, once;
 transparency is kept, and what is transparent is given to the model in its own colours. What a model restores or enlarges is grey
 where the file is, unless colourising is what it has learned. With --depth=16 files have 16 bits a channel, of which grey files that
 have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on;
-those that cannot be read are named at the end. No targets are needed.
+those that cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
+follows the one before, in the order of the names, and clip.gif holds them all.
 
 An image with a side beyond --tile is made in tiles that overlap, blended linearly: memory is bounded by the tile, beside the image
 itself. Of a network that sees no farther than a quarter of the overlap this is the same image. Instance normalisation sees the whole
@@ -257,6 +259,8 @@ def define_flags():
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
     flags.DEFINE_enum("depth", "8", ["8", "16"], "bits a channel of the files that are written")
     flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("direction", "AtoB", ["AtoB", "BtoA"], "BtoA: the way back, of models that learn both directions; of others "
+                      "AtoB is the way that they were trained")
     flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)
 
 
@@ -280,12 +284,18 @@ def main(arguments):
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     gan, _ = load(directory, values.checkpoint)
-    network, channels, multiple = function_of(gan, values.seed)
+    if values.direction == "BtoA" and "inverse" not in gan.exports():
+        raise UserError(f"--direction=BtoA: {directory} holds {settings['model']}, which has learned one direction alone; train it "
+                        "with --set direction=BtoA, or take a model of both, such as cyclegan")
+    network, channels, multiple = function_of(gan, values.seed, "inverse" if values.direction == "BtoA" else "generator")
     if values.tile < 2 * multiple or values.overlap > values.tile // 2:
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
-    made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite,
+    clip = hasattr(network, "before")  # each image follows the one before: all are made anew, in order
+    made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite or clip,
                                          progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config))
+    if clip and made:
+        imagefiles.write_clip([path for path in placed.values() if path.exists()], Path(values.out) / "clip.gif")
     print(f"{made} translated into {values.out}"
           + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
     return told(broken, placed)
@@ -306,26 +316,45 @@ def keeps_grey(config):
     return bool(steps) and all(step.name != "grey" for step in steps)
 
 
-def function_of(gan, seed=0):
+def function_of(gan, seed=0, function="generator"):
     """What `translate` needs of a trained GAN: (network, channels of its images, its total stride).
 
     Of one that takes masks the network gets the mask as the last channel, above 0 where something is missing.
+    `function`: of GAN.exports, a network of one image and perhaps noise and a mask.
     """
     import tensorflow as tf
 
     from kgan.anysize import RoundUp
+    from kgan.sampling import feed
 
-    generator = gan.ema_generator
-    channels = {x.name: x.shape[-1] for x in generator.inputs}
-    channels, masked = channels["input"], "mask" in channels
+    generator, (inputs, _) = gan.exported(function), gan.described(function)
+    name = next(name for name, field in inputs.items() if field.kind == "image" and name != "before")
+    channels, masked = inputs[name].shape[-1], "mask" in inputs
     multiple = max((layer.multiple for layer in generator._flatten_layers() if isinstance(layer, RoundUp)), default=1)
     noise = gan.latents(1, seed)
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels + masked])])
     def network(images):
         given = {"mask": tf.cast(images[..., -1:] > 0, tf.float32)} if masked else {}
-        return gan.make(noise, {"input": images[..., :channels], **given})
-    return network, channels, multiple
+        return generator(feed(generator, name, {"noise": noise, name: images[..., :channels], **given}), training=False)
+    return Rolled(generator) if "before" in inputs else network, channels, multiple
+
+
+class Rolled:
+    """A generator of frames of `input` and `before`: each call's `before` is what the last call made, at first black.
+
+    Where the size changes, as it does at another clip's first frame, it begins anew. Not for tiles.
+    """
+
+    def __init__(self, generator):
+        self.generator, self.before = generator, None
+
+    def __call__(self, images):
+        size = (*images.shape[:3], self.generator.output_shape[-1])
+        if self.before is None or self.before.shape != size:
+            self.before = np.full(size, -1, np.float32)
+        self.before = self.generator({"input": images, "before": self.before}, training=False).numpy()
+        return self.before
 
 
 if __name__ == "__main__":

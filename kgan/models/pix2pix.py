@@ -222,21 +222,29 @@ class _As(keras.layers.Layer):
 
 def discriminator(shape, channels, config):
     """input [n, H, W, channels] and image [n, H, W, C] in [-1, 1] -> logits [n, k], one for each patch."""
-    halvings = {"16": 1, "34": 2, "70": 3, "142": 4}[config.patch]
+    image = keras.Input(shape, name="image")
+    given = keras.Input((*shape[:2], channels), name="input")
+    logits = patches(layers.Concatenate()([given, image]), config)
+    return keras.Model({"image": image, "input": given}, logits, name="discriminator")
+
+
+def patches(x, config):
+    """Images [n, H, W, any] -> logits [n, k], one for each patch.
+
+    Raises:
+        ConfigError: the images are too small for `patch`.
+    """
+    halvings, shape = {"16": 1, "34": 2, "70": 3, "142": 4}[config.patch], x.shape[1:]
     least = 3 * 2**halvings
     if min(shape[:2]) < least:
         raise ConfigError(f"patch={config.patch}: needs images of at least {least} pixels, these are {shape[0]}×{shape[1]}")
-    image = keras.Input(shape, name="image")
-    given = keras.Input((*shape[:2], channels), name="input")
-    x = layers.Concatenate()([given, image])
     for i in range(halvings):
         x = _down(x, config.filters * min(2**i, 8), config, first=i == 0, norm=i > 0)
     # two of stride 1 and a border of one pixel: kernels of 4 take one pixel off the size
     x = _down(layers.ZeroPadding2D(1)(x), config.filters * min(2**halvings, 8), config, strides=1, padding="valid")
     x = layers.ZeroPadding2D(1)(layers.LeakyReLU(negative_slope=0.2)(x))
     x = layers.Conv2D(config.discriminator_outputs, 4, kernel_initializer=_weights(config), dtype="float32", name="logits")(x)
-    x = layers.Reshape((-1,), dtype="float32", name="patches")(x)
-    return keras.Model({"image": image, "input": given}, x, name="discriminator")
+    return layers.Reshape((-1,), dtype="float32", name="patches")(x)
 
 
 # === Both ===
