@@ -46,7 +46,8 @@ class Sampler(Game):
             kind = kinds.guess(shape)
             made, fields = [kinds.get(kind).FIELD], {kinds.get(kind).FIELD: kinds.Field(kind, shape), **fields}
         self.key = made[0]
-        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")}
+        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")
+                  or field.kind == "number" and name in inputs_of(generator)}
         if self.classes:
             fields["label"] = kinds.Field("label", (), self.classes)
         elif len(generator.inputs) > 1 and "label" in inputs_of(generator):
@@ -81,7 +82,8 @@ class Sampler(Game):
     def given(self, batch):
         """The given fields in a batch, a dict of tensors: `label`, and those of `fields` that are not made."""
         found = {"label": self.label(batch)} if self.classes else {}
-        return found | {name: self._field(batch, name) for name in self.fields if name not in (self.key, "label")}
+        return found | {name: self._field(batch, name) for name, field in self.fields.items()
+                        if name not in (self.key, "label") and "default" not in field.more}
 
     def label(self, batch):
         """The labels in a batch, int32 [n]; None if the GAN is not conditional."""
@@ -129,13 +131,16 @@ class Sampler(Game):
         given the classes come in turn.
 
         Raises:
-            ValueError: a field that the generator takes is not there, or there is no such class.
+            ValueError: a field that the generator takes is not there and has no `default`, or there is no such class.
         """
         given = given if isinstance(given, dict) else {"label": given}
         label = self.labels(count, given.get("label"))
         found = {} if label is None else {"label": label}
         for name in self.fields:
             if name in (self.key, "label"):
+                continue
+            if name not in given and "default" in self.fields[name].more:
+                found[name] = tf.fill([count], self.fields[name].more["default"])
                 continue
             if name not in given:
                 raise ValueError(f"this generator makes {self.key!r} of {name!r}: give it, as in given={{{name!r}: …}}")
@@ -194,7 +199,7 @@ class Sampler(Game):
             given: dict of the other fields that the generator is given, name -> [count, …].
 
         Returns:
-            float32 numpy array [count, …], of images [count, H, W, C] in [-1, 1].
+            numpy array [count, …], float32, of images [count, H, W, C] in [-1, 1]; of tokens int32 [count, T].
         """
         noise = self.latents(count, seed, truncation)
         given = self.asked(count, {"label": label, **(given or {})})
@@ -202,7 +207,20 @@ class Sampler(Game):
         for start in range(0, max(count, 1), batch_size):
             rows = slice(start, start + batch_size)
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
+        found = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        return found if found.dtype.kind == "i" else found.astype(np.float32)
+
+    def columns(self, given, made, real):
+        """What a sheet shows side by side: what is given, what is made of it, the real ones. See also advgan.
+
+        Args:
+            given: dict of the given fields, name -> [n, …]; made, real: [n, …].
+
+        Returns:
+            list of (kgan.kinds.Field, [n, …] as networks see them), from left to right.
+        """
+        field = self.fields[self.key]
+        return [*((self.fields[name], values) for name, values in given.items() if name != "label"), (field, made), (field, real)]
 
     # === What is exported ===
 

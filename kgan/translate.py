@@ -4,6 +4,7 @@
     python -m kgan.translate runs/NAME a.jpg b.png --out=TRANSLATED
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
     python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
+    python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. Grey images, transparency,
 16 bits and EXIF rotation are dealt with as in training. Files that are there already are left alone, so an interrupted
@@ -54,20 +55,24 @@ def translate(network, image, tile=TILE, overlap=OVERLAP, multiple=1):
     if not 0 <= overlap <= tile // 2 or tile < 2 * multiple:
         raise ValueError(f"tile={tile}, overlap={overlap}: tiles must be at least {2 * multiple} pixels here, and overlap by at "
                          "most half of one")
-    pixels = kind.scale(image.astype(np.float32))
-    rows, columns = (tiles(side, tile, overlap, multiple) for side in image.shape[:2])
+    return kind.store(blended(network, kind.scale(image.astype(np.float32)), tile, overlap, multiple))
+
+
+def blended(network, pixels, tile, overlap, multiple=1):
+    """What `translate` makes, float32 [H, W, C'], of float32 pixels [H, W, C]."""
+    rows, columns = (tiles(side, tile, overlap, multiple) for side in pixels.shape[:2])
     if len(rows) == len(columns) == 1:
-        return kind.store(np.asarray(network(pixels[None]))[0])
+        return np.asarray(network(pixels[None]))[0]
     made = None
     for top, bottom in rows:
         for left, right in columns:
             one = np.asarray(network(pixels[None, top:bottom, left:right]))[0]
             if made is None:
-                made, weights = (np.zeros((*image.shape[:2], depth), np.float32) for depth in (one.shape[-1], 1))
-            weight = np.outer(_ramp(top, bottom, image.shape[0], overlap), _ramp(left, right, image.shape[1], overlap))[..., None]
+                made, weights = (np.zeros((*pixels.shape[:2], depth), np.float32) for depth in (one.shape[-1], 1))
+            weight = np.outer(_ramp(top, bottom, pixels.shape[0], overlap), _ramp(left, right, pixels.shape[1], overlap))[..., None]
             made[top:bottom, left:right] += weight * one
             weights[top:bottom, left:right] += weight
-    return kind.store(made / weights)
+    return made / weights
 
 
 def tiles(side, tile, overlap, multiple=1):
@@ -94,12 +99,13 @@ def _ramp(start, end, side, overlap):
     return ramp.astype(np.float32)
 
 
-def outputs(sources, out):
+def outputs(sources, out, suffixes=None, suffix=".png"):
     """Where the translations of files go: dict of path to path.
 
     Args:
         sources: folders, whose images are found at any depth, and files.
         out: folder.
+        suffixes, suffix: of the files that are read, and of those that are written; None: images.
 
     Raises:
         UserError: there is no such file, no image in a folder, two files would have the same name, or `out` is where
@@ -113,10 +119,11 @@ def outputs(sources, out):
         if path.is_dir():
             if path.resolve() == out.resolve():
                 raise UserError(f"--out={out}: this is where the images lie; choose another folder")
-            found, left_out = files.survey(path)
+            found, left_out = files.survey(path, suffixes)
             found = [name for name, *_ in found if out.resolve() not in (path / name).resolve().parents]
             if not found:
-                raise UserError(f"{path}: holds no images; kgan reads {', '.join(folder.SUFFIXES)}. {files.note(left_out)}".strip())
+                raise UserError(f"{path}: holds no {'sounds' if suffixes else 'images'}; kgan reads "
+                                f"{', '.join(suffixes or folder.SUFFIXES)}. {files.note(left_out)}".strip())
             if left_out:
                 warnings.warn(f"{path}: {files.note(left_out)}", stacklevel=2)
             names.update({path / name: Path(name) for name in found})
@@ -128,7 +135,7 @@ def outputs(sources, out):
         if whole[name] > 1:
             others = [str(other) for other in names if names[other] == name]
             raise UserError(f"{' and '.join(others[:2])} have the same name: translate them into folders of their own")
-    placed = {path: out / (name.with_suffix(".png") if stems[name.with_suffix("")] == 1 else f"{name}.png")
+    placed = {path: out / (name.with_suffix(suffix) if stems[name.with_suffix("")] == 1 else f"{name}{suffix}")
               for path, name in names.items()}
     for path in placed:
         if any(path.resolve() == other.resolve() for other in placed.values()):
@@ -229,8 +236,10 @@ def main(arguments):
     if directory is None or not sources or not values.out:
         raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
     settings = Run(directory).settings(required=True)
-    from kgan import models
+    from kgan import models, soundfiles
     needs = models.outline(settings["model"]).Config.needs
+    if needs.get("input") == "audio":
+        return soundfiles.main(directory, sources, values)
     if needs.get("input") != "image":
         raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix does")
     if ("mask" in needs) != bool(values.mask):
@@ -249,6 +258,11 @@ def main(arguments):
                                          progress=True, masks=masks)
     print(f"{made} translated into {values.out}"
           + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
+    return told(broken, placed)
+
+
+def told(broken, placed):
+    """0, or raises UserError that names the files that cannot be read."""
     if broken:
         named = "; ".join(f"{path}: {reason}" for path, reason in list(broken.items())[:10])
         raise UserError(f"{len(broken)} of {len(placed)} files cannot be read ({named}"

@@ -119,7 +119,8 @@ def _wanted(field):
     kind = kinds.get(field.kind)
     if kind.SUFFIXES:
         return f"a file is needed ({', '.join(kind.SUFFIXES)})"
-    return {"label": "the name of a class is needed", "number": "a number is needed"}.get(field.kind, "it is needed")
+    return {"label": "the name of a class is needed", "number": "a number is needed",
+            "tokens": "a text is needed"}.get(field.kind, "it is needed")
 
 
 def _number(text):
@@ -160,4 +161,5 @@ def file(sample, name, field, media, more):
     """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
-    return kinds.get(field.kind).write(sample, media, **more)
+    kind = kinds.get(field.kind)
+    return kind.write(sample, media, **{**kinds.known(field, kind.write), **more})

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 _MADE = ("image_size", "channels", "crop"), ("condition", "bins", "direction")
+_WHERE_THERE = "rate", "length", "overlap"  # of sounds
 _BLOCK = 1 << 24  # bytes at once
 
 
@@ -82,7 +83,8 @@ def _place(dataset):
 def _made(settings):
     """A checksum of the settings on which content depends."""
     config = settings.get("config", {})
-    return _text([json.loads(json.dumps(each.get(name))) for each, names in zip((settings, config), _MADE) for name in names])
+    return _text([json.loads(json.dumps(each.get(name))) for each, names in zip((settings, config), _MADE) for name in names]
+                 + [config[name] for name in _WHERE_THERE if name in config])
 
 
 def _text(value):

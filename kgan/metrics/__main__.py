@@ -92,7 +92,8 @@ def measure(target, directory, evaluators):
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
                                         latents(1_000, FLAGS.seed + 2), between=way(kind))
         figures["path_length"], figures["path_length_error"] = map(float, length)
-    result = {"figures": figures, "real": evaluator.real, "classes": per_class,
+    real = evaluator.real and {**evaluator.real, **(evaluator.real_of(gan) if gan else {})}
+    result = {"figures": figures, "real": real, "classes": per_class,
               "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}
     if evaluator.untouched:
         result["untouched"] = evaluator.untouched
