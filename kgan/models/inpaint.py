@@ -86,7 +86,7 @@ class Inpaint(GAN):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._means.update({name: keras.metrics.Mean(name) for name in ("content", "hole_l1")})
+        self._means.update({name: keras.metrics.Mean(name) for name in ("content", "hole")})
 
     def make(self, noise, given=None, network=None, training=False):
         if not training:
@@ -105,7 +105,7 @@ class Inpaint(GAN):
         difference = tf.add_n([tf.reduce_mean(tf.abs(real - one)) for one in drawn or [made]])
         self._means["content"].update_state(difference)
         apart = tf.reduce_sum(tf.abs(real - made) * given["mask"]) / 2  # of the range, which is from -1 to 1
-        self._means["hole_l1"].update_state(tf.math.divide_no_nan(apart, depth * tf.reduce_sum(given["mask"])))
+        self._means["hole"].update_state(tf.math.divide_no_nan(apart, depth * tf.reduce_sum(given["mask"])))
         return super().generator_loss(real, made, given, *args, **kwargs) + self.config.content_weight * difference
 
     def figures(self, evaluator, samples, asked=None):
