@@ -232,6 +232,7 @@ def main(arguments):
 
 
 def _check_all(run):
+    from kgan import filling
     from kgan.run import load
 
     directory = Path(run) / "export"
@@ -246,6 +247,8 @@ def _check_all(run):
             kind = entry["checkpoint"]
             if kind not in references:
                 gan, step = load(run, kind)
+                if any("fill" in record.functions(each) for each in entries):
+                    filling.export(gan)
                 references[kind] = {name: reference(gan, Path(folder) / f"{kind}-{name}.npz", name) for name in gan.exports()}, step
             result, trouble = _again(directory, entry, run, *references[kind])
             failed += bool(trouble)

@@ -223,7 +223,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png, and .gif of what moves.
 
     Args:
         directory: exists.
@@ -260,7 +260,7 @@ class Samples(StepCallback):
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 
     def _beside(self, name, samples):
-        """What lies beside a sheet of a kind that is not for the eye alone: sounds."""
+        """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""
         kind = kinds.get(self.model.kind)
         if hasattr(kind, "beside"):
             for suffix, data in kind.beside(samples, **kinds.known(self.model.fields[self.model.key], kind.beside)).items():
@@ -268,12 +268,10 @@ class Samples(StepCallback):
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """(a picture of the first examples: what the generator is given, what it makes of it, the real ones; what it makes)"""
+    """(a picture of the first examples: `gan.columns` of what is given, what is made of it, the real ones; what is made)"""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
-    drawn = [(gan.fields[name], values) for name, values in given.items() if name != "label"]
-    field = gan.fields[gan.key]
-    return pictures.side_by_side([*drawn, (field, made), (field, real[:count])]), made
+    return pictures.side_by_side(gan.columns(given, made, real[:count])), made
 
 
 def sheet(gan, count, seed=0):

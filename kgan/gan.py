@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kgan import augment, contracts, penalties
 from kgan.config import ConfigError
+from kgan.contracts import freeze
 from kgan.draws import DISCRIMINATOR, GENERATOR, VALIDATION
 from kgan.replicas import deviation, joined, len_of, replicas
 from kgan.sampling import Sampler, feed
@@ -53,6 +54,8 @@ class GAN(Sampler):
         self.generator = generator
         self.discriminator = discriminator
         contracts.together(self)
+        if self.config.freeze_discriminator:
+            freeze(discriminator, self.config.freeze_discriminator)
         self.average("generator")  # samples are drawn from it
 
         # === Metrics ===

@@ -3,7 +3,7 @@ import functools
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from kgan import kinds
 from kgan.kinds import image
@@ -51,6 +51,21 @@ def side_by_side(columns, smallest=768, across=2):
             left += cell.width + gap
     factor = max(1, round(smallest / picture.width))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def texts(lines, height, width=64):
+    """Words as grey images float32 [n, h, width, 1] in [-1, 1], black on white, h at least `height`.
+
+    `lines`: for each image a list of short texts, one below the other.
+    """
+    size, font = max(height, 11 * len(lines[0])), ImageFont.load_default(10)
+    drawn = []
+    for each in lines:
+        picture = Image.new("L", (width, size), 255)
+        for i, text in enumerate(each):
+            ImageDraw.Draw(picture).text((2, size / len(each) * (i + 0.5)), text, fill=0, font=font, anchor="lm")
+        drawn.append(np.asarray(picture))
+    return np.stack(drawn)[..., None].astype(np.float32) / 127.5 - 1
 
 
 def curves(steps, columns):

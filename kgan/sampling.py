@@ -22,9 +22,13 @@ class Sampler(Game):
         fields: dict of name -> kgan.kinds.Field, of what is made and of what is given beside noise.
         key: the name of what is made, the field of a batch that the generator learns: "image", "sample" …
         classes: names of the classes that `label` stands for; () if no labels are given.
+        extras: functions that an export was asked for beside its own, such as kgan.filling's: dict of name -> (tf.function,
+            inputs, outputs), the last two as `described` gives them.
 
     Args: see GAN.
     """
+
+    extras = {}
 
     def __init__(self, generator, config=None, seed=0, classes=(), fields=None, name="gan"):
         super().__init__(config, seed, name)
@@ -206,6 +210,18 @@ class Sampler(Game):
         found = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
         return found if found.dtype.kind == "i" else found.astype(np.float32)
 
+    def columns(self, given, made, real):
+        """What a sheet shows side by side: what is given, what is made of it, the real ones. See also advgan.
+
+        Args:
+            given: dict of the given fields, name -> [n, …]; made, real: [n, …].
+
+        Returns:
+            list of (kgan.kinds.Field, [n, …] as networks see them), from left to right.
+        """
+        field = self.fields[self.key]
+        return [*((self.fields[name], values) for name, values in given.items() if name != "label"), (field, made), (field, real)]
+
     # === What is exported ===
 
     def exports(self):
@@ -214,7 +230,7 @@ class Sampler(Game):
         The first is what `serving_default` gives. A network may give a dict of outputs. What is no network is a tf.function
         from a dict of inputs to a dict of outputs: SavedModels alone have it. `described` says what is what.
         """
-        return {"generator": "generator"}
+        return {"generator": "generator", **{name: function for name, (function, *_) in self.extras.items()}}
 
     def exported(self, function):
         """What a function of `exports` is: a keras.Model or a Python function."""
@@ -231,6 +247,8 @@ class Sampler(Game):
         Raises:
             ValueError: it is not known of which kind an output is.
         """
+        if function in self.extras:
+            return self.extras[function][1:]
         network, made = self.exported(function), self.fields[self.key]
         noise = kinds.Field("noise", (self.config.noise_dim,), more={"distribution": self.config.noise})
         names = list(inputs_of(network))

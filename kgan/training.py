@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import types
+import warnings
 
 from absl import flags
 
@@ -61,9 +62,16 @@ def train(settings, directory, workers):
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:
         lengthen(run, config, start, before["config"]["steps"])
+    if not start:
+        prepare(gan, settings)
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    if settings["init_from"] and arrays is None:
+        from kgan.loading import start_from
+        with strategy.scope():
+            for line in start_from(gan, settings["init_from"]):
+                print(f"init_from  {line}")
     used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
     if start < config.steps:
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
@@ -105,6 +113,15 @@ def begin(run, settings, strategy, workers):
         start = devices.largest(strategy, start)  # the chief's, when it has got so far
         arrays = arrays if workers.chief else run.follow(settings, start)
     return start, arrays
+
+
+def prepare(gan, settings):
+    """What a model wants to be done once before it is trained."""
+    said, warning = gan.prepare(settings)
+    if said:
+        print(f"prepared   {said}")
+    if warning:
+        warnings.warn(warning, stacklevel=2)
 
 
 def lengthen(run, config, start, before):

@@ -11,6 +11,8 @@ as they make sense for the kind:
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
     SHOWN           how many samples a sheet has
     PLOT            whether a sheet has all samples in one plot; else each is a picture
+    MIRRORED        whether mirroring the images of an example mirrors this too; False where it is left out
+    LIKE            name of the input whose height and width it must have; left out where there is no such
     MEDIA           dict of media type -> suffix of the files that `write` gives; the first is the default
     SUFFIXES        suffixes of the files that `read` reads
     MORE            dict of what `Field.more` says of the kind, with what is usual: {"rate": 16000}. Its functions that need it
@@ -24,7 +26,7 @@ as they make sense for the kind:
                     behind them where that helps; smallest 0: as small as it goes, which is what a server sends
     sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet
     images(samples)                 float32 [n, H, W, C] in [-1, 1] for a feature network; None: there is no such view
-    beside(samples) dict of suffix -> bytes: files of many samples that lie beside each sheet, of kinds that are heard
+    beside(samples) dict of suffix -> bytes: files of many samples that lie beside each sheet, of kinds that are heard or that move
     compare(made, true)             dict of name -> float64 [n], of two aligned batches as networks see them
     examples(field, count, seed)    plausible examples as networks see them, for tests and for a server's first call
 

@@ -29,13 +29,11 @@ class Battery:
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
         made: kgan.kinds.Field of what is made, where its shape does not say of which kind that is.
-        alone: whether it is a Config alone: another model's networks and steps, which that one's tests trace.
     """
 
     model = None
     cases = {}
     fixed, loose = (), ()
-    alone = False
     made = None
 
     def pytest_generate_tests(self, metafunc):
@@ -165,9 +163,8 @@ class Battery:
     # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
     def test_training_changes_both_networks(self, gan, shape, case):
-        """As a graph the first case and those with XLA, eagerly the others."""
-        first = case == next(iter(self.cases)) and not self.alone
-        gan.compile(run_eagerly=not first and not self.cases[case].get("jit_compile"))
+        """Eagerly, but for those with XLA."""
+        gan.compile(run_eagerly=not self.cases[case].get("jit_compile"))
         self.train(gan, shape)
 
     @pytest.mark.slow
