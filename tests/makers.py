@@ -102,6 +102,7 @@ def written_holes(folder):
     (folder / export.CONTRACT).write_text(json.dumps({
         "name": "mender", "model": "some", "dataset": "none", "step": 3, "output": MADE,
         "functions": {"generator": {"inputs": [IMAGE, MASK], "outputs": [MADE]}}}))
+    return folder
 
 
 WORDS = ["", "a", "red", "7", "large"]
