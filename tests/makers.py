@@ -125,3 +125,25 @@ def written_holes(folder):
         "name": "mender", "model": "some", "dataset": "none", "step": 3, "output": MADE,
         "functions": {"generator": {"inputs": [IMAGE, MASK], "outputs": [MADE]}}}))
     return folder
+
+
+WORDS = ["", "a", "red", "7", "large"]
+CAPTION = {"name": "caption", "kind": "tokens", "shape": [None, 4], "dtype": "int32", "range": None, "words": WORDS, "tokens": "words"}
+
+
+def written_texts(folder):
+    """A SavedModel from texts to texts: each word becomes the one after it in WORDS, "large" the end."""
+    import tensorflow as tf
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int32, name="caption")])
+    def generator(caption):
+        return {"tokens": tf.where(caption == 0, 0, (caption + 1) % len(WORDS))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    made = {**CAPTION, "name": "tokens"}
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "words", "model": "some", "dataset": "none", "step": 3, "output": made, "noise": None, "truncation": False,
+        "functions": {"generator": {"inputs": [CAPTION], "outputs": [made]}}}))
+    return folder
