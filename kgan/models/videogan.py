@@ -17,9 +17,9 @@ from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.data import bouncing
 from kgan.data.source import Source, seen
-from kgan.gan import GAN
 from kgan.kinds import Field, video
 from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from kgan.models import gan3d
 from kgan.models._shapes import START, doublings
 
 
@@ -32,7 +32,7 @@ class Config(BaseConfig):
     dataset: str = "bouncing"
     frames: int = 16  # of a clip; of files the first that are read at an even pace
     digits: int = 2  # of the built-in clips: how many fly
-    batch_size: int = 32
+    batch_size: int = 16
     steps: int = 3_000
     sample_every: int = 100
     evaluate_count: int = 1_000
@@ -44,23 +44,25 @@ class Config(BaseConfig):
 
     # content_motion: a clip's content is the same in all frames, and its motion a code for each. two_stream: what moves before a
     # background that does not, and a mask that says where each is seen
-    generator: Literal["content_motion", "two_stream"] = "content_motion"
+    generator: Literal["content_motion", "two_stream"] = "two_stream"
     content: int = 32  # numbers of the noise that each frame sees; the rest say how it moves
     motion: int = 16  # numbers a frame that say where it is in its movement
     filters: int = 16  # of the widest maps, those nearest the pixels; doubled with each halving
-    judge_frames: bool = True  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
+    rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
+    judge_frames: bool = False  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("frames", "digits", "content", "motion", "filters"):
             self._check(name, 1)
+        self._check("rest", above=0)
         if self.content >= self.noise_dim:
             raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
 
 
 @keras.saving.register_keras_serializable("kgan")
-class VideoGAN(GAN):
-    """An ordinary GAN of clips; what is its own is what it measures."""
+class VideoGAN(gan3d.GAN3D):
+    """A GAN of clips whose D rests as gan3d's; what is its own is what it measures."""
 
     Config = Config
     measures = {"frame_distance": False, "motion_distance": False, "kept": True, "flicker": False, "pace": True,
