@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from kgan import kinds
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.gan import GAN
@@ -45,6 +46,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.99
     filters: int = 16  # of the widest maps, those nearest the voxels; doubled with each halving
     fill: float = 0.04  # share of voxels that an untrained G fills: about that of the data, or D tells them by that alone
+    largest: bool = False  # whether pictures of each solid's largest connected part lie beside the sheets, and say so
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
@@ -72,6 +74,11 @@ class GAN3D(GAN):
     def figures(self, evaluator, samples, asked=None):
         """How the solids resemble the real ones by IoU, of at most OVERLAP of each."""
         return overlap.compared(samples[:OVERLAP], evaluator.examples[:OVERLAP])
+
+    def drawn(self, count, seed=0):
+        if not getattr(self.config, "largest", False):
+            return {}
+        return {"largest": kinds.get("voxels").sheet(self.generate(count, seed), largest=True)}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
