@@ -7,6 +7,7 @@ Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Vi
 """
 import dataclasses
 import functools
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -37,8 +38,8 @@ class Config(BaseConfig):
     sample_every: int = 100
     evaluate_count: int = 1_000
     noise_dim: int = 64
-    generator_learning_rate: Scheduled = "cosine:2e-3:5e-4"
-    discriminator_learning_rate: Scheduled = 2e-4
+    generator_learning_rate: Scheduled = "cosine:1e-3:3e-4"
+    discriminator_learning_rate: Scheduled = 4e-4
     ema_decay: Scheduled = 0.99
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
@@ -47,6 +48,8 @@ class Config(BaseConfig):
     generator: Literal["content_motion", "two_stream"] = "two_stream"
     content: int = 32  # numbers of the noise that each frame sees; the rest say how it moves
     motion: int = 16  # numbers a frame that say where it is in its movement
+    # how bright an untrained G's pixels are, 0 black and 1 white: about as the data are, or D tells them by that alone
+    fill: float = 0.05
     filters: int = 16  # of the widest maps, those nearest the pixels; doubled with each halving
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
     judge_frames: bool = False  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
@@ -56,6 +59,7 @@ class Config(BaseConfig):
         for name in ("frames", "digits", "content", "motion", "filters"):
             self._check(name, 1)
         self._check("rest", above=0)
+        self._check("fill", above=0, below=1)
         if self.content >= self.noise_dim:
             raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
 
@@ -155,7 +159,7 @@ def content_motion(shape, sides, config):
     for width in widths[1:]:
         x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
         x = layers.ReLU()(_batch_norm()(x))
-    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", kernel_initializer=_weights())(x)
+    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", bias_initializer=_level(config), kernel_initializer=_weights())(x)
     x = ops.reshape(x, (-1, *shape))
     return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
 
@@ -197,9 +201,11 @@ def two_stream(shape, sides, config):
     for width in widths[1:]:
         x = layers.ReLU()(_bn()(layers.Conv3DTranspose(width, 4, use_bias=False, **options)(x)))
         still = layers.ReLU()(_bn()(layers.Conv2DTranspose(width, 4, use_bias=False, **options)(still)))
-    front = layers.Activation("tanh", dtype="float32", name="foreground")(layers.Conv3DTranspose(shape[-1], 4, **options)(x))
+    front = layers.Activation("tanh", dtype="float32", name="foreground")(
+        layers.Conv3DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(x))
     mask = layers.Activation("sigmoid", dtype="float32", name="mask")(layers.Conv3DTranspose(1, 4, **options)(x))
-    still = layers.Activation("tanh", dtype="float32", name="background")(layers.Conv2DTranspose(shape[-1], 4, **options)(still))
+    still = layers.Activation("tanh", dtype="float32", name="background")(
+        layers.Conv2DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(still))
     x = mask * front + (1 - mask) * still[:, None]
     return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(x), name="generator")
 
@@ -228,6 +234,11 @@ def discriminator(shape, sides, config):
 def _widths(sides, config):
     """Widths of the maps of `sides`, the pixels themselves left out, from the smallest up."""
     return [config.filters * min(2**i, 8) for i in range(len(sides) - 1)][::-1]
+
+
+def _level(config):
+    """Of the last layer before tanh: its bias."""
+    return keras.initializers.Constant(math.atanh(2 * config.fill - 1))
 
 
 def _weights():
