@@ -94,9 +94,11 @@ def _field(name, field, tensor):
     if field.kind == "label":
         return {"name": name, "kind": "label", "shape": [None], "dtype": "int32", "classes": list(field.classes)}
     bounds, shape = getattr(kinds.get(field.kind), "RANGE", None), field.shape if tensor is None else tensor.shape[1:]
-    told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": "float32" if tensor is None else str(tensor.dtype),
-            "range": [int(bound) for bound in bounds] if bounds else None,
-            **{key: field.more[key] for key in ("labels", "colours") if key in field.more}}
+    more = {key: field.more.get(key, usual) for key, usual in getattr(kinds.get(field.kind), "MORE", {}).items()}
+    more |= {key: field.more[key] for key in ("labels", "colours") if key in field.more}
+    dtype = kinds.dtype(field.kind) if tensor is None else str(tensor.dtype)
+    told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": dtype,
+            "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape) if network is None]
     return {**told, "size": list(field.more.get("size", free))} if free else told
 
