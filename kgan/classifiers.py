@@ -260,6 +260,54 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
 
 def _seeded(name, seed, shape, classes):
     """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
+    from kgan.metrics.few import initial
+    network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
+    initial(network, rng)
+    return network
+
+
+# === Learning, and what is found out on labelled examples ===
+
+def prepare(classifier, name, train, test=None, range_="auto", seed=0):
+    """Teaches a built-in classifier, or reads it from the data cache; finds out the range that one of a file takes.
+
+    Args:
+        classifier: Classifier that `get` gave for `name`; its weights are set.
+        name: see `get`.
+        train, test: Sources with `label`; None: a fifth of `train` is held back to measure the accuracy on.
+        range_: of a file: a key of RANGES, or "auto": that with which it is right most often.
+        seed: of a built-in one's weights: that of another seed is a second one, trained apart.
+
+    Returns:
+        (accuracy, a sentence about the classifier, a warning or "").
+    """
+    names = train.classes["label"]
+    if name in NETWORKS:
+        from kgan.metrics import features
+        build = functools.partial(_seeded, name, seed) if name != "own" or seed else None
+        network, notes = features.trained(train, test, name, build, SEEN.get(name), seed)
+        classifier.network.set_weights(network.get_weights())
+        classifier.accuracy.assign(notes["accuracy"])
+        return notes["accuracy"], f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of {notes['accuracy_of']}", ""
+    held = test or train
+    found = {}
+    for candidate in RANGES if range_ == "auto" else [range_]:
+        classifier.range.assign(RANGES[candidate])
+        found[candidate] = accuracy(classifier, held)
+    best = max(found, key=found.get)
+    classifier.range.assign(RANGES[best])
+    classifier.accuracy.assign(found[best])
+    others = "; ".join(f"in {_interval(each)} {_percent(value)}" for each, value in found.items() if each != best)
+    said = (f"{Path(name).name}: gives {classifier.gives}, takes images in {_interval(best)}, where it is right on "
+            f"{_percent(found[best])} of the {'test' if test else 'training'} examples" + (f" ({others})" if others else ""))
+    weak = found[best] < SURE / len(names)
+    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its "
+                               f"classes must be in the order of the data's, {', '.join(names[:10])}{' …' * (len(names) > 10)}") * weak
+
+
+def _seeded(name, seed, shape, classes):
+    """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
+    from kgan.metrics.few import initial
     network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
     initial(network, rng)
     return network
@@ -319,6 +367,7 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
 
 def _seeded(name, seed, shape, classes):
     """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
+    from kgan.metrics.few import initial
     network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
     initial(network, rng)
     return network

@@ -20,7 +20,7 @@ from kgan.data.source import DataError
 from kgan.kinds import Field
 from kgan.kinds import mask as kind
 
-STEPS, RESTARTS, RATE = 500, 4, 0.05
+STEPS, RESTARTS, RATE = 500, 4, 0.1
 EXPORTED_STEPS = 200  # whoever asks a server waits
 PRIOR, WINDOW = 0.003, 7  # λ and the side of the neighbourhood, both the paper's
 OPERATORS = "grey", "blur", "downscale", "noise", "jpeg"  # degradations that a search can undo

@@ -236,6 +236,12 @@ class GAN(Sampler):
 
     # === What a family measures ===
 
+    def directions(self, given, real, made):
+        """What callbacks.Watch looks at of a model that makes something of `input`: the end of a column's name -> (what was given,
+        what was made of it, real ones), one for each direction that it learns. `made`: of `given`.
+        """
+        return {"": (given["input"], made, real)}
+
     measures = {}  # the names of `figures` -> whether a larger value is better
 
     def figures(self, evaluator, samples, asked=None):

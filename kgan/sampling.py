@@ -222,6 +222,10 @@ class Sampler(Game):
         field = self.fields[self.key]
         return [*((self.fields[name], values) for name, values in given.items() if name != "label"), (field, made), (field, real)]
 
+    def drawn(self, count, seed=0):
+        """Pictures that lie beside each sheet of `count` samples: dict of name -> PIL.Image. Here none; see prgan."""
+        return {}
+
     # === What is exported ===
 
     def exports(self):

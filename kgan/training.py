@@ -39,7 +39,8 @@ def train(settings, directory, workers):
     contracts.environment()
 
     run = Run(directory, workers.chief)
-    source = kgan.data.of(settings, kgan.models.outline(settings["model"]).Config.needs)
+    Config = kgan.models.outline(settings["model"]).Config
+    source = kgan.data.of(settings, Config.needs, paired=Config.paired)
     kgan.flags.complete(settings, source)
     if workers.chief and not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)

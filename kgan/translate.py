@@ -5,6 +5,7 @@
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
     python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
     python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
+    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --direction=BtoA      of a model of both directions, the way back
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. Grey images, transparency,
 16 bits and EXIF rotation are dealt with as in training. Files that are there already are left alone, so an interrupted
@@ -228,6 +229,8 @@ def define_flags():
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
     flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("direction", "AtoB", ["AtoB", "BtoA"], "BtoA: the way back, of models that learn both directions; of others "
+                      "AtoB is the way that they were trained")
     flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)
 
 
@@ -251,7 +254,10 @@ def main(arguments):
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     gan, _ = load(directory, values.checkpoint)
-    network, channels, multiple = function_of(gan, values.seed)
+    if values.direction == "BtoA" and "inverse" not in gan.exports():
+        raise UserError(f"--direction=BtoA: {directory} holds {settings['model']}, which has learned one direction alone; train it "
+                        "with --set direction=BtoA, or take a model of both, such as cyclegan")
+    network, channels, multiple = function_of(gan, values.seed, "inverse" if values.direction == "BtoA" else "generator")
     if values.tile < 2 * multiple or values.overlap > values.tile // 2:
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
@@ -274,25 +280,27 @@ def told(broken, placed):
     return 0
 
 
-def function_of(gan, seed=0):
+def function_of(gan, seed=0, function="generator"):
     """What `translate` needs of a trained GAN: (network, channels of its images, its total stride).
 
     Of one that takes masks the network gets the mask as the last channel, above 0 where something is missing.
+    `function`: of GAN.exports, a network of one image and perhaps noise and a mask.
     """
     import tensorflow as tf
 
     from kgan.anysize import RoundUp
+    from kgan.sampling import feed
 
-    generator = gan.ema_generator
-    inputs = {x.name: x.shape[-1] for x in generator.inputs}
-    channels, masked = inputs["input"], "mask" in inputs
+    generator, (inputs, _) = gan.exported(function), gan.described(function)
+    name = next(name for name, field in inputs.items() if field.kind == "image" and name != "before")
+    channels, masked = inputs[name].shape[-1], "mask" in inputs
     multiple = max((layer.multiple for layer in generator._flatten_layers() if isinstance(layer, RoundUp)), default=1)
     noise = gan.latents(1, seed)
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels + masked])])
     def network(images):
         given = {"mask": tf.cast(images[..., -1:] > 0, tf.float32)} if masked else {}
-        return gan.make(noise, {"input": images[..., :channels], **given})
+        return generator(feed(generator, name, {"noise": noise, name: images[..., :channels], **given}), training=False)
     return Rolled(generator) if "before" in inputs else network, channels, multiple
 
 

@@ -47,6 +47,28 @@ def written(folder, functions=FUNCTIONS, nan=False, size=None, only=None, **more
     return folder
 
 
+SOUND = {"name": "input", "kind": "audio", "shape": [None, None, 1], "dtype": "float32", "range": [-1, 1], "size": [64],
+         "rate": 8000}
+
+
+def written_sounds(folder):
+    """A SavedModel that makes sounds half as loud."""
+    import tensorflow as tf
+    module = tf.Module()
+    module.gain = tf.Variable(0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 1], tf.float32, name="input")])
+    def generator(input):
+        return {"audio": module.gain * input}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "softer", "model": "some", "dataset": "none", "step": 3, "output": SOUND,
+        "functions": {"generator": {"inputs": [SOUND], "outputs": [{**SOUND, "name": "audio"}]}}}))
+    return folder
+
+
 VOXELS = {"name": "voxels", "kind": "voxels", "shape": [None, 12, 12, 12, 1], "dtype": "float32", "range": [0, 1]}
 
 

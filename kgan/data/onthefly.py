@@ -20,16 +20,17 @@ CUT = 0x63757400  # and these those of cuts
 
 def made(source, needs, config, split="train", seed=0):
     """A Source with what a model's settings ask for: images cut out (`patch_size`) and jittered (`jitter`, of the training split)
-    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), what a `mask` leaves of it, or `audio` with noise.
+    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), what a `mask` leaves of it, `audio` with noise, the frame
+    `before` each, or the picture whose `style` is wanted.
 
     Args:
         needs: dict of field to kind, Config.needs.
-        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint, segan.
+        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint, segan, motion, styletransfer.
         split, seed: of the data, and of all that is random.
     """
     arrays = source.arrays
     jitter = config.get("jitter", 0) if split == "train" else 0
-    # what holds label maps, before `input` and `image` change places
+    # what holds label maps, before `input` and `image` change places: their colours are not mixed
     labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     images = [name for name in arrays if source.fields[name].kind == "image"]
     if side := config.get("patch_size", 0):
@@ -51,7 +52,14 @@ def made(source, needs, config, split="train", seed=0):
         return dataclasses.replace(source, arrays={**arrays, "input": noises.Noisy(arrays["audio"], text, levels, rate, seed)},
                                    kinds={**source.kinds, "input": "audio"},
                                    more={**source.more, "input": source.more["audio"]})
-    return dataclasses.replace(source, arrays=arrays)
+    source = dataclasses.replace(source, arrays=arrays)
+    if "before" in needs and "before" not in arrays:
+        from kgan.data import dances
+        source = dances.in_order(source, split)
+    if "style" in config:
+        from kgan.data import style
+        source = style.of(source, config["style"], config["style_scale"], seed)
+    return source
 
 
 class _OnTheFly:

@@ -22,8 +22,8 @@ MEDIA = {"audio/wav": ".wav"}
 # what soundfile can read, if it is there
 _OTHERS = (".flac", ".ogg") if importlib.util.find_spec("soundfile") else ()
 SUFFIXES = (".wav", *_OTHERS)
-MAX_SAMPLES = 1 << 26  # of a file that `read` decodes, all channels together: 23 minutes at 48 kHz
-RATES = 1_000, 384_000  # that a file may have
+MAX_SAMPLES = 1 << 26  # of a file that `read` decodes: 23 minutes at 48 kHz
+RATES, CHANNELS = (1_000, 384_000), 16  # that a file may have
 
 WIDTH, TALL, HIGH = 126, 36, 64  # pixels of a sound in a sheet; height of its waveform and of its spectrogram
 # colours of a spectrogram from silence to full scale, evenly spaced
@@ -47,37 +47,44 @@ def read(data, field, max_pixels=MAX_SAMPLES):
     Args:
         data: bytes.
         field: kgan.kinds.Field; its rate is `more["rate"]`, else 16,000.
-        max_pixels: samples that the file may have at most, before and after it is resampled. (A server bounds all kinds by one number.)
+        max_pixels: samples that the sound may have at most, at the field's rate. (A server bounds all kinds by one number.)
 
     Raises:
         ValueError: it is no sound that can be read, is longer than that, or is empty.
     """
-    waves, rate = decode(data, max_pixels)
     new = field.more.get("rate", MORE["rate"])
-    if len(waves) * new / rate > max_pixels:
-        raise ValueError(f"the sound has {len(waves) * new // rate} samples at {new} Hz, more than {max_pixels}")
+    waves, rate = decode(data, max_pixels, new)
     sound = store(_sound.resample(waves, rate, new))[:, None]
     length = field.shape[0]
     return sound if length is None else np.pad(sound[:length], [(0, max(0, length - len(sound))), (0, 0)])
 
 
-def decode(data, most=MAX_SAMPLES):
-    """(waveform float64 [T] in [-1, 1], the mean of its channels; its rate) of a file's bytes. ValueError: as for `read`."""
+def decode(data, most=MAX_SAMPLES, new=None):
+    """A file's bytes as a waveform.
+
+    Args:
+        data: bytes.
+        most: samples that it may have at most, at the rate `new`; None: at its own.
+
+    Returns:
+        (float64 [T] in [-1, 1], the mean of its channels; its rate).
+
+    Raises:
+        ValueError: as for `read`.
+    """
     try:
-        channels, rate = _wave(data, most)
+        channels, rate = _wave(data, most, new)
     except (wave.Error, EOFError) as error:
-        channels, rate = _other(data, most, str(error))
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(f"the sound has {rate} samples a second; {RATES[0]} to {RATES[1]} can be read")
+        channels, rate = _other(data, most, new, str(error))
     if not len(channels):
         raise ValueError("the sound is empty")
     return channels.mean(1), rate
 
 
-def _wave(data, most):
+def _wave(data, most, new):
     with wave.open(io.BytesIO(data)) as file:
         count, channels, width = file.getnframes(), file.getnchannels(), file.getsampwidth()
-        _bounded(count * channels, most)
+        _bounded(count, channels, file.getframerate(), most, new)
         values = np.frombuffer(file.readframes(count), np.uint8)
         if width not in (1, 2, 3, 4):
             raise ValueError(f"the WAV file has {8 * width} bits; 8, 16, 24 and 32 can be read")
@@ -89,22 +96,27 @@ def _wave(data, most):
         return whole.view("<i4").astype(np.float64).reshape(-1, channels) / 2**31, file.getframerate()
 
 
-def _other(data, most, reason):
+def _other(data, most, new, reason):
     if not _OTHERS:
         raise ValueError(f"this is no sound that can be read ({reason}): WAV files of 8 to 32 bits are; for FLAC, OGG and WAV of "
                          "floats pip install soundfile")
     import soundfile
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _bounded(file.frames * file.channels, most)
-            return np.clip(file.read(most // file.channels + 1, always_2d=True), -1, 1), file.samplerate
+            _bounded(file.frames, file.channels, file.samplerate, most, new)
+            return np.clip(file.read(file.frames, always_2d=True), -1, 1), file.samplerate
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise ValueError(f"this is no sound that can be read ({' '.join(str(error).split())}); WAV, FLAC and OGG are") from None
 
 
-def _bounded(count, most):
-    if count > most:
-        raise ValueError(f"the sound has {count} samples, more than {most}")
+def _bounded(count, channels, rate, most, new):
+    """Raises ValueError where the head of a file says what cannot be: before anything is decoded."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"the sound has {rate} samples a second; {RATES[0]} to {RATES[1]} can be read")
+    if channels > CHANNELS:
+        raise ValueError(f"the sound has {channels} channels; at most {CHANNELS} can be read")
+    if (length := -(-count * (new or rate) // rate)) > most:
+        raise ValueError(f"the sound has {length} samples{f' at {new} Hz' if new else ''}, more than {most}")
 
 
 def write(sample, media="audio/wav", rate=MORE["rate"]):

@@ -21,15 +21,10 @@ from kgan.command import UserError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
-FLAGS = flags.FLAGS
-flags.DEFINE_list("against", [], "other classifiers, with commas between: own, A, B, C (trained apart, with another seed), or files")
-flags.DEFINE_string("test", None, "data set to attack, as train.py's --dataset; default: the run's test split, or a fifth")
-flags.DEFINE_integer("count", 1_000, "examples that are attacked", lower_bound=2)
-flags.DEFINE_integer("steps", 40, "of PGD", lower_bound=1)
-flags.DEFINE_integer("seed", 1, "of the classifiers trained apart", lower_bound=0)
 
 
 def main(arguments):
+    FLAGS = flags.FLAGS
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.attack RUN")
     run = Run(arguments[1])
@@ -100,5 +95,15 @@ def table(found):
     return "\n".join(lines)
 
 
+def define_flags():
+    """Defines the command's flags. Not on import: the library's users have flags of their own."""
+    flags.DEFINE_list("against", [], "other classifiers, with commas between: own, A, B, C (trained apart, with another seed), or files")
+    flags.DEFINE_string("test", None, "data set to attack, as train.py's --dataset; default: the run's test split, or a fifth")
+    flags.DEFINE_integer("count", 1_000, "examples that are attacked", lower_bound=2)
+    flags.DEFINE_integer("steps", 40, "of PGD", lower_bound=1)
+    flags.DEFINE_integer("seed", 1, "of the classifiers trained apart", lower_bound=0)
+
+
 if __name__ == "__main__":
+    define_flags()
     command.run(main, "kgan.metrics.attack")

@@ -166,6 +166,18 @@ class AdvGAN(GAN):
         shares = np.exp(logits - logits.max())
         return f"{self.told[logits.argmax()][:9]} {100 * shares.max() / shares.sum():.0f}%"
 
+    # === What is exported: an image in; the image and what the classifier says before and after, out ===
+
+    def exported(self, function):
+        images = keras.Input(self.fields["input"].shape, name="input")
+        made = self.ema_generator(images)
+        return keras.Model(images, {"images": made, **{name: layers.Softmax(name=name)(self.classifier(shown)) for name, shown in (
+            ("before", images), ("after", made))}}, name="attack")
+
+    def described(self, function):
+        verdict = Field("verdict", (len(self.told),), self.told)
+        return {"input": self.fields["input"]}, {"images": self.fields[self.key], "before": verdict, "after": verdict}
+
     # === Saving ===
 
     def get_config(self):

@@ -1,9 +1,13 @@
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from battery import CLASSES, Battery
 
+import export.contract
+import export.saved_model
 from kgan import classifiers, kinds, models
 from kgan.config import ConfigError
 from kgan.models import advgan
@@ -189,3 +193,25 @@ def test_sheet():
     assert words.shape[0] == 4 and words.min() < -0.5  # there is something written
     label = int(np.asarray(gan.classifier(data["input"][:1])).argmax())
     assert gan._words(classifiers.verdicts(gan.classifier, data["input"][:1])[0]).startswith(f"{CLASSES[label]} ")
+
+
+def test_export_has_both_verdicts(tmp_path):
+    gan, data = gan_of(), batch(6)
+    told = export.contract.interface(gan)["functions"]["generator"]
+    assert [each["name"] for each in told["inputs"]] == ["input"]
+    assert [(each["name"], each["kind"], each.get("classes")) for each in told["outputs"]] == [
+        ("images", "image", None), ("before", "verdict", list(CLASSES)), ("after", "verdict", list(CLASSES))]
+    export.saved_model.write({"generator": gan.exported("generator")}, export.contract.interface(gan), tmp_path / "out")
+    found = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"](input=tf.constant(data["image"]))
+    made = gan.generate(6, given={"input": data["image"]})
+    np.testing.assert_allclose(found["images"], made, atol=1e-5)
+    for name, images in (("before", data["image"]), ("after", made)):
+        np.testing.assert_allclose(found[name], tf.nn.softmax(gan.classifier(images)), atol=1e-5)
+        np.testing.assert_allclose(np.sum(found[name], 1), 1, atol=1e-5)
+
+
+def test_verdicts_as_files():
+    kind = kinds.get("verdict")
+    assert json.loads(kind.write(np.array([0.25, 0.75], np.float32))) == [0.25, 0.75]
+    examples = kind.examples(kinds.Field("verdict", (3,), CLASSES), 4)
+    assert examples.shape == (4, 3) and np.allclose(examples.sum(1), 1)
