@@ -34,7 +34,7 @@ def run(tmp_path_factory):
     keras.utils.set_random_seed(0)
     fields = {name: vars(kinds.Field("image", SHAPE)) for name in ("input", "image")} | {"label": vars(kinds.Field("label", (), NAMES))}
     settings = {"model": "advgan", "dataset": "halves", "seed": 0, "shape": list(SHAPE), "precision": "float32", "flip": False,
-                "fields": fields, "config": {"filters": 2, "blocks": 1, "jit_compile": False, "epsilon": "12/255", "batch_size": 16}}
+                "fields": fields, "config": {"filters": 2, "blocks": 1, "jit_compile": False, "epsilon": "20/255", "batch_size": 16}}
     one = Run(directory)
     one.begin(settings)
     gan = models.of(one.settings())
@@ -65,15 +65,16 @@ def test_attack(run, asked, capsys, tmp_path):
     other.save(tmp_path / "other.keras")
     assert asked(attack, run, against=[str(tmp_path / "other.keras")]) == 0
     out = capsys.readouterr().out
-    assert "60 examples, a remark; ε = 12/255" in out and "against    other.keras: gives logits" in out
+    assert "60 examples, a remark; ε = 20/255" in out and "against    other.keras: gives logits" in out
     found = json.loads((run / "attack.json").read_text())["attacks"]
     assert list(found) == ["nothing", "noise", "FGSM", "PGD, 5 steps", "advgan"]
     assert found["nothing"]["success"] == found["nothing"]["change_l2"] == 0
     assert found["nothing"]["accuracy_before"] > 0.9  # it has learned the halves
-    assert all(each["change_linf"] <= 12 / 255 + 1e-6 for each in found.values())
+    assert all(each["change_linf"] <= 20 / 255 + 1e-6 for each in found.values())
     assert found["PGD, 5 steps"]["success"] > found["noise"]["success"]
-    # 12 levels up and down take 24 of a difference of 30: means cannot be fooled
-    assert all(each["transfer"][str(tmp_path / "other.keras")] == 0 for each in found.values())
+    transfer = {name: each["transfer"][str(tmp_path / "other.keras")] for name, each in found.items()}
+    # 20 levels up and down overturn a difference of 30, at random they do not
+    assert transfer["nothing"] == 0 and transfer["noise"] < 0.2 and transfer["PGD, 5 steps"] > 0.5
 
 
 @pytest.mark.parametrize("ways", [["none", "fgsm"], pytest.param(["none", "clean", "fixed", "pgd", "follows"], marks=pytest.mark.slow)])
