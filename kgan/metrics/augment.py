@@ -9,6 +9,7 @@ The run is of a conditional model. A small network learns, for a fixed number of
     real                  so many labelled examples, drawn in the proportions of the data
     real, augmented       the same, shifted, turned, enlarged at random (mirrored, where the run was trained so)
     real, oversampled     the classes come equally often
+                          likewise augmented: what samples have to beat
     real, class weights   the loss weighs them equally
     samples               as many of each class as of any other: classification accuracy score (Ravuri & Vinyals 2019, arXiv:1905.10887)
     both                  half of each batch real, half samples; likewise augmented
@@ -34,7 +35,7 @@ from kgan.metrics.few import BATCH, Plan, draw, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
-WITHOUT = "real", "real, augmented", "real, oversampled", "real, class weights"
+WITHOUT = "real", "real, augmented", "real, oversampled", "oversampled, augmented", "real, class weights"
 WITH = "both", "both, augmented"
 
 
@@ -119,6 +120,7 @@ def trial(plan, gan, train, labels, chosen, held, seed, samples, rare=None):
         found["real, augmented", count] = plan.learn(real, of, held, seed, augmented=True)
         if frequent.max() > 1.5 * frequent.min():
             found["real, oversampled", count] = plan.learn(real, of, held, seed, chance=frequent)
+            found["oversampled, augmented", count] = plan.learn(real, of, held, seed, chance=frequent, augmented=True)
             found["real, class weights", count] = plan.learn(real, of, held, seed, weights=frequent / frequent.mean())
         found["both", count] = plan.learn(*both, held, seed, chance=chance)
         found["both, augmented", count] = plan.learn(*both, held, seed, chance=chance, augmented=True)

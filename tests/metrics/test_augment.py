@@ -161,7 +161,7 @@ def test_command(run, asked, capsys):
 def test_command_with_a_rare_class(run, asked, capsys):
     assert asked(run, rare="up", keep=5) == 0
     out = capsys.readouterr().out
-    assert "real examples: 5 up" in out and "real, class weights" in out and "real, oversampled" in out
+    assert "real examples: 5 up" in out and "real, class weights" in out and "real, oversampled" in out and "oversampled, augmented" in out
 
 
 @pytest.mark.parametrize("arguments, message", [
