@@ -348,10 +348,18 @@ def _aside(path):
         raise
 
 
+def _fields(settings):
+    """The fields of settings, without the colours to draw in, which decide nothing and older runs lack."""
+    found = settings.get("fields")
+    return {"fields": {name: {**field, "more": {key: value for key, value in field.get("more", {}).items() if key != "colours"}}
+                       for name, field in found.items()}} if found else {}
+
+
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
     free = {"kgan", "format", "data_dir", "manual_dir"}  # where the data lie may change
-    found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
+    # as runs were before there was a choice
+    found, wanted = ({"precision": "float32", **each, **_fields(each)} for each in (found, wanted))
     yield from differences(found, wanted)
     for name in sorted({*found, *wanted} - free - {"config", "data", "dataset"}):
         if found.get(name) != wanted.get(name):

@@ -39,7 +39,8 @@ def train(settings, directory, workers):
     contracts.environment()
 
     run = Run(directory, workers.chief)
-    source = kgan.data.of(settings, kgan.models.outline(settings["model"]).Config.needs)
+    Config = kgan.models.outline(settings["model"]).Config
+    source = kgan.data.of(settings, Config.needs, paired=Config.paired)
     kgan.flags.complete(settings, source)
     if workers.chief and not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
@@ -67,6 +68,11 @@ def train(settings, directory, workers):
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    if settings["init_from"] and arrays is None:
+        from kgan.loading import start_from
+        with strategy.scope():
+            for line in start_from(gan, settings["init_from"]):
+                print(f"init_from  {line}")
     used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
     if start < config.steps:
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
@@ -133,7 +139,7 @@ def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
     """The callbacks by name, and as `all` those of this worker in the order in which they are called."""
     from kgan import callbacks, kinds
 
-    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label")]
+    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label") and name in source.arrays]
     found = types.SimpleNamespace(checkpoints=callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays))
     some = source.choose(64)
     found.watch = callbacks.Watch(source.examples(some), config.log_every, config.steps, settings["seed"], run.log,

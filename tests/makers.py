@@ -47,6 +47,28 @@ def written(folder, functions=FUNCTIONS, nan=False, size=None, only=None, **more
     return folder
 
 
+SOUND = {"name": "input", "kind": "audio", "shape": [None, None, 1], "dtype": "float32", "range": [-1, 1], "size": [64],
+         "rate": 8000}
+
+
+def written_sounds(folder):
+    """A SavedModel that makes sounds half as loud."""
+    import tensorflow as tf
+    module = tf.Module()
+    module.gain = tf.Variable(0.5)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 1], tf.float32, name="input")])
+    def generator(input):
+        return {"audio": module.gain * input}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "softer", "model": "some", "dataset": "none", "step": 3, "output": SOUND,
+        "functions": {"generator": {"inputs": [SOUND], "outputs": [{**SOUND, "name": "audio"}]}}}))
+    return folder
+
+
 VOXELS = {"name": "voxels", "kind": "voxels", "shape": [None, 12, 12, 12, 1], "dtype": "float32", "range": [0, 1]}
 
 
@@ -81,4 +103,25 @@ def written_solids(folder):
         "name": "solids", "model": "some", "dataset": "none", "step": 3, "label": label, "output": VOXELS, "truncation": True,
         "functions": {"generator": {"inputs": [NOISE, label], "outputs": [VOXELS]}}, "directions": np.eye(8)[:2].tolist(),
         "noise": {"kind": "normal", "dim": 8}}))
+    return folder
+
+
+MASK = {"name": "mask", "kind": "mask", "shape": [None, None, None, 1], "dtype": "float32", "range": [0, 1], "size": [8, 8]}
+
+
+def written_holes(folder):
+    """A SavedModel of images and masks to images: what is missing is inverted."""
+    import tensorflow as tf
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, depth], tf.float32, name=name)
+                                  for name, depth in (("input", 3), ("mask", 1))])
+    def generator(input, mask):
+        return {"images": tf.where(mask > 0.5, -input, input)}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "mender", "model": "some", "dataset": "none", "step": 3, "output": MADE,
+        "functions": {"generator": {"inputs": [IMAGE, MASK], "outputs": [MADE]}}}))
     return folder

@@ -168,7 +168,7 @@ def test_best_by_what_is_not_measured(run):
 class Stub:
     """What Watch asks of a GAN."""
 
-    key, kind, classes = "image", "image", ()
+    key, kind, classes, fields = "image", "image", (), {}
 
     def __init__(self, samples=None, penalty=None, config=None):
         self.samples, self.penalty, self.config, self.step = samples, penalty, config or Config(), 0
@@ -255,6 +255,56 @@ def test_a_warning_comes_once_an_episode_and_three_times_at_most():
     assert watched("diversity", early + bad + good + bad) == [600, 900]
     assert watched("diversity", early + bad + good[1:] + bad * 5) == [600]  # not over yet
     assert watched("diversity", early + (bad + good) * 9) == [600, 900, 1200]
+
+
+class Translator(Stub):
+    """One of images, there and back."""
+    fields = {"image": None, "input": None}
+
+    def directions(self, given, real, made):
+        return {"": (given["input"], made, real), "_back": (real, -real, given["input"])}
+
+
+def test_what_tells_of_images_made_of_images():
+    """By hand, and with what NumPy has for it."""
+    given, real, noise = np.random.default_rng(1).uniform(-1, 1, (3, 6, 4, 5, 2))
+    real = real + given  # alike, on the whole
+    made = 0.5 * given + 0.2 * noise
+    grey = [images.mean(-1).reshape(6, 20) for images in (given, made, real)]
+    found = callbacks.translated(given, made, real)
+    assert found["correlation"] == pytest.approx(np.mean([np.corrcoef(one, other)[0, 1] for one, other in zip(grey[0], grey[1])]))
+    assert found["change"] == pytest.approx(np.abs(grey[1] - grey[0]).mean() / np.abs(grey[2] - grey[0]).mean())
+    assert found["diversity"] == pytest.approx(callbacks.distance(made) / callbacks.distance(real))
+    assert callbacks.translated(given, -given, real)["correlation"] == pytest.approx(-1)
+    assert callbacks.translated(given, given, real)["change"] == 0
+    assert callbacks.translated(given, np.zeros_like(given), real)["diversity"] == 0
+    # a negative is right where real ones are: of partners, and of two sorts on the whole
+    assert "correlation" not in callbacks.translated(given, -given, -given)
+    bright = np.random.default_rng(2).uniform(0.5, 1, (6, 4, 5, 1)) * np.linspace(1, 2, 20).reshape(1, 4, 5, 1)
+    dark = -bright
+    assert "correlation" not in callbacks.translated(bright, dark, dark[::-1], paired=False)
+    assert "correlation" in callbacks.translated(bright, dark, bright[::-1], paired=False)
+    # what has another size, or is no image, is not compared
+    assert callbacks.translated(given[:, :2], made, real) == {} == callbacks.translated(given[..., 0], made, real)
+
+
+@pytest.mark.parametrize("column, value, words", [
+    ("diversity", 0.1, "G makes much the same of all inputs"), ("correlation_back", -0.5, "the inverse inverts: "),
+    ("correlation", -0.31, "G inverts: .* --seed"), ("change", 0.01, "G gives back what it is given"),
+    ("change_back", 0.04, "the inverse gives back")])
+def test_translators_that_go_wrong(column, value, words):
+    watch = callbacks.Watch(np.zeros((2, 1)))
+    drive(watch, Translator(), [{column: value} for _ in range(EARLY + 3)])
+    (step, text), = watch.warnings
+    assert step == 600 and re.match(words, text)
+    assert watched(column, [1.0] * 30, Translator()) == []
+
+
+def test_both_directions_are_watched():
+    logs = [{}]
+    drive(callbacks.Watch(REAL, given={"input": REAL}), Translator(REAL), logs)
+    assert logs[0]["change"] == 1 and logs[0]["correlation"] == pytest.approx(1) and logs[0]["correlation_back"] == pytest.approx(-1)
+    assert logs[0]["diversity"] == logs[0]["diversity_back"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("gan", [Stub(penalty="r1"), Stub(config=Config(weight_clip=0.01))])

@@ -252,13 +252,16 @@ def opened(file, draft=None):
         return flatten(image)
 
 
-def pixels(image, image_size, channels, crop):
-    """An "L" or "RGB" image brought to size: uint8 [height, width, channels]; image_size and crop as in `source`."""
+def pixels(image, image_size, channels, crop, nearest=False):
+    """An "L" or "RGB" image brought to size: uint8 [height, width, channels]; image_size and crop as in `source`.
+
+    `nearest`: whether each pixel is one of the image's, as of label maps, and no mixture.
+    """
     height, width = sizes.pair(image_size)
     if image.size != (width, height):
         whole, tall = image.size
         across, down = min(whole, tall * width / height), min(tall, whole * height / width)
         left, top = (whole - across) / 2, (tall - down) / 2
-        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3,
-                             box=(left, top, left + across, top + down) if crop else None)
+        how = dict(resample=Image.Resampling.NEAREST) if nearest else dict(resample=Image.Resampling.LANCZOS, reducing_gap=3)
+        image = image.resize((width, height), box=(left, top, left + across, top + down) if crop else None, **how)
     return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)

@@ -77,11 +77,13 @@ def get(name, train, test=None):
             out of its training.
 
     Returns:
-        FeatureNetwork, or None for "none".
+        FeatureNetwork, or None for "none", and for texts, of which there is none.
 
     Raises:
         DataError: it cannot be had for these data; the message says what else there is.
     """
+    if not hasattr(kinds.get(train.kind), "images"):  # numbers of words are no vectors
+        return None
     image = kinds.get(train.kind).images(train.examples([0])) is not None
     if name == "auto":
         name = ("classifier" if len(train.classes.get("label", ())) > 1 else "none") if image else "raw"

@@ -20,8 +20,11 @@ from keras import layers
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.gan import GAN
+from kgan.metrics import overlap
 from kgan.models._shapes import START, doublings
 from kgan.replicas import replicas
+
+OVERLAP = 1_000  # solids of each set that are compared with each other: a matrix of products of all their voxels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,11 @@ class GAN3D(GAN):
     """Section 3.2 of the paper: D is updated only where its accuracy in the batch is not above 80 %."""
 
     Config = Config
+    measures = overlap.MEASURES
+
+    def figures(self, evaluator, samples, asked=None):
+        """How the solids resemble the real ones by IoU, of at most OVERLAP of each."""
+        return overlap.compared(samples[:OVERLAP], evaluator.examples[:OVERLAP])
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

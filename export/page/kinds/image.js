@@ -1,11 +1,13 @@
-// Images: one is dropped, picked, pasted or taken; what comes of it lies over it, with a slider between the two.
-import {canvas, element, show} from "../dom.js";
+// Images: one is dropped, picked, pasted, taken or drawn; what comes of it lies over it, with a slider between the two.
+import {canvas, element, latest, show} from "../dom.js";
+import {board} from "../draw.js";
 
 export const flat = true, media = "image/png", suffix = ".png";
 export const part = ({blob, name}) => [blob, name];
 
 const SENT = ["image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"];  // files that a server reads as they are
 const ROOM = 4096;  // bytes of a form around a file
+const SIDE = 256;  // of a drawing, where nobody knows in which size the generator was trained
 const CONTROL = `
   <section class="image">
     <h2></h2>
@@ -15,6 +17,7 @@ const CONTROL = `
         <button type="button" class="pick">Choose a file</button>
         <button type="button" class="open" hidden>Use the camera</button>
         <button type="button" class="paste" hidden>Paste</button>
+        <button type="button" class="draw" aria-expanded="false">Draw</button>
       </div>
       <input type="file" accept="image/*" tabindex="-1" aria-hidden="true" hidden>
       <div class="camera" hidden>
@@ -74,9 +77,35 @@ export function control(field, page) {
     } catch (error) {
       return complain(error.message);
     }
+    if (!drawn.element.hidden) drawn.start(given.picture);
+    else use();
+  }
+
+  function use() {
     note.textContent = given.note;
     note.hidden = false;
     page.changed();
+  }
+
+  // What stands on the board, as often as it changes and the generator is ready for more.
+  const follow = latest(async () => {
+    const picture = canvas(drawn.canvas.width, drawn.canvas.height);
+    picture.getContext("2d").drawImage(drawn.canvas, 0, 0);
+    given = {blob: await encoded(picture, "image/png"), name: "drawing.png", picture,
+             note: `A drawing of ${words_of([picture.height, picture.width])} pixels.`};
+    problem.hidden = true;
+    use();
+  });
+  const drawn = board(field, title, follow);
+
+  function draw() {
+    const open = drawn.element.hidden;
+    drawn.element.hidden = !open;
+    $(".draw").setAttribute("aria-expanded", open);
+    if (!open) return;
+    const most = Math.floor(Math.sqrt(page.info.limits?.max_pixels ?? Infinity)), trained = [...field.size ?? []];
+    drawn.start(given?.picture, size(field).map(side => side ?? trained.shift() ?? Math.min(SIDE, most)));
+    drawn.canvas.focus();
   }
 
   // The first image among files or what is dropped or pasted; what there is else is named.
@@ -143,6 +172,9 @@ export function control(field, page) {
     },
   };
 
+  drawn.element.hidden = true;
+  $(".drop").after(drawn.element);
+  $(".draw").onclick = draw;
   $(".pick").onclick = () => file.click();
   file.onchange = () => {
     if (file.files.length) first(file.files);
@@ -190,6 +222,7 @@ async function prepared(blob, name, field, limits) {
   pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
   pen.fillRect(0, 0, picture.width, picture.height);
   pen.imageSmoothingQuality = "high";
+  pen.imageSmoothingEnabled = !field.labels;  // each pixel of a label map is one of its labels, and no mixture
   // the middle of it, in the shape that is wanted
   const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
   pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
