@@ -10,8 +10,8 @@ def labelled(settings, test=None):
 
     Args:
         settings: as in a run's config.json.
-        test: a data set to test on, as for `--dataset`; None: the test split, or where there is none a fifth of the examples, drawn
-            at random, which the GAN has seen.
+        test: a data set to test on, as for `--dataset`; None: the test split, or where there is none a fifth of the
+            examples, drawn at random, which the GAN has seen.
 
     Raises:
         DataError: there are no labels, or the classes of `test` are others.

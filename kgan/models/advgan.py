@@ -10,10 +10,10 @@ github.com/mathcbc/advGAN_pytorch (not the authors').
     python train.py --model=advgan --set blackbox=true                              a classifier that can only be asked
     python -m kgan.metrics.attack runs/NAME --against=A,B                           beside FGSM and PGD; transfer
 
-x + G(x) differs from x by at most ε in each pixel and stays an image. D tells x + G(x) from x; a hinge on the classifier's logits
-(Carlini & Wagner 2017) is what fools it, another on the norm of G(x) keeps the change small. No gradient is needed once G is
-trained. Of a black box a network of our own learns what it answers, to x and to what G makes, at each step (dynamic distillation).
-What to do against it: `python -m kgan.metrics.harden runs/NAME`.
+x + G(x) differs from x by at most ε in each pixel and stays an image. D tells x + G(x) from x; a hinge on the
+classifier's logits (Carlini & Wagner 2017) is what fools it, another on the norm of G(x) keeps the change small. No
+gradient is needed once G is trained. Of a black box a network of our own learns what it answers, to x and to what G
+makes, at each step (dynamic distillation). What to do against it: `python -m kgan.metrics.harden runs/NAME`.
 """
 import dataclasses
 from typing import ClassVar, Literal
