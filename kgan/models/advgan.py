@@ -68,6 +68,8 @@ class Config(BaseConfig):
     def __post_init__(self):
         super().__post_init__()
         self._check("filters", 1)
+        if self.degrade != "same":
+            raise ConfigError(f"degrade={self.degrade}: advgan changes images as they are, `same`; leave it out")
         if self.bound < 1 / 255:
             raise ConfigError(f"epsilon={self.epsilon}: must be a number or a fraction from 1/255 to 1, of images in [0, 1]")
 

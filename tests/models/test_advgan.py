@@ -168,6 +168,8 @@ def test_wrong_settings():
         gan_of(target="bea")
     with pytest.raises(ConfigError, match="classifier=A: is for images of 28 pixels or more"):
         models.build("advgan", (8, 8, 1), {"classifier": "A", **TINY}, fields=fields((8, 8, 1)))
+    with pytest.raises(ConfigError, match="degrade=grey: advgan changes images as they are"):
+        advgan.Config.of(degrade="grey")
     with pytest.raises(ConfigError, match="8 pixels or more"):
         advgan.build((4, 4, 1), advgan.Config(**TINY))
 
