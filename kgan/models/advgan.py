@@ -94,6 +94,7 @@ class AdvGAN(GAN):
     """
 
     Config = Config
+    led = True  # G follows the classifier, whether or not D can tell: kgan.advice does not warn of a D that always can
     # transfer and what it is beside: python -m kgan.metrics.attack
     measures = {"success": True, "accuracy_before": True, "accuracy_after": False, "change_l2": False, "change_linf": False}
 

@@ -9,6 +9,7 @@ from battery import CLASSES, Battery
 import export.contract
 import export.saved_model
 from kgan import classifiers, kinds, models
+from kgan.advice import alarms
 from kgan.config import ConfigError
 from kgan.models import advgan
 
@@ -161,6 +162,11 @@ def test_it_must_be_prepared():
     gan.compile()
     with pytest.raises(ValueError, match=r"has not learned anything yet: call gan.prepare"):
         gan.train_on_batch(batch())
+
+
+def test_a_discriminator_that_can_tell_is_no_alarm():
+    gan = gan_of()
+    assert not any("D has won" in alarm.text for alarm in alarms(gan))
 
 
 def test_wrong_settings():
