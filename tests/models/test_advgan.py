@@ -223,3 +223,16 @@ def test_verdicts_as_files():
     assert json.loads(kind.write(np.array([0.25, 0.75], np.float32))) == [0.25, 0.75]
     examples = kind.examples(kinds.Field("verdict", (3,), CLASSES), 4)
     assert examples.shape == (4, 3) and np.allclose(examples.sum(1), 1)
+
+
+def test_an_image_that_is_not_changed_stops_no_training():
+    # PSNR is then infinite, and log.csv takes what is not finite for the end of training
+    from kgan.metrics.evaluate import EQUAL, Evaluator
+    images = batch(4)["image"]
+    evaluator = Evaluator.__new__(Evaluator)
+    evaluator.given, evaluator.examples, evaluator.network = {"input": images}, images, None
+
+    class Train:
+        kind, shape = "image", (8, 8, 1)
+    evaluator.train = Train
+    assert evaluator.figures(images)["psnr"] == EQUAL
