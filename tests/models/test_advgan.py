@@ -233,6 +233,6 @@ def test_an_image_that_is_not_changed_stops_no_training():
     evaluator.given, evaluator.examples, evaluator.network = {"input": images}, images, None
 
     class Train:
-        kind, shape = "image", (8, 8, 1)
+        kind, key, shape, fields = "image", "image", (8, 8, 1), fields((8, 8, 1))
     evaluator.train = Train
     assert evaluator.figures(images)["psnr"] == EQUAL
