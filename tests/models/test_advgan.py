@@ -230,7 +230,7 @@ def test_an_image_that_is_not_changed_stops_no_training():
     from kgan.metrics.evaluate import EQUAL, Evaluator
     images = batch(4)["image"]
     evaluator = Evaluator.__new__(Evaluator)
-    evaluator.given, evaluator.examples, evaluator.network = {"input": images}, images, None
+    evaluator.given, evaluator.examples, evaluator.network, evaluator._aligned = {"input": images}, images, None, True
 
     class Train:
         kind, key, shape, fields = "image", "image", (8, 8, 1), fields((8, 8, 1))
