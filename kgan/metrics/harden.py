@@ -42,7 +42,8 @@ def main(arguments):
     if settings.get("model") != "advgan":
         raise UserError(f"{arguments[1]} is a run of {settings.get('model')}; advgan's classifiers are hardened")
     if strange := set(FLAGS.ways) - set(WAYS):
-        raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are {', '.join(WAYS)}")
+        raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are "
+                        f"{', '.join(WAYS)}")
     import_tensorflow()
     import numpy as np
 
@@ -137,7 +138,8 @@ def robust(gan, before, images, labels):
     from kgan.kinds.image import scale, store
     from kgan.metrics import attacks
     epsilon = gan.config.bound
-    shown = {"clean": images, "noise": attacks.noise(images, epsilon), "FGSM": attacks.fgsm(gan.classifier, images, labels, epsilon),
+    shown = {"clean": images, "noise": attacks.noise(images, epsilon),
+             "FGSM": attacks.fgsm(gan.classifier, images, labels, epsilon),
              "PGD": attacks.pgd(gan.classifier, images, labels, epsilon, 40, max(1 / 255, epsilon / 10)),
              "advgan": before.generate(len(images), given={"input": images})}
     return {name: float((verdicts(gan.classifier, scale(store(each).astype("f"))).argmax(1) == labels).mean())

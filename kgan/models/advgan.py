@@ -174,8 +174,8 @@ class AdvGAN(GAN):
     def exported(self, function):
         images = keras.Input(self.fields["input"].shape, name="input")
         made = self.ema_generator(images)
-        return keras.Model(images, {"images": made, **{name: layers.Softmax(name=name)(self.classifier(shown)) for name, shown in (
-            ("before", images), ("after", made))}}, name="attack")
+        said = {name: layers.Softmax(name=name)(self.classifier(shown)) for name, shown in (("before", images), ("after", made))}
+        return keras.Model(images, {"images": made, **said}, name="attack")
 
     def described(self, function):
         verdict = Field("verdict", (len(self.told),), self.told)
@@ -184,7 +184,8 @@ class AdvGAN(GAN):
     # === Saving ===
 
     def get_config(self):
-        return {**super().get_config(), "classes": self.told, "classifier": keras.saving.serialize_keras_object(self.classifier)}
+        return {**super().get_config(), "classes": self.told,
+                "classifier": keras.saving.serialize_keras_object(self.classifier)}
 
     @classmethod
     def from_config(cls, config):
@@ -195,7 +196,7 @@ class AdvGAN(GAN):
 
 @keras.saving.register_keras_serializable("kgan")
 class BlackBoxAdvGAN(AdvGAN):
-    """Section 3.3: the classifier is only asked; its student learns its answers to x and to x + G(x), then G fools the student."""
+    """Section 3.3: the classifier is only asked; a student learns its answers to x and to x + G(x), and G fools that."""
 
     players = {**GAN.players, "student": ("student",)}
 
@@ -257,7 +258,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None):
     fields = fields or {"input": Field("image", shape), "image": Field("image", shape),
                         "label": Field("label", (), tuple("0123456789"))}
     if fields["input"].shape != shape:
-        raise ConfigError(f"advgan: `input` has the shape {fields['input'].shape} and what is made {shape}; they must be the same")
+        raise ConfigError(f"advgan: `input` has the shape {fields['input'].shape}, and what is made {shape}: let them be the same")
     classes = fields["label"].classes
     if config.target and config.target not in classes:
         raise ConfigError(f"target={config.target}: no class has this name{nearest(config.target, classes)}; there are "

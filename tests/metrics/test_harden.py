@@ -32,9 +32,10 @@ def run(tmp_path_factory):
     """A run of an advgan of 0 steps, whose classifier has learned the halves."""
     directory = tmp_path_factory.mktemp("runs") / "advgan"
     keras.utils.set_random_seed(0)
-    fields = {name: vars(kinds.Field("image", SHAPE)) for name in ("input", "image")} | {"label": vars(kinds.Field("label", (), NAMES))}
+    fields = {"input": kinds.Field("image", SHAPE), "image": kinds.Field("image", SHAPE), "label": kinds.Field("label", (), NAMES)}
     settings = {"model": "advgan", "dataset": "halves", "seed": 0, "shape": list(SHAPE), "precision": "float32", "flip": False,
-                "fields": fields, "config": {"filters": 2, "blocks": 1, "jit_compile": False, "epsilon": "20/255", "batch_size": 16}}
+                "fields": {name: vars(field) for name, field in fields.items()},
+                "config": {"filters": 2, "blocks": 1, "jit_compile": False, "epsilon": "20/255", "batch_size": 16}}
     one = Run(directory)
     one.begin(settings)
     gan = models.of(one.settings())
@@ -51,10 +52,12 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def asked(monkeypatch):
-    monkeypatch.setattr("kgan.metrics.labelled.labelled", lambda settings, test=None: (halves(200, 0), halves(120, 1), "a remark"))
+    monkeypatch.setattr("kgan.metrics.labelled.labelled",
+                        lambda settings, test=None: (halves(200, 0), halves(120, 1), "a remark"))
 
     def call(module, run, **values):
-        monkeypatch.setattr(flags, "FLAGS", types.SimpleNamespace(**{"test": None, "count": 60, "steps": 5, "seed": 1, **values}))
+        values = {"test": None, "count": 60, "steps": 5, "seed": 1, **values}
+        monkeypatch.setattr(flags, "FLAGS", types.SimpleNamespace(**values))
         return module.main(["command", str(run)])
     return call
 
@@ -77,7 +80,8 @@ def test_attack(run, asked, capsys, tmp_path):
     assert transfer["nothing"] == 0 and transfer["noise"] < 0.2 and transfer["PGD, 5 steps"] > 0.5
 
 
-@pytest.mark.parametrize("ways", [["none", "fgsm"], pytest.param(["none", "clean", "fixed", "pgd", "follows"], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ways", [["none", "fgsm"], pytest.param(["none", "clean", "fixed", "pgd", "follows"],
+                                                                 marks=pytest.mark.slow)])
 def test_harden(run, asked, capsys, ways):
     before = [weight.copy() for weight in load(run)[0].classifier.get_weights()]
     assert asked(harden, run, ways=ways, kept=ways[-1], steps=30) == 0

@@ -19,8 +19,8 @@ from kgan.run import Run
 
 def run_of(directory, model, **config):
     keras.utils.set_random_seed(0)
-    settings = {"model": model, "dataset": "bright", "seed": 0, "shape": [8, 8, 1], "classes": ["up", "down"], "precision": "float32",
-                "flip": False, "config": {"filters": 2, "noise_dim": 4, "jit_compile": False, **config}}
+    settings = {"model": model, "dataset": "bright", "seed": 0, "shape": [8, 8, 1], "classes": ["up", "down"],
+                "precision": "float32", "flip": False, "config": {"filters": 2, "noise_dim": 4, "jit_compile": False, **config}}
     gan = models.of(settings)
     gan.compile()
     one = Run(directory)
@@ -31,12 +31,13 @@ def run_of(directory, model, **config):
 
 @pytest.fixture
 def asked(monkeypatch):
-    sets = [Source("bright", dict(zip(("image", "label"), bright(120, seed, gap=80))), {"label": ["up", "down"]}) for seed in (0, 1)]
+    sets = [Source("bright", dict(zip(("image", "label"), bright(120, seed, gap=80))), {"label": ["up", "down"]})
+            for seed in (0, 1)]
     monkeypatch.setattr("kgan.metrics.labelled.labelled", lambda settings, test=None: (*sets, ""))
 
     def call(run, **values):
-        monkeypatch.setattr(flags, "FLAGS", types.SimpleNamespace(**{"labels": ["10", "all"], "seeds": 2, "steps": 30, "test": None,
-                                                                     "export": None, **values}))
+        values = {"labels": ["10", "all"], "seeds": 2, "steps": 30, "test": None, "export": None, **values}
+        monkeypatch.setattr(flags, "FLAGS", types.SimpleNamespace(**values))
         return pretrain.main(["pretrain", str(run)])
     return call
 
@@ -64,10 +65,13 @@ def test_command_and_a_file_that_plain_keras_loads(tmp_path, asked, capsys):
     assert told["classes"] == ["up", "down"] and told["labels"] == 120 and told["test"]["accuracy"] > 0.8
     images, labels = bright(120, 1, gap=80)
     np.savez(tmp_path / "test.npz", images=images, labels=labels)
-    program = ("import sys, keras, numpy as np; file = np.load('test.npz'); model = keras.models.load_model('run/classifier.keras')\n"
+    program = ("import sys, keras, numpy as np; file = np.load('test.npz')\n"
+               "model = keras.models.load_model('run/classifier.keras')\n"
                "said = np.asarray(model(file['images'].astype('float32')))\n"
-               "assert 'kgan' not in sys.modules and abs(said.sum(1) - 1).max() < 1e-5; print((said.argmax(1) == file['labels']).mean())")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+               "assert 'kgan' not in sys.modules and abs(said.sum(1) - 1).max() < 1e-5\n"
+               "print((said.argmax(1) == file['labels']).mean())")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(told["test"]["accuracy"], abs=1e-6)
 
