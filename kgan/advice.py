@@ -56,7 +56,7 @@ def alarms(gan):
     g_has_collapsed = [g_has_collapsed] if "input" not in gan.fields else [
         alarm for end, way in (("", "G"), ("_back", "the inverse")) for alarm in _of_translators(config, end, way)]
     # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
-    bounded = gan.penalty is not None or config.weight_clip
+    bounded = gan.penalty is not None or config.weight_clip or getattr(gan, "led", False)
     return [*([] if bounded else [d_has_won]), *g_has_collapsed, *getattr(gan, "alarms", list)()]
 
 

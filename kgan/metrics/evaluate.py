@@ -28,6 +28,7 @@ BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserste
           "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "hole_l1": False,
           "hole_psnr": True}
 SURE = 0.9
+EQUAL = 100.0  # dB that the PSNR of two equal images counts as: a mean of infinities says nothing
 
 
 def sources(settings):
@@ -127,7 +128,7 @@ class Evaluator:
             compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
                                **kinds.known(self.train.fields[self.train.key], compare))
             # of examples that are too short for a measure there is none
-            figures.update((name, np.mean(values[~np.isnan(values)]) if not np.isnan(values).all() else np.nan)
+            figures.update((name, np.mean(np.minimum(values[~np.isnan(values)], EQUAL)) if not np.isnan(values).all() else np.nan)
                            for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by
