@@ -33,11 +33,12 @@ BUILT_IN = {
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
+    "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
 # kind -> the file whose `source(path)` reads a folder for a model that makes or is given that kind; images have `folder`, `pairs`
-FOLDERS = {"audio": "recordings"}
+FOLDERS = {"audio": "recordings", "notes": "scores"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked"}
@@ -46,7 +47,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines"), "drawn by kgan from the fonts that matplotlib ships, which are under their own "
                     "licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "solids", "voices"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("sine", "ring", "grid", "solids", "voices", "progressions"), "numbers drawn by kgan: none is needed"),
 }
 
 
