@@ -94,7 +94,8 @@ def _field(name, field, tensor):
         return {"name": name, "kind": "label", "shape": [None], "dtype": "int32", "classes": list(field.classes)}
     bounds, shape = getattr(kinds.get(field.kind), "RANGE", None), field.shape if tensor is None else tensor.shape[1:]
     more = {key: field.more.get(key, usual) for key, usual in getattr(kinds.get(field.kind), "MORE", {}).items()}
-    told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": "float32" if tensor is None else str(tensor.dtype),
+    dtype = kinds.dtype(field.kind) if tensor is None else str(tensor.dtype)
+    told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": dtype,
             "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape) if network is None]
     return {**told, "size": list(field.more.get("size", free))} if free else told

@@ -52,7 +52,7 @@ def alarms(gan):
 
     # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
     bounded = gan.penalty is not None or config.weight_clip
-    return [g_has_collapsed] if bounded else [d_has_won, g_has_collapsed]
+    return [*([] if bounded else [d_has_won]), g_has_collapsed, *getattr(gan, "alarms", list)()]
 
 
 def not_finite(gan, step, name, first=None):

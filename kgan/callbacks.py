@@ -126,7 +126,7 @@ class Evaluate(StepCallback):
         self.best = self.latest = None
         for row in rows(self.run and self.run.log):
             if self.by in row:
-                self._take(int(row["step"]), {name: row[name] for name in self.columns})
+                self._take(int(row["step"]), {name: row[name] for name in self.columns if name in row})
 
     def _take(self, step, figures):
         """Whether these are the best figures so far."""
@@ -223,7 +223,7 @@ class Log(StepCallback):
 
 
 class Samples(StepCallback):
-    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png.
+    """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png, and .gif of what moves.
 
     Args:
         directory: exists.
@@ -245,7 +245,7 @@ class Samples(StepCallback):
         super().on_epoch_begin(epoch, logs)
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
-            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.kind, real)))
+            write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.fields[self.model.key], real)))
             self._beside("real", real)
         if self._first == 0:
             self.on_step(0, logs)
@@ -255,12 +255,12 @@ class Samples(StepCallback):
             picture, samples = beside(self.model, self.given, self.real, self.seed)
         else:
             samples = sheet(self.model, self.count, self.seed)
-            picture = pictures.sheet(self.model.kind, samples, self.real)
+            picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
         self._beside(f"step-{step:09d}", samples)
         write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
 
     def _beside(self, name, samples):
-        """What lies beside a sheet of a kind that is not for the eye alone: sounds."""
+        """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""
         kind = kinds.get(self.model.kind)
         if hasattr(kind, "beside"):
             for suffix, data in kind.beside(samples, **kinds.known(self.model.fields[self.model.key], kind.beside)).items():
@@ -268,11 +268,10 @@ class Samples(StepCallback):
 
 
 def beside(gan, given, real, seed=0, count=16):
-    """(a picture of the first examples: what the generator is given, what it makes of it, the real ones; what it makes)"""
+    """(a picture of the first examples: `gan.columns` of what is given, what is made of it, the real ones; what is made)"""
     given = {name: values[:count] for name, values in given.items()}
     made = gan.generate(len(next(iter(given.values()))), seed, given=given)
-    drawn = [(gan.fields[name].kind, values) for name, values in given.items() if name != "label"]
-    return pictures.side_by_side([*drawn, (gan.kind, made), (gan.kind, real[:count])]), made
+    return pictures.side_by_side(gan.columns(given, made, real[:count])), made
 
 
 def sheet(gan, count, seed=0):

@@ -114,6 +114,7 @@ class Config(metaclass=_WithPreset):
     latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
     latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
     latent_noise: float = 0.05  # standard deviation of δ
+    freeze_discriminator: int = 0  # D's first layers with kernels that fine-tuning leaves as they are (FreezeD)
     weight_clip: float = 0.0  # every weight of D is cut to ± this after each update; 0: not at all
     generator_weight_clip: float = 0.0
 

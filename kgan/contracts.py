@@ -131,3 +131,20 @@ def _ending(tensor):
 def mixes(network, *words):
     """Names of a network's layers, nested ones too, whose class has one of the `words` in its name: "BatchNormalization" …"""
     return [layer.name for layer in network._flatten_layers() if any(word in type(layer).__name__ for word in words)]
+
+
+def freeze(network, count):
+    """Leaves the first `count` layers of a network that have kernels as they are in training; returns their names.
+
+    Mo et al. 2020, "Freeze the Discriminator", do so with D in fine-tuning on few images. Normalisation goes on.
+
+    Raises:
+        ConfigError: it has no more layers than that.
+    """
+    layers = [layer for layer in network._flatten_layers(include_self=False) if hasattr(layer, "kernel")]
+    if count >= len(layers):
+        raise ConfigError(f"freeze_discriminator={count}: this discriminator has {len(layers)} layers with kernels; leave at least "
+                         "one to be trained")
+    for layer in layers[:count]:
+        layer.trainable = False
+    return [layer.name for layer in layers[:count]]

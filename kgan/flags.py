@@ -12,6 +12,7 @@ import kgan
 from kgan import data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
+from kgan.data.onthefly import whole
 from kgan.run import FORMAT, check_format
 
 FLAGS = flags.FLAGS
@@ -35,6 +36,9 @@ flags.DEFINE_enum("strategy", "auto", ["auto", "none", "mirrored", "multiworker"
                   "of this machine (mirrored), or the hosts that TF_CONFIG names (multiworker); auto: what there is")
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
+flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by name and shape are taken from its newest checkpoint, "
+                    "the others are named and start anew. With other data, sizes or classes this is fine-tuning; "
+                    "--set freeze_discriminator=N leaves D's first layers as they are")
 flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
                   f"{', '.join(export.FORMATS)}")
 flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
@@ -55,7 +59,7 @@ flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations
 
 # flags that are settings of a run as they are, with their defaults
 _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": None, "channels": None, "crop": True,
-          "flip": False, "seed": 0, "precision": "float32"}
+          "flip": False, "seed": 0, "precision": "float32", "init_from": None}
 
 
 class FlagError(UserError, ValueError):
@@ -97,6 +101,8 @@ def resolve():
         raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
     if FLAGS.profile is not None:
         steps_of(FLAGS.profile)
+    if settings["init_from"] and not (Path(settings["init_from"]) / "config.json").is_file():
+        raise FlagError(f"--init_from={settings['init_from']}: there is no run; name a directory that train.py has written")
     if FLAGS.manual_dir and not os.path.isdir(os.path.expanduser(FLAGS.manual_dir)):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 
@@ -173,10 +179,10 @@ def complete(settings, source):
         settings["config"].update(Config(**settings["config"]).fitted(source.examples(slice(10_000))))
     needs = Config.needs
     if source.kind == "image":
-        settings["image_size"] = sizes.setting(source.shape[:2])
+        settings["image_size"] = sizes.setting(whole(source.arrays[source.key])[1:3])
         if len(needs) < 2:  # what is given may have other channels than what is made
             settings["channels"] = source.shape[2]
-    if len(needs) > 1:  # of what is made alone, the shape says enough
+    if len(needs) > 1 or any(source.fields[name].more for name in needs):  # else the shape says enough
         settings["fields"] = {name: dataclasses.asdict(source.fields[name]) for name in needs}
     config, epochs = settings["config"], settings.pop("epochs")
     if epochs:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kgan import augment, contracts, penalties
 from kgan.config import ConfigError
+from kgan.contracts import freeze
 from kgan.draws import DISCRIMINATOR, GENERATOR, VALIDATION
 from kgan.replicas import deviation, joined, len_of, replicas
 from kgan.sampling import Sampler, feed
@@ -53,6 +54,8 @@ class GAN(Sampler):
         self.generator = generator
         self.discriminator = discriminator
         contracts.together(self)
+        if self.config.freeze_discriminator:
+            freeze(discriminator, self.config.freeze_discriminator)
         self.average("generator")  # samples are drawn from it
 
         # === Metrics ===
@@ -175,6 +178,18 @@ class GAN(Sampler):
         """
         return 0.0
 
+    def others(self, judged, given, training):
+        """Logits of more examples that D is to call fake, a list; see gancls. The objective is the mean over them and the fakes.
+
+        Args:
+            judged, given: as for `auxiliary`, of the real examples.
+        """
+        return []
+
+    def alarms(self):
+        """More that kgan.callbacks.Watch is to look out for, a list of kgan.advice.Alarm."""
+        return []
+
     def _judge(self, real, fake, given, draw, penalised, due, training):
         """The objective, the penalty (0 if not `penalised` or not `due`) and what D says, in one pass through it."""
         points = {"real": real, "fake": fake}
@@ -202,7 +217,9 @@ class GAN(Sampler):
             value = slope()
         else:  # the condition holds no more than this: with several replicas no layer may update its state in one
             value = tf.cond(due, slope, lambda: tf.zeros([]))
-        return self.objective.discriminator(*self._compared(logits["real"], logits["fake"])), value, judged
+        losses = [self.objective.discriminator(*self._compared(logits["real"], other))
+                  for other in (logits["fake"], *self.others(judged["real"], given, training))]
+        return losses[0] if len(losses) == 1 else tf.add_n(losses) / len(losses), value, judged
 
     def _compared(self, *logits):
         """The logits that an objective gets: where it compares examples across the batch, those of all replicas."""

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import types
+import warnings
 
 from absl import flags
 
@@ -61,9 +62,16 @@ def train(settings, directory, workers):
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:
         lengthen(run, config, start, before["config"]["steps"])
+    if not start:
+        prepare(gan, settings)
     if start:
         print(f"resumed    at step {start:,}" if start < config.steps else
               f"complete   {start:,} steps; a larger --steps makes the run longer, --overwrite starts it anew")
+    if settings["init_from"] and arrays is None:
+        from kgan.loading import start_from
+        with strategy.scope():
+            for line in start_from(gan, settings["init_from"]):
+                print(f"init_from  {line}")
     used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
     if start < config.steps:
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
@@ -107,6 +115,15 @@ def begin(run, settings, strategy, workers):
     return start, arrays
 
 
+def prepare(gan, settings):
+    """What a model wants to be done once before it is trained."""
+    said, warning = gan.prepare(settings)
+    if said:
+        print(f"prepared   {said}")
+    if warning:
+        warnings.warn(warning, stacklevel=2)
+
+
 def lengthen(run, config, start, before):
     """Says what making a run longer does to values that follow a schedule: they are read over all the steps."""
     from kgan import schedules
@@ -121,7 +138,7 @@ def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
     """The callbacks by name, and as `all` those of this worker in the order in which they are called."""
     from kgan import callbacks, kinds
 
-    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label")]
+    config, given = gan.config, [name for name in gan.fields if name not in (gan.key, "label") and name in source.arrays]
     found = types.SimpleNamespace(checkpoints=callbacks.Checkpoints(run, config.checkpoint_every, config.steps, arrays))
     some = source.choose(64)
     found.watch = callbacks.Watch(source.examples(some), config.log_every, config.steps, settings["seed"], run.log,

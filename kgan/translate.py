@@ -3,6 +3,7 @@
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED          all images below, in the same sub-folders
     python -m kgan.translate runs/NAME a.jpg b.png --out=TRANSLATED
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
+    python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
     python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
 
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. Grey images, transparency,
@@ -26,7 +27,9 @@ from tqdm import tqdm
 from kgan import command
 from kgan.command import UserError
 from kgan.data import files, folder
+from kgan.kinds import Field
 from kgan.kinds import image as kind
+from kgan.kinds import mask as mask_kind
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -140,7 +143,44 @@ def outputs(sources, out, suffixes=None, suffix=".png"):
     return placed
 
 
-def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False):
+def masks_of(mask, sources, paths):
+    """The mask of each file: dict of path to path.
+
+    Args:
+        mask: a file, for all images, or a folder with one for each: of the same name, whatever the suffix, in the same sub-folder.
+        sources, paths: folders and files as for `outputs`, and the files that it found in them.
+
+    Raises:
+        UserError: there is no such file, a file has no mask, or two masks could be meant.
+    """
+    mask = Path(mask)
+    if not mask.exists():
+        raise UserError(f"--mask={mask}: there is no such file or folder")
+    if not mask.is_dir():
+        return dict.fromkeys(paths, mask)
+    folders = [Path(source) for source in sources if Path(source).is_dir()]
+    found, there = {}, {}
+    for name, *_ in files.survey(mask)[0]:
+        there.setdefault(Path(name).with_suffix(""), []).append(name)
+    for path in paths:
+        below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
+        names = there.get(below.with_suffix(""), [])
+        if len(names) != 1:
+            raise UserError(f"--mask={mask}: {' and '.join(names)} could both be the mask of {path}; take one away" if names else
+                            f"--mask={mask}: holds no mask for {path}; it should be called {below.with_suffix('.png')}")
+        found[path] = mask / names[0]
+    return found
+
+
+def _read_mask(path, shape):
+    """uint8 [H, W, 1], 255 where something is missing. Raises ValueError."""
+    try:
+        return 255 * mask_kind.read(path.read_bytes(), Field("mask", (*shape[:2], 1)), max_pixels=shape[0] * shape[1])
+    except (ValueError, OSError) as error:
+        raise ValueError(f"its mask {path}: {error}") from None
+
+
+def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False, masks=None):
     """Translates files.
 
     Args:
@@ -149,6 +189,7 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         placed: dict of files to where their translations go, as `outputs` gives it.
         overwrite: whether those that are there are made anew.
         progress: whether a bar is shown.
+        masks: of a model that takes masks, dict of the files to theirs: the last channel that the network gets, -1 or 1.
 
     Returns:
         (made, kept, broken): how many were made, how many were there already, dict of files that cannot be read to why.
@@ -160,10 +201,12 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
             continue
         try:
             opened = folder.opened(path)
+            mask = _read_mask(masks[path], (opened.height, opened.width)) if masks else None
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[path] = folder.reason(error)
             continue
         pixels = np.asarray(opened.convert("L" if channels == 1 else "RGB")).reshape(opened.height, opened.width, channels)
+        pixels = pixels if mask is None else np.concatenate([pixels, mask], -1)
         result = translate(network, pixels, tile, overlap, multiple)
         buffer = io.BytesIO()
         Image.fromarray(result[..., 0] if result.shape[-1] == 1 else result).save(buffer, "PNG")
@@ -178,6 +221,8 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
     flags.DEFINE_string("out", None, "folder for the translations; it is made if need be")
+    flags.DEFINE_string("mask", None, "of a model that fills holes: a file, white where the image is missing, or a folder with one for "
+                        "each image")
     flags.DEFINE_integer("tile", TILE, "images with a side beyond this many pixels are made in tiles", 16)
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
@@ -192,11 +237,16 @@ def main(arguments):
         raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
     settings = Run(directory).settings(required=True)
     from kgan import models, soundfiles
-    if models.outline(settings["model"]).Config.needs.get("input") == "audio":
+    needs = models.outline(settings["model"]).Config.needs
+    if needs.get("input") == "audio":
         return soundfiles.main(directory, sources, values)
-    if models.outline(settings["model"]).Config.needs.get("input") != "image":
+    if needs.get("input") != "image":
         raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix does")
+    if ("mask" in needs) != bool(values.mask):
+        raise UserError(f"{directory} holds {settings['model']}, which fills holes: say where they are, --mask=MASK.png or a folder"
+                        if "mask" in needs else f"--mask={values.mask}: {settings['model']} takes none, leave it out")
     placed = outputs(sources, values.out)
+    masks = masks_of(values.mask, sources, placed) if values.mask else None
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     gan, _ = load(directory, values.checkpoint)
@@ -205,7 +255,7 @@ def main(arguments):
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
     made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite,
-                                         progress=True)
+                                         progress=True, masks=masks)
     print(f"{made} translated into {values.out}"
           + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
     return told(broken, placed)
@@ -221,19 +271,24 @@ def told(broken, placed):
 
 
 def function_of(gan, seed=0):
-    """What `translate` needs of a trained GAN: (network, channels that it takes, its total stride)."""
+    """What `translate` needs of a trained GAN: (network, channels of its images, its total stride).
+
+    Of one that takes masks the network gets the mask as the last channel, above 0 where something is missing.
+    """
     import tensorflow as tf
 
     from kgan.anysize import RoundUp
 
     generator = gan.ema_generator
-    channels = {x.name: x.shape[-1] for x in generator.inputs}["input"]
-    multiple = max((layer.multiple for layer in generator.layers if isinstance(layer, RoundUp)), default=1)
+    channels = {x.name: x.shape[-1] for x in generator.inputs}
+    channels, masked = channels["input"], "mask" in channels
+    multiple = max((layer.multiple for layer in generator._flatten_layers() if isinstance(layer, RoundUp)), default=1)
     noise = gan.latents(1, seed)
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels])])
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, channels + masked])])
     def network(images):
-        return gan.make(noise, {"input": images})
+        given = {"mask": tf.cast(images[..., -1:] > 0, tf.float32)} if masked else {}
+        return gan.make(noise, {"input": images[..., :channels], **given})
     return network, channels, multiple
 
 

@@ -104,3 +104,24 @@ def written_solids(folder):
         "functions": {"generator": {"inputs": [NOISE, label], "outputs": [VOXELS]}}, "directions": np.eye(8)[:2].tolist(),
         "noise": {"kind": "normal", "dim": 8}}))
     return folder
+
+
+MASK = {"name": "mask", "kind": "mask", "shape": [None, None, None, 1], "dtype": "float32", "range": [0, 1], "size": [8, 8]}
+
+
+def written_holes(folder):
+    """A SavedModel of images and masks to images: what is missing is inverted."""
+    import tensorflow as tf
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, depth], tf.float32, name=name)
+                                  for name, depth in (("input", 3), ("mask", 1))])
+    def generator(input, mask):
+        return {"images": tf.where(mask > 0.5, -input, input)}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "mender", "model": "some", "dataset": "none", "step": 3, "output": MADE,
+        "functions": {"generator": {"inputs": [IMAGE, MASK], "outputs": [MADE]}}}))
+    return folder

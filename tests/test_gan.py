@@ -622,7 +622,8 @@ def test_the_loss_scale_leaves_the_step_as_it_is(policy):
 
 
 @pytest.mark.parametrize("policy", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"], indirect=True)
-@pytest.mark.parametrize("model", stay_finite.SETTINGS)
+@pytest.mark.parametrize("model", [name if name == "sngan" else pytest.param(name, marks=pytest.mark.slow)
+                                   for name in stay_finite.SETTINGS])
 def test_steps_stay_finite(policy, model):
     """Two hundred of them: benchmarks/stay_finite.py makes 2,000."""
     found = stay_finite.train(model, 200)

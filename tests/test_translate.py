@@ -3,9 +3,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kgan import kinds, models
 from kgan.command import UserError
 from kgan.models import pix2pix
-from kgan.translate import outputs, tiles, translate, translate_files
+from kgan.translate import function_of, masks_of, outputs, tiles, translate, translate_files
 
 
 def noisy(*shape, seed=0):
@@ -242,3 +243,69 @@ def test_files_of_a_folder_that_are_no_images_are_said(tmp_path):
     with pytest.warns(UserWarning, match=r"4 files are left out, by suffix: \.heic \(2\).*HEIC: convert"):
         placed = outputs([tmp_path / "in"], tmp_path / "out")
     assert sorted(path.name for path in placed) == ["a.png", "b.tif", "c.jfif", "d"]
+
+
+# === Holes ===
+
+def halves(images):
+    """What is missing, by the last channel, becomes black; what is seen there does not matter."""
+    return np.where(images[..., -1:] > 0, -1, images[..., :-1]).astype(np.float32)
+
+
+@pytest.fixture
+def holed(tmp_path):
+    """A folder with an image and, in a sub-folder, another; beside it their masks, the first a JPEG."""
+    for folder in ("in/sub", "masks/sub", "one"):
+        (tmp_path / folder).mkdir(parents=True)
+    missing = np.zeros((40, 70), np.uint8)
+    missing[8:24, 16:64] = 255
+    for name, suffix, mask in (("a", "jpg", missing), ("sub/b", "png", 255 - missing)):
+        Image.fromarray(noisy(40, 70, 3)).save(tmp_path / "in" / f"{name}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.{suffix}")
+    return tmp_path, missing
+
+
+def test_what_is_not_missing_comes_back_in_tiles_too(holed):
+    folder, missing = holed
+    sources = [folder / "in"]
+    placed = outputs(sources, folder / "out")
+    masks = masks_of(folder / "masks", sources, placed)
+    assert translate_files(halves, 3, placed, tile=32, overlap=8, masks=masks) == (2, 0, {})
+    for name, mask in (("a.png", missing), ("sub/b.png", 255 - missing)):
+        made = np.asarray(Image.open(folder / "out" / name))
+        np.testing.assert_array_equal(made, np.where(mask[..., None] > 0, 0, noisy(40, 70, 3)))
+
+
+def test_one_mask_for_all_and_masks_that_do_not_fit(holed):
+    folder, missing = holed
+    placed = outputs([folder / "in"], folder / "out")
+    one = folder / "masks" / "a.jpg"
+    assert set(masks_of(one, [folder / "in"], placed).values()) == {one}
+    Image.fromarray(missing[:-1]).save(folder / "small.png")
+    Image.fromarray(noisy(40, 70)).save(folder / "grey.png")
+    for name, reason in (("small.png", "the mask is 70×39 pixels; 70×40 are needed"), ("grey.png", "neither black nor white")):
+        made, _, broken = translate_files(halves, 3, placed, masks=dict.fromkeys(placed, folder / name))
+        assert made == 0 and all(f"its mask {folder / name}" in text and reason in text for text in broken.values())
+
+
+@pytest.mark.parametrize("mask, message", [
+    ("none", "there is no such file or folder"), ("one", r"holds no mask for .*a\.png; it should be called a\.png"),
+    ("masks", r"a\.jpg and a\.png could both be the mask")])
+def test_masks_that_are_not_found(holed, mask, message):
+    folder, missing = holed
+    Image.fromarray(missing).save(folder / "masks" / "a.png")
+    placed = outputs([folder / "in"], folder / "out")
+    with pytest.raises(UserError, match=message):
+        masks_of(folder / mask, [folder / "in"], placed)
+
+
+def test_a_model_of_holes_as_a_function():
+    gan = models.build("inpaint", (16, 16, 3), {"filters": 2, "discriminator_filters": 4})
+    network, channels, multiple = function_of(gan)
+    assert (channels, multiple) == (3, 4)
+    image, missing = noisy(24, 21, 3), np.zeros((24, 21, 1), np.uint8)
+    missing[3:9, 4:20] = 255
+    made = translate(network, np.concatenate([image, missing], -1))
+    np.testing.assert_array_equal(made[missing[..., 0] == 0], image[missing[..., 0] == 0])
+    given = {"input": image[None] / np.float32(127.5) - 1, "mask": missing[None] / np.float32(255)}
+    np.testing.assert_allclose(made, kinds.get("image").store(gan.make(np.zeros((1, 0)), given)[0]), atol=1)

@@ -96,6 +96,8 @@ def _checksum(array):
     if hasattr(array, "images"):  # made on the fly: of these, by settings that are compared themselves
         index = getattr(array, "index", None)
         return [_checksum(array.images), None if index is None else _checksum(index)]
+    if hasattr(array, "at"):  # drawn on the fly, of nothing but settings
+        return 0
     file = getattr(array, "filename", None)
     if file is None or os.path.getsize(file) != array.offset + array.nbytes:  # in memory, or a part of what is in the file
         return _crc(array)

@@ -10,6 +10,7 @@ FIELD, OUTPUT, UNIT = "image", "images", "img"
 RANGE = (-1.0, 1.0)
 PLOT = False
 SHOWN = 64
+MIRRORED = True
 MEDIA = {"image/png": ".png"}
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 # what the content is decides, not the suffix; but nothing beyond these, since Pillow hands EPS, say, to Ghostscript. A server

@@ -191,6 +191,7 @@ def test_a_run(command, network, folder, tmp_path):
     assert last["protocol"]["averaged"] is False and last["figures"] != found["figures"]
 
 
+@pytest.mark.slow
 def test_a_folder(command, network, folder, tmp_path):
     done = command("-m", "kgan.metrics", folder, f"--dataset=folder:{folder}", "--image_size=28", f"--features={network}",
                    "--count=60", "--out=out", cwd=tmp_path)
