@@ -18,7 +18,7 @@ PLOT = False
 SHOWN = 16
 MORE = {"lowest": 36, "beat": 4, "tempo": 100, "tracks": ()}
 _MIDI = importlib.util.find_spec("mido") is not None
-MEDIA = {**({"audio/midi": ".mid"} if _MIDI else {}), "audio/wav": ".wav"}
+MEDIA = {**({"audio/midi": ".mid"} if _MIDI else {}), "audio/wav": ".wav", "application/x-npy": ".npy"}
 SUFFIXES = (".mid", ".midi") if _MIDI else ()
 MAX_BYTES, MAX_STEPS = 1 << 20, 1 << 16  # of a file that is read
 DRUMS = "drums"
@@ -121,7 +121,11 @@ def _tracks(sample):
 
 
 def write(sample, media=next(iter(MEDIA)), lowest=36, beat=4, tempo=100, tracks=()):
-    """A piece, float [bars, steps, pitches, tracks], as a MIDI file, or as a WAV file of what it sounds like."""
+    """A piece, float [bars, steps, pitches, tracks], as a MIDI file, as a WAV file of what it sounds like, or its numbers as .npy."""
+    if media == "application/x-npy":
+        buffer = io.BytesIO()
+        np.save(buffer, np.asarray(sample, np.float32))
+        return buffer.getvalue()
     if media == "audio/wav":
         return audio.write(sound(sample, lowest, beat, tempo, tracks)[:, None], rate=RATE)
     import mido
@@ -171,7 +175,7 @@ def beside(samples, lowest=36, beat=4, tempo=100, tracks=()):
     samples = np.asarray(samples)[:SHOWN]
     joined = np.pad(samples, [(0, 0), (0, 1), (0, 0), (0, 0), (0, 0)], constant_values=-1)
     joined = joined.reshape(-1, *samples.shape[2:])
-    return {suffix: write(joined, media, lowest, beat, tempo, tracks) for media, suffix in MEDIA.items()}
+    return {suffix: write(joined, media, lowest, beat, tempo, tracks) for media, suffix in MEDIA.items() if suffix != ".npy"}
 
 
 # === Pictures ===
