@@ -1,6 +1,7 @@
 """Super-resolution on pictures: bicubic interpolation, and a run of srgan beside it. One JSON line last.
 
     python benchmarks/super_resolution.py FOLDER… [--run=RUN] [--scale=4] [--out=PICTURES]
+    python benchmarks/super_resolution.py BSD200 --tiles=160 --out=TILES      pictures to train on, in squares without resampling
 
 Each FOLDER (Set5, Set14, BSD100) holds pictures. Their sides are cut to multiples of 4 (of the scale where that is
 more), made smaller by MATLAB's bicubic interpolation, rounded to 8 bits and made as large as they were. Then `scale` pixels are cut off
@@ -32,7 +33,12 @@ def main():
     parser.add_argument("--run")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--tiles", type=int)
     arguments = parser.parse_args()
+    if arguments.tiles:
+        print(json.dumps({"benchmark": "super_resolution", "tiles": sum(cut(folder, arguments.tiles, arguments.out)
+                                                                        for folder in arguments.folders)}))
+        return
     methods = {"bicubic": lambda small: resize(small, *(side * arguments.scale for side in small.shape[:2]))}
     found = {"benchmark": "super_resolution", "scale": arguments.scale}
     if arguments.run:
@@ -64,6 +70,20 @@ def measured(folder, methods, scale, out=None):
                 Image.fromarray(made.squeeze()).save(out / folder.name / f"{Path(name).stem}-{method}.png")
     return {method: {name: round(float(value), 4) for name, value in zip(("psnr", "ssim", "consistency", "seconds"), np.mean(rows, 0))}
             for method, rows in figures.items()} | {"pictures": len(rows) for rows in figures.values()}
+
+
+def cut(folder, side, out):
+    """Cuts all pictures of a folder into squares, files in `out`; what is left over at the edges is left out. How many."""
+    out.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for name, *_ in files.find(folder):
+        pixels = picture(folder / name, side)
+        for top in range(0, pixels.shape[0], side):
+            for left in range(0, pixels.shape[1], side):
+                square = pixels[top:top + side, left:left + side].squeeze()
+                Image.fromarray(square).save(out / f"{Path(name).stem}-{top}-{left}.png", compress_level=1)
+                count += 1
+    return count
 
 
 def picture(path, multiple):

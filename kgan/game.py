@@ -322,6 +322,17 @@ class Game(keras.Model):
 
     # === Saving ===
 
+    def prepare(self, settings):
+        """What a GAN needs of its data before step 0; train.py calls it. Here nothing; see advgan.
+
+        Args:
+            settings: as in a run's config.json: `dataset` …
+
+        Returns:
+            (a sentence to be printed or "", a warning or "").
+        """
+        return "", ""
+
     def settle(self):
         """What a trained GAN needs before it is measured or exported; `kgan.run.load` calls it. Here nothing; see biggan."""
 

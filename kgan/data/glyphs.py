@@ -152,13 +152,15 @@ def draw_parameters(count, rng, fonts=None, slants=SLANT):
 
     hue, turn, toward, side = between(0, 1), between(-0.12, 0.12), between(0, 2 * np.pi), next(uniform)
     return {"label": label, "font": font, "color": color, "slant": slant, "weight": weight, "matrix": matrix,
-            "offset": offset, "ground": _ground(color, hue, turn, side),
+            "offset": offset, "ground": ground(color, hue, turn, side),
             "direction": np.stack([np.cos(toward), np.sin(toward)], 1)}
 
 
-def _ground(color, hue, turn, side):
-    # the two ends of the gradient, [N, 2, 3] in 0..1: neighbouring hues, on the side that the digit stands out from.
-    # Colours of middling luminance stand out from both, and `side` decides
+def ground(color, hue, turn, side):
+    """The two ends of the gradient behind digits of `color`, [N, 2, 3] in 0..1: neighbouring hues that these stand out from.
+
+    Colours of middling luminance stand out from deep and from pale grounds, and `side` decides.
+    """
     luminance = relative_luminance(np.array(list(PALETTE.values())) / 255)[color]
     deep = (luminance > 0.25) | ((luminance > 0.16) & (side < 0.5))
     level, swing, first, span = np.where(deep[:, None], DEEP, PALE).T[..., None, None]

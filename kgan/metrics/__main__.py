@@ -76,7 +76,8 @@ def measure(target, directory, evaluators):
     # what decides which examples there are
     config = settings.get("config", {})
     made = maker(settings["dataset"], Evaluator.needs(settings))
-    data = [config.get(name) for name in ("condition", "degrade", "direction", *(["bins"] if config.get("condition") else []),
+    data = [config.get(name) for name in ("condition", "degrade", "direction", "masks", "hole_least", "hole_most",
+                                          *(["bins"] if config.get("condition") else []),
                                           *(inspect.signature(made).parameters if made else ()))]
     key = json.dumps([data, "fields" in settings, *(settings.get(name) for name in ("dataset", *OPTIONS))])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))
@@ -91,7 +92,8 @@ def measure(target, directory, evaluators):
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
                                         latents(1_000, FLAGS.seed + 2), between=way(kind))
         figures["path_length"], figures["path_length_error"] = map(float, length)
-    result = {"figures": figures, "real": evaluator.real, "classes": per_class,
+    real = evaluator.real and {**evaluator.real, **(evaluator.real_of(gan) if gan else {})}
+    result = {"figures": figures, "real": real, "classes": per_class,
               "protocol": {**evaluator.protocol, **protocol, "samples": len(samples)}}
     if evaluator.untouched:
         result["untouched"] = evaluator.untouched

@@ -18,13 +18,17 @@ import numpy as np
 import kgan
 from kgan import kinds, models, pictures
 from kgan.data import modes
+from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source, seen
 from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
-          "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True}
+          "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True,
+          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "hole_l1": False,
+          "hole_psnr": True}
 SURE = 0.9
+EQUAL = 100.0  # dB that the PSNR of two equal images counts as: a mean of infinities says nothing
 
 
 def sources(settings):
@@ -69,7 +73,7 @@ class Evaluator:
         # what samples are asked to be: the classes of the examples, one by one; and what these are called
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         # what samples are made of beside noise and label: that of the examples, one by one
-        self.given = held.given(rows, [name for name in self.needs(settings) if name != held.key])
+        self.given = held.given(rows, [name for name in self.needs(settings) if name not in (held.key, "label")])
         # the classes of the examples of `input`, where they have some of their own
         self.given_labels = held.examples(rows, "input_label") if "input_label" in held.classes else None
         self.held, self._aligned = held, self.paired(settings)
@@ -110,7 +114,7 @@ class Evaluator:
             coverage by the features' network; score, score_error, confident, modes, mode_kl by its probabilities where it
             has some of the data's own classes; label_accuracy where samples were asked to be of these: the share that it
             takes for what it should be; sliced_wasserstein of images; of aligned ones the means of what the kind compares: psnr,
-            ssim, l1 of images.
+            ssim, l1 of images, and label_kept, the share that the network takes for what their examples are.
 
         Raises:
             DataError: too few samples; the message has the number needed.
@@ -119,9 +123,13 @@ class Evaluator:
 
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
-        if self.given and aligned and self._aligned:
-            compared = kinds.get(kind).compare(seen(kind, np.asarray(samples)), seen(kind, self.examples))
-            figures.update((name, np.mean(values)) for name, values in compared.items())
+        if "input" in self.given and aligned and self._aligned:
+            compare = kinds.get(kind).compare
+            compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
+                               **kinds.known(self.train.fields[self.train.key], compare))
+            # of examples that are too short for a measure there is none
+            figures.update((name, np.mean(np.minimum(values[~np.isnan(values)], EQUAL)) if not np.isnan(values).all() else np.nan)
+                           for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by
             enough = found is None or not (self.given and self._aligned) or min(len(found), self.count) > found.shape[1]
@@ -138,14 +146,17 @@ class Evaluator:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
+            if self.given and aligned and self.labels is not None:
+                figures["label_kept"] = float((probabilities.argmax(1) == self.labels[:len(samples)]).mean())
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
-        small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
-        if not self.network and not (small and figures) or every and not small:
-            if small:
+        if kind == "image":  # of another kind that has no network either, a family's own figures are all
+            small = min(self.train.shape[:2]) < sliced.SMALLEST
+            if not self.network and small and not figures:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
                                 f"distance, which needs {sliced.SMALLEST} pixels or more; features=PATH names a network")
-            figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
+            if not small and (every or not self.network):
+                figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
         return {name: float(value) for name, value in figures.items()}
 
     @functools.cached_property
@@ -161,22 +172,37 @@ class Evaluator:
         return np.median(neighbors.nearest(self._trained, self._trained, exclude_self=True)[0])
 
     @functools.cached_property
-    def real(self):
-        """The figures of `count` training examples, or None where they are the reference and there are no others."""
+    def _others(self):
+        """Rows of `count` training examples, or None where they are the reference and there are no others."""
         order = np.random.default_rng(1).permutation(len(self.train))
         if not self.held_back:
             order = order[~np.isin(order, self._rows)]
-        if len(order) < self.count:
+        return None if len(order) < self.count else np.sort(order[:self.count])
+
+    @functools.cached_property
+    def real(self):
+        """The figures of `count` training examples, or None where there are no others than the reference."""
+        if self._others is None:
             return None
-        rows = np.sort(order[:self.count])
-        asked = np.asarray(self.train.arrays["label"][rows]) if self._named else None
-        return self.figures(np.asarray(self.train.arrays[self.train.key][rows]), asked, aligned=False)
+        asked = np.asarray(self.train.arrays["label"][self._others]) if self._named else None
+        return self.figures(np.asarray(self.train.arrays[self.train.key][self._others]), asked, aligned=False)
+
+    def real_of(self, gan):
+        """What `gan.figures` gives of these training examples, as if it had made them; {} of a GAN that is given something."""
+        if self._others is None or self.given:
+            return {}
+        asked = None if self.asked is None or not self._named else np.asarray(self.train.arrays["label"][self._others])
+        return gan.figures(self, self.train.examples(self._others), asked)
 
     @functools.cached_property
     def untouched(self):
         """The figures of what the samples are made of, taken for the answer as it is; None where it is of another kind."""
         given, (*size, channels) = self.given.get("input"), self.train.shape
-        if given is None or self.train.fields["input"].kind != self.train.kind or list(given.shape[1:-1]) != size:
+        if given is None or self.train.fields["input"].kind != self.train.kind:
+            return None
+        if self.train.kind == "image":  # smaller ones are interpolated
+            given = np.clip(resize(given, *size), -1, 1)
+        elif list(given.shape[1:-1]) != size:
             return None
         if given.shape[-1] != channels:  # grey as colour, or the other way
             given = np.repeat(given.mean(-1, keepdims=True), channels, axis=-1)

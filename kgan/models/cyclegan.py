@@ -228,10 +228,10 @@ class CycleGAN(GAN):
     def directions(self, given, real, made):
         return {"": (given["input"], made, real), "_back": (real, self.applied(self.ema_inverse, real), given["input"])}
 
-    def columns(self, given, real, seed=0):
+    def columns(self, given, made, real):
         """A, A to B, back; B, B to A, back."""
-        there, back = self.applied(self.ema_generator, given["input"]), self.applied(self.ema_inverse, real)
-        return [("image", values) for values in (given["input"], there, self.applied(self.ema_inverse, there),
+        back = self.applied(self.ema_inverse, real)
+        return [("image", values) for values in (given["input"], made, self.applied(self.ema_inverse, made),
                                                  real, back, self.applied(self.ema_generator, back))]
 
     # === Measured ===

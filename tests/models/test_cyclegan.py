@@ -208,7 +208,7 @@ def test_exports_and_columns():
     assert [each["shape"] for each in told["inverse"]["inputs"] + told["inverse"]["outputs"]] == [[None, None, None, 3], [None, None, None, 1]]
     assert told["inverse"]["inputs"][0]["name"] == "image" and told["inverse"]["inputs"][0]["size"] == [12, 12]
     a, b = normal(3, 12, 12, 1), normal(3, 12, 12, 3)
-    columns = [values for _, values in gan.columns({"input": a}, b)]
+    columns = [values for _, values in gan.columns({"input": a}, gan.ema_generator(a), b)]
     assert [values.shape[-1] for values in columns] == [1, 3, 1, 3, 1, 3]
     np.testing.assert_allclose(columns[2], gan.ema_inverse(gan.ema_generator(a)), atol=1e-5)
     np.testing.assert_allclose(columns[5], gan.ema_generator(gan.ema_inverse(b)), atol=1e-5)

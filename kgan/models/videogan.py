@@ -1,0 +1,253 @@
+"""videogan: short clips out of noise; what is seen stays, how it moves is a thing of its own (Tulyakov et al. 2018).
+
+Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation", arXiv:1707.04993; and, as
+`generator=two_stream`, Vondrick, Pirsiavash, Torralba 2016, "Generating Videos with Scene Dynamics", arXiv:1609.02612.
+
+    python train.py --model=videogan
+"""
+import dataclasses
+import functools
+import math
+from typing import ClassVar, Literal
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kgan.config import Auto, ConfigError, Scheduled
+from kgan.config import Config as BaseConfig
+from kgan.data import bouncing
+from kgan.data.source import Source, seen
+from kgan.kinds import Field, video
+from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from kgan.models import gan3d
+from kgan.models._shapes import START, doublings
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(BaseConfig):
+    """The default is a network for a laptop, and 16 frames of 32×32 pixels."""
+
+    needs: ClassVar[dict] = {"video": "video"}
+
+    dataset: str = "bouncing"
+    frames: int = 16  # of a clip; of files the first that are read at an even pace
+    digits: int = 2  # of the built-in clips: how many fly
+    batch_size: int = 16
+    steps: int = 3_000
+    sample_every: int = 100
+    evaluate_count: int = 1_000
+    noise_dim: int = 64
+    generator_learning_rate: Scheduled = "cosine:1e-3:3e-4"
+    discriminator_learning_rate: Scheduled = 4e-4
+    ema_decay: Scheduled = 0.99
+    jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
+
+    # content_motion: a clip's content is the same in all frames, and its motion a code for each. two_stream: what moves before a
+    # background that does not, and a mask that says where each is seen
+    generator: Literal["content_motion", "two_stream"] = "two_stream"
+    content: int = 32  # numbers of the noise that each frame sees; the rest say how it moves
+    motion: int = 16  # numbers a frame that say where it is in its movement
+    # how bright an untrained G's pixels are, 0 black and 1 white: about as the data are, or D tells them by that alone
+    fill: float = 0.05
+    filters: int = 16  # of the widest maps, those nearest the pixels; doubled with each halving
+    rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
+    judge_frames: bool = False  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("frames", "digits", "content", "motion", "filters"):
+            self._check(name, 1)
+        self._check("rest", above=0)
+        self._check("fill", above=0, below=1)
+        if self.content >= self.noise_dim:
+            raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class VideoGAN(gan3d.GAN3D):
+    """A GAN of clips whose D rests as gan3d's; what is its own is what it measures."""
+
+    Config = Config
+    measures = {"frame_distance": False, "motion_distance": False, "kept": True, "flicker": False, "pace": True,
+                "straight": True, "turns_at_walls": True}
+
+    def figures(self, evaluator, samples, asked=None):
+        """Of data with labels, by a classifier that learns them from single frames: `frame_distance`, `motion_distance`, Fréchet
+        distances of frames and of the differences between one and the next; `kept`, the mean share of a clip's frames that are
+        read as what most of them are. Of the built-in clips what kgan.data.bouncing.measure tells.
+        """
+        from kgan.metrics.frechet import frechet_distance
+
+        samples, found = seen("video", np.asarray(samples)), {}
+        if len(evaluator.train.classes.get("label", ())) > 1:
+            read, *moments = _read(evaluator.train, samples)
+            for name, one, other in zip(("frame_distance", "motion_distance"), moments, _reference(evaluator)):
+                found[name] = frechet_distance(one, other)
+            found["kept"] = np.mean([np.bincount(frames).max() for frames in read]) / read.shape[1]
+        if evaluator.train.name in bouncing.NAMES:
+            found.update(bouncing.measure(samples))
+        return {name: float(value) for name, value in found.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _reference(evaluator):
+    """Moments of the features of real frames and of their differences."""
+    return _read(evaluator.train, seen("video", evaluator.examples))[1:]
+
+
+def _read(train, clips):
+    """Classes of the frames [n, T] by a classifier that has learned those of `train`'s single frames, and Moments of features of
+    frames and of differences."""
+    from kgan.metrics import features
+    from kgan.metrics.frechet import Moments
+
+    some = np.asarray(train.arrays["video"])[:, ::5]
+    network = features.classifier(Source(f"{train.name}, single frames", {
+        "image": some.reshape(-1, *some.shape[2:]), "label": np.repeat(train.arrays["label"], some.shape[1])}, train.classes))
+    of_frames, probabilities = network(clips.reshape(-1, *clips.shape[2:]))
+    moves = video.differences(clips)
+    of_moves, _ = network(moves.reshape(-1, *moves.shape[2:]))
+    return probabilities.argmax(1).reshape(clips.shape[:2]), Moments.of(of_frames), Moments.of(of_moves)
+
+
+def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
+    """A GAN for clips.
+
+    Args:
+        shape: (T, H, W, C) of a clip: H and W 4, 5, 6 or 7·2^k with k ≥ 2, such as 32, 48, 64; for `two_stream` T a multiple of 2^k.
+        config: Config; None: the defaults.
+        seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
+        fields: dict of the kgan.kinds.Field of `video`; None: it has this shape.
+
+    Returns:
+        VideoGAN, not compiled.
+
+    Raises:
+        ConfigError: the shape is none of those.
+    """
+    config = config or Config()
+    sides = doublings(tuple(shape[1:3])) if len(shape) == 4 else ()
+    if len(sides) < 3 or max(sides[0]) > START:
+        raise ConfigError("videogan makes clips [frames, height, width, channels] whose sides can be halved down to 4 to "
+                          f"{START} twice or more: 16, 32, 48, 64 and others, not {'×'.join(map(str, shape))}")
+    if config.generator == "two_stream" and shape[0] % 2 ** (len(sides) - 1):
+        raise ConfigError(f"generator=two_stream: doubles the frames {len(sides) - 1} times, and {shape[0]} is no multiple of "
+                          f"{2 ** (len(sides) - 1)}; take others, or content_motion")
+    networks = {"content_motion": content_motion, "two_stream": two_stream}[config.generator]
+    return VideoGAN(networks(shape, sides, config), discriminator(shape, sides, config), config, seed,
+                    fields=fields or {"video": Field("video", shape)})
+
+
+# === G ===
+
+def content_motion(shape, sides, config):
+    """noise [n, noise_dim] -> videos [n, T, H, W, C] in [-1, 1]: of content and of a frame's motion the frame."""
+    noise = keras.Input((config.noise_dim,), name="noise")
+    content, motion = (ops.reshape(ops.repeat(part[:, None], shape[0], 1), (-1, part.shape[1]))
+                       for part in (noise[:, :config.content], noise[:, config.content:]))
+    motion = layers.Concatenate()([motion, _Time(shape[0])(motion)])
+    for _ in range(2):
+        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    # numbers about as large as the content's, or what is made hardly moves at first
+    motion = layers.Dense(config.motion, kernel_initializer=keras.initializers.RandomNormal(0.0, 0.3))(motion)
+    (rows, columns), *larger = sides
+    widths = _widths(sides, config)
+    x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(
+        layers.Concatenate()([content, motion]))
+    x = layers.ReLU()(_batch_norm()(layers.Reshape((rows, columns, widths[0]))(x)))
+    for width in widths[1:]:
+        x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
+        x = layers.ReLU()(_batch_norm()(x))
+    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", bias_initializer=_level(config), kernel_initializer=_weights())(x)
+    x = ops.reshape(x, (-1, *shape))
+    return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class _Time(layers.Layer):
+    """layer(x [n · frames, d]): when each row's frame is, [n · frames, 2·WAVES]: sines and cosines of up to WAVES half turns a clip."""
+
+    WAVES = 4
+
+    def __init__(self, frames, **kwargs):
+        super().__init__(**kwargs)
+        self.frames = frames
+
+    def call(self, x):
+        angle = np.pi * np.linspace(0, 1, self.frames)[:, None] * np.arange(1, self.WAVES + 1)
+        table = np.concatenate([np.sin(angle), np.cos(angle)], 1).astype(np.float32)
+        return ops.tile(ops.cast(table, self.compute_dtype), (ops.shape(x)[0] // self.frames, 1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], 2 * self.WAVES
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames}
+
+
+def two_stream(shape, sides, config):
+    """noise [n, noise_dim] -> videos [n, T, H, W, C] in [-1, 1]: mask · foreground + (1 - mask) · background (equation 3)."""
+    noise = keras.Input((config.noise_dim,), name="noise")
+    (rows, columns), *larger = sides
+    widths, frames = _widths(sides, config), shape[0] // 2 ** (len(sides) - 1)
+
+    def start(*tail):
+        x = layers.Dense(int(ops.prod(tail)), use_bias=False, kernel_initializer=_weights())(noise)
+        return layers.ReLU()(_bn()(layers.Reshape(tail)(x)))
+
+    x, still = start(frames, rows, columns, widths[0]), start(rows, columns, widths[0])
+    options = dict(strides=2, padding="same", kernel_initializer=_weights())
+    for width in widths[1:]:
+        x = layers.ReLU()(_bn()(layers.Conv3DTranspose(width, 4, use_bias=False, **options)(x)))
+        still = layers.ReLU()(_bn()(layers.Conv2DTranspose(width, 4, use_bias=False, **options)(still)))
+    front = layers.Activation("tanh", dtype="float32", name="foreground")(
+        layers.Conv3DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(x))
+    mask = layers.Activation("sigmoid", dtype="float32", name="mask")(layers.Conv3DTranspose(1, 4, **options)(x))
+    still = layers.Activation("tanh", dtype="float32", name="background")(
+        layers.Conv2DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(still))
+    x = mask * front + (1 - mask) * still[:, None]
+    return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(x), name="generator")
+
+
+# === D ===
+
+def discriminator(shape, sides, config):
+    """videos [n, T, H, W, C] in [-1, 1] -> logits [n, 1]; or [n, 2T]: of each frame by itself, and the clip's as often."""
+    video = x = keras.Input(shape, name="video")
+    widths = _widths(sides, config)[::-1]
+    for i, width in enumerate(widths):
+        x = layers.Conv3D(width, 4, strides=2, padding="same", use_bias=not i, kernel_initializer=_weights())(x)
+        x = layers.LeakyReLU(negative_slope=0.2)(_bn()(x) if i else x)
+    logits = layers.Dense(1, kernel_initializer=_weights(), dtype="float32", name="logits")(layers.Flatten()(x))
+    if config.judge_frames:
+        x = ops.reshape(video, (-1, *shape[1:]))
+        for i, width in enumerate(widths):
+            x = Conv2D(width, 4, strides=2, padding="same", use_bias=not i, kernel_initializer=_weights())(x)
+            x = layers.LeakyReLU(negative_slope=0.2)(_batch_norm()(x) if i else x)
+        x = layers.Dense(1, kernel_initializer=_weights(), dtype="float32", name="frame_logits")(layers.Flatten()(x))
+        both = [ops.repeat(logits, shape[0], 1), ops.reshape(x, (-1, shape[0]))]
+        logits = layers.Concatenate(dtype="float32", name="both_logits")(both)
+    return keras.Model(video, logits, name="discriminator")
+
+
+def _widths(sides, config):
+    """Widths of the maps of `sides`, the pixels themselves left out, from the smallest up."""
+    return [config.filters * min(2**i, 8) for i in range(len(sides) - 1)][::-1]
+
+
+def _level(config):
+    """Of the last layer before tanh: its bias."""
+    return keras.initializers.Constant(math.atanh(2 * config.fill - 1))
+
+
+def _weights():
+    return keras.initializers.RandomNormal(0.0, 0.02)
+
+
+def _batch_norm():
+    return BatchNormalization(momentum=0.9, epsilon=1e-5)
+
+
+def _bn():
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
