@@ -14,6 +14,7 @@ from kgan.config import Config
 from kgan.gan import GAN
 
 SHAPE = 4, 4, 1
+REAL = sys.executable  # a process of its own, not a fork: see conftest
 
 
 def generator(end="tanh", noise=3, shape=SHAPE, name="noise"):
@@ -157,4 +158,4 @@ def test_onednn_is_turned_on_unless_somebody_has_said(before, wanted):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     environment |= {} if before is None else {"TF_ENABLE_ONEDNN_OPTS": before}
     code = "import os, kgan; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
-    assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout == f"{wanted}\n"
+    assert subprocess.run([REAL, "-c", code], env=environment, capture_output=True, text=True).stdout == f"{wanted}\n"
