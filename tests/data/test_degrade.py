@@ -26,7 +26,7 @@ def test_parse():
 
 
 @pytest.mark.parametrize("text, message", [
-    ("gray", r"degrade=gray: no degradation is named 'gray' \(did you mean 'grey'\?\); join some of grey, noise:SIGMA, "
+    ("gray", r"degrade=gray: no degradation is named 'gray' \(did you mean 'grey'\?\); join some of same, grey, noise:SIGMA, "
              r"blur:SIGMA, downscale:FACTOR, jpeg:QUALITY, mask:SHARE by \+"),
     ("grey+nois:3", r"named 'nois' \(did you mean 'noise'\?\)"),
     ("noise", "noise:SIGMA takes a number from 0 to 255, not ''"),
@@ -124,4 +124,4 @@ def test_wrong_arrays(images):
         degrade("grey", images.astype(np.float32), 0, range(12))
     with pytest.raises(ValueError):
         degrade("grey", images, 0, range(11))
-    assert {*KINDS} == {"grey", "noise", "blur", "downscale", "jpeg", "mask"}
+    assert {*KINDS} == {"same", "grey", "noise", "blur", "downscale", "jpeg", "mask"}
