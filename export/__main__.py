@@ -17,6 +17,8 @@ flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "which one; best: 
 flags.DEFINE_integer("batch", 1, "rows of noise that a TFLite file takes at once; the other formats take any number",
                      lower_bound=1, upper_bound=4096)
 flags.DEFINE_list("precisions", list(export.PRECISIONS), "which TFLite files")
+flags.DEFINE_bool("fill", False, "the SavedModel, and who serves it, can fill holes by a search in the noise, too: of GANs that make "
+                  "images of noise")
 
 
 def main(arguments):
@@ -28,7 +30,7 @@ def main(arguments):
     run = run_at(arguments[1])
     import_tensorflow()
     from export import artefacts
-    record = artefacts.write(run, FLAGS.formats, FLAGS.checkpoint, FLAGS.batch, FLAGS.precisions)
+    record = artefacts.write(run, FLAGS.formats, FLAGS.checkpoint, FLAGS.batch, FLAGS.precisions, FLAGS.fill)
     print(artefacts.lines(record))
 
 

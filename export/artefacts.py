@@ -12,11 +12,12 @@ import tensorflow as tf
 from export import PRECISIONS, artefacts_of, card, check
 from export.contract import contract
 from export.record import files, held, put, read, sha256, size
+from kgan import filling
 from kgan.command import UserError
 from kgan.run import Run, load
 
 
-def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
+def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS, fill=False):
     """Exports the averaged generator of a run's checkpoint. All formats or none take the place of what was there.
 
     While another process exports the same run this one waits.
@@ -29,6 +30,7 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
         checkpoint: "newest" or "best".
         batch: rows that a TFLite file takes.
         precisions: which TFLite files, of PRECISIONS.
+        fill: whether the SavedModel gets the search that fills holes, kgan.filling, too.
 
     Returns:
         dict, what is in export.json.
@@ -40,12 +42,14 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS):
     """
     Run(run).settings(required=True)  # before anything is written where there is no run
     with held(run):
-        return _write(run, list(dict.fromkeys(formats)), checkpoint, batch, precisions)
+        return _write(run, list(dict.fromkeys(formats)), checkpoint, batch, precisions, fill)
 
 
-def _write(run, formats, checkpoint, batch, precisions):
+def _write(run, formats, checkpoint, batch, precisions, fill):
     directory = Path(run) / "export"
     gan, step = load(run, checkpoint)
+    if fill:
+        filling.export(gan)
     functions = {name: gan.exported(name) for name in gan.exports()}
     for network in functions.values():
         _check_weights(network, f"{run}: the {checkpoint} checkpoint, of step {step:,}")

@@ -21,6 +21,9 @@ CLASSES = 64  # of a conditional generator each class has a row, if there are no
 # precision -> (least PSNR in dB, largest absolute difference, times the largest value where that is above 1); None: any.
 # float16: one level of 255. A generator that was trained long has a worst value off by .007 at a PSNR of 76 dB.
 BOUNDS = {"float32": (None, 1e-5), "float16": (None, 2 / 255), "dynamic": (30, None), "int8": (25, None)}
+# precision -> largest share of tokens that are others. A number that lies as near to a border as rounding goes is of the next word in
+# another runtime, and all that follows is another text then
+OTHERS = {"float32": 0.01, "float16": 0.2, "dynamic": 0.5, "int8": 0.5}
 # rounding may turn a difference of the last bit into one of a level; more than this share is no rounding
 _LEVELS = 0.01
 
@@ -123,7 +126,7 @@ def _judged(name, kind, precision, found, wanted):
         # the other size first: what is told is of that which it was trained at
         for case in (f"out1/{output}", f"out0/{output}"):
             if case in found:
-                result = _compare(name, found[case], wanted[case], bounds, *BOUNDS[precision])
+                result = _compare(name, found[case], wanted[case], bounds, precision)
         results.append({**result, **more})
     if len(taken := found.get("taken", ())):
         raise CheckError(f"{name}: makes something of label {taken[0]}, which is no class")
@@ -132,15 +135,18 @@ def _judged(name, kind, precision, found, wanted):
     return results
 
 
-def _compare(name, samples, keras, bounds, least, most):
+def _compare(name, samples, keras, bounds, precision):
     """`largest`, `mean` and `psnr` of what an artefact makes against Keras's.
 
     Args:
         bounds: the range of the samples, or None.
-        least, most: PSNR in dB and largest difference that pass, or None.
+        precision: key of BOUNDS, or where whole numbers are given, tokens, of OTHERS.
     """
     if samples.shape != keras.shape or samples.dtype != keras.dtype:
         raise CheckError(f"{name}: makes {samples.dtype} {samples.shape}, Keras {keras.dtype} {keras.shape}")
+    if samples.dtype.kind == "i":
+        return _compare_tokens(name, samples != keras, precision)
+    least, most = BOUNDS[precision]
     difference = np.abs(samples.astype(np.float64) - keras)
     peak = float(np.ptp(bounds) if bounds else np.ptp(keras))
     error = float(np.mean(difference ** 2))
@@ -152,6 +158,14 @@ def _compare(name, samples, keras, bounds, least, most):
             raise CheckError(f"{name}: differs from Keras by {result['largest']:.2g}, above {most:.2g}")
     if least is not None and error and not result["psnr"] >= least:
         raise CheckError(f"{name}: PSNR {result['psnr']:.1f} dB against Keras, below {least}")
+    return result
+
+
+def _compare_tokens(name, different, precision):
+    """The same of tokens: `mean` is the share that is another, `largest` 1 if one is, 0 if none is."""
+    result = {"largest": float(different.max()), "mean": float(different.mean()), "psnr": None}
+    if not result["mean"] <= OTHERS[precision]:
+        raise CheckError(f"{name}: {result['mean']:.1%} of its tokens are others than Keras's, more than {OTHERS[precision]:.0%}")
     return result
 
 
@@ -218,6 +232,7 @@ def main(arguments):
 
 
 def _check_all(run):
+    from kgan import filling
     from kgan.run import load
 
     directory = Path(run) / "export"
@@ -232,6 +247,8 @@ def _check_all(run):
             kind = entry["checkpoint"]
             if kind not in references:
                 gan, step = load(run, kind)
+                if any("fill" in record.functions(each) for each in entries):
+                    filling.export(gan)
                 references[kind] = {name: reference(gan, Path(folder) / f"{kind}-{name}.npz", name) for name in gan.exports()}, step
             result, trouble = _again(directory, entry, run, *references[kind])
             failed += bool(trouble)

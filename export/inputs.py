@@ -96,6 +96,7 @@ def examples(told, rows, latents, seed=0, larger=0):
             found[each["name"]] = latents(rows, seed)
             continue
         shape = [size + larger if free is None else size for size, free in zip(sized(each), each["shape"][1:])]
-        field = Field(each["kind"], shape, each.get("classes", ()))
+        more = {key: each[key] for key in getattr(get(each["kind"]), "MORE", ()) if key in each}
+        field = Field(each["kind"], shape, each.get("classes", ()), more)
         found[each["name"]] = get(each["kind"]).examples(field, rows, seed)
     return found

@@ -65,6 +65,9 @@ def _write(name, function, contract, directory, latents, batch, precisions):
     module.variables_of_generator = [variable.value for variable in function.variables]
     module.serve = tf.function(lambda inputs: make(function, told, refusing(told["inputs"], inputs)),
                                input_signature=[specs(told["inputs"], batch, fixed=True)])
+    if "int8" in precisions and loops(module.serve):
+        warnings.warn("TFLite: int8 is left out: the generator has a loop, and the converter dies of those in int8", stacklevel=3)
+        precisions = [precision for precision in precisions if precision != "int8"]
     with tempfile.TemporaryDirectory() as folder, readable(folder) as path, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own interpreter says that it is to go
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
@@ -77,6 +80,11 @@ def _write(name, function, contract, directory, latents, batch, precisions):
             file.write_bytes(content)
             with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:  # readers of the model stop before it
                 archive.writestr(zipfile.ZipInfo("generator.json"), json.dumps(contract))
+
+
+def loops(function):
+    """Whether a tf.function of one signature has a loop."""
+    return any("While" in operation.type for operation in function.get_concrete_function().graph.get_operations())
 
 
 def operators(content):

@@ -20,7 +20,7 @@ Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hin
                "relativistic_average", "mmd_rbf", "mmd_polynomial"]
 Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
 EvaluateBy = Literal["frechet_distance", "kernel_distance", "sliced_wasserstein", "precision", "recall", "density", "coverage",
-                     "psnr", "ssim", "l1", "iou"]
+                     "psnr", "ssim", "l1", "iou", "si_sdr", "segmental_snr", "stoi", "pesq", "hole_l1", "hole_psnr"]
 Auto = bool | None  # a switch; None leaves it to what suits the device at hand
 Scheduled = float | str  # a number, or the text of a Schedule: the type of a field that may change in the course of a run
 
@@ -114,6 +114,7 @@ class Config(metaclass=_WithPreset):
     latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
     latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
     latent_noise: float = 0.05  # standard deviation of δ
+    freeze_discriminator: int = 0  # D's first layers with kernels that fine-tuning leaves as they are (FreezeD)
     weight_clip: float = 0.0  # every weight of D is cut to ± this after each update; 0: not at all
     generator_weight_clip: float = 0.0
 
@@ -140,6 +141,7 @@ class Config(metaclass=_WithPreset):
     # field of the data -> its kind (kgan.kinds), of what is made and of what is given beside noise and label, as in
     # {"input": "image", "image": "image"}; {}: whatever one thing the data make
     needs: ClassVar[dict] = {}
+    unlabelled: ClassVar[bool] = False  # of a model that takes labels: whether it does without them too, condition=
     paired: ClassVar[bool] = True  # whether the fields of an example belong together
 
     def __post_init__(self):
@@ -214,7 +216,7 @@ class Config(metaclass=_WithPreset):
             values[name] = _read(fields[name], value)
             _check_choice(fields[name], values[name])
         conditional = fields["condition"].default
-        if bool(values.get("condition", conditional)) != bool(conditional):
+        if bool(values.get("condition", conditional)) != bool(conditional) and not cls.unlabelled:
             raise ConfigError(f"condition={values['condition']}: " + (
                 "which field of the data? condition=label, for instance" if conditional else
                 "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))

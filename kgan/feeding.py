@@ -57,14 +57,17 @@ def examples(values, field, name):
     Raises:
         ValueError: they are not. Where only the range is another, but a plausible one, it is a warning.
     """
-    found, bounds = np.asarray(values), kinds.get(field.kind).RANGE
-    if found.dtype.kind != "f":
+    found, kind, wanted = np.asarray(values), kinds.get(field.kind), kinds.dtype(field.kind)
+    bounds = kind.RANGE
+    if found.dtype.kind not in ("f" if wanted == "float32" else "iu"):
         scaled = f"; kgan.kinds.{field.kind}.scale(examples.astype('float32')) gives that" if bounds else ""
-        raise ValueError(f"{name}: the examples are {found.dtype}, and networks see float32" + (
+        raise ValueError(f"{name}: the examples are {found.dtype}, and networks see {wanted}" + (
             f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "") + scaled)
     shape = found.shape[1:]
     if len(shape) != len(field.shape) or any(one != other for one, other in zip(shape, field.shape) if other is not None):
         raise ValueError(f"{name}: the examples have the shape {shape}, and this GAN's {tuple(field.shape)}")
+    if hasattr(kind, "check"):
+        kind.check(found, **kinds.known(field, kind.check))
     if not bounds or not found.size or not np.isfinite(found).all():  # training says where numbers are not finite
         return
     (low, high), least, most = bounds, float(found.min()), float(found.max())

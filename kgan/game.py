@@ -237,8 +237,8 @@ class Game(keras.Model):
             step, size = self.step, self.steps_per_execution
             phase = _last(phases, step)
             if phase + 1 < len(phases) and step + size > phases[phase + 1][0]:
-                raise ValueError(f"steps_per_execution={size}: a call at step {step} would reach over step {phases[phase + 1][0]}, where "
-                                 f"another phase begins; compile with steps_per_execution=1")
+                raise ValueError(f"steps_per_execution={size}: a call at step {step} would reach over step {phases[phase + 1][0]}, "
+                                 "where another phase begins; compile with steps_per_execution=1")
             if phase != self._phase:
                 self.make_train_function(force=True)
         return self._train_function
@@ -321,6 +321,17 @@ class Game(keras.Model):
                 average.assign(variable + decay * (average - variable))
 
     # === Saving ===
+
+    def prepare(self, settings):
+        """What a GAN needs of its data before step 0; train.py calls it. Here nothing; see advgan.
+
+        Args:
+            settings: as in a run's config.json: `dataset` …
+
+        Returns:
+            (a sentence to be printed or "", a warning or "").
+        """
+        return "", ""
 
     def settle(self):
         """What a trained GAN needs before it is measured or exported; `kgan.run.load` calls it. Here nothing; see biggan."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kgan import augment, contracts, penalties
 from kgan.config import ConfigError
+from kgan.contracts import freeze
 from kgan.draws import DISCRIMINATOR, GENERATOR, VALIDATION
 from kgan.replicas import deviation, joined, len_of, replicas
 from kgan.sampling import Sampler, feed
@@ -53,6 +54,8 @@ class GAN(Sampler):
         self.generator = generator
         self.discriminator = discriminator
         contracts.together(self)
+        if self.config.freeze_discriminator:
+            freeze(discriminator, self.config.freeze_discriminator)
         self.average("generator")  # samples are drawn from it
 
         # === Metrics ===
@@ -175,6 +178,18 @@ class GAN(Sampler):
         """
         return 0.0
 
+    def others(self, judged, given, training):
+        """Logits of more examples that D is to call fake, a list; see gancls. The objective is the mean over them and the fakes.
+
+        Args:
+            judged, given: as for `auxiliary`, of the real examples.
+        """
+        return []
+
+    def alarms(self):
+        """More that kgan.callbacks.Watch is to look out for, a list of kgan.advice.Alarm."""
+        return []
+
     def _judge(self, real, fake, given, draw, penalised, due, training):
         """The objective, the penalty (0 if not `penalised` or not `due`) and what D says, in one pass through it."""
         points = {"real": real, "fake": fake}
@@ -202,7 +217,9 @@ class GAN(Sampler):
             value = slope()
         else:  # the condition holds no more than this: with several replicas no layer may update its state in one
             value = tf.cond(due, slope, lambda: tf.zeros([]))
-        return self.objective.discriminator(*self._compared(logits["real"], logits["fake"])), value, judged
+        losses = [self.objective.discriminator(*self._compared(logits["real"], other))
+                  for other in (logits["fake"], *self.others(judged["real"], given, training))]
+        return losses[0] if len(losses) == 1 else tf.add_n(losses) / len(losses), value, judged
 
     def _compared(self, *logits):
         """The logits that an objective gets: where it compares examples across the batch, those of all replicas."""
@@ -218,6 +235,12 @@ class GAN(Sampler):
         return self.results("d_loss", "g_loss", "d_real", "d_fake", "d_accuracy")
 
     # === What a family measures ===
+
+    def directions(self, given, real, made):
+        """What callbacks.Watch looks at of a model that makes something of `input`: the end of a column's name -> (what was given,
+        what was made of it, real ones), one for each direction that it learns. `made`: of `given`.
+        """
+        return {"": (given["input"], made, real)}
 
     measures = {}  # the names of `figures` -> whether a larger value is better
 
@@ -261,6 +284,10 @@ class GAN(Sampler):
                                                self.config.augment_target, count * replicas()))
         self._means["augment_p"].update_state(self._probability)
 
+    def judging(self):
+        """The discriminator of this step: stackgan has two, one after the other."""
+        return self.discriminator
+
     def logits(self, examples, given=None, training=True):
         """D's logits of examples, float32 whatever the precision policy; with packing m, one for each m of them."""
         return self.judge(examples, given, training)["logits"]
@@ -277,8 +304,8 @@ class GAN(Sampler):
         given = given if isinstance(given, dict) else {} if given is None else {"label": given}
         given = {name: tf.cast(values, tf.int32) if name == "label" else tf.convert_to_tensor(values)
                  for name, values in given.items()}
-        judged = self.discriminator(feed(self.discriminator, self.key, {self.key: tf.convert_to_tensor(examples), **given}),
-                                    training=training)
+        network = self.judging()
+        judged = network(feed(network, self.key, {self.key: tf.convert_to_tensor(examples), **given}), training=training)
         judged = judged if isinstance(judged, dict) else {"logits": judged}
         return {name: tf.cast(values, tf.float32) for name, values in judged.items()}
 

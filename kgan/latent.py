@@ -6,6 +6,8 @@
     python -m kgan.latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
     python -m kgan.latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
     python -m kgan.latent runs/NAME project --count=8                  to the first examples of the test split
+    python -m kgan.latent runs/NAME fill PHOTO.png MASK.png --out=FILLED.png       what is white in the mask is filled
+    python -m kgan.latent runs/NAME fill PHOTO.png --degrade=blur:2                the sample that this is a blurred one of
 
 Of a conditional GAN sample i is of class i, counted round and round, unless --label=NAME names one for all.
 Each writes a picture to runs/NAME/latent/, named after its arguments, and prints the path: the same command again, on a
@@ -19,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from kgan import command, kinds
+from kgan import command, filling, kinds
 from kgan.command import UserError
 from kgan.config import unknown
 from kgan.data.source import DataError, seen
+from kgan.filling import fill  # noqa: F401, which is of this room
 from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -33,6 +36,7 @@ COMMANDS = {
     "sheet": ("count", "label", "seed"),
     "arithmetic": ("add", "subtract", "label", "seed"),
     "project": ("count", "steps", "restarts", "label", "seed"),
+    "fill": ("degrade", "out", "steps", "restarts", "label", "seed"),
 }
 DEFAULT_COUNT = {"sheet": 64, "project": 8}
 
@@ -207,8 +211,10 @@ def define_flags():
     flags.DEFINE_multi_string("subtract", [], "arithmetic: likewise, a group that is taken away")
     flags.DEFINE_integer("count", None, "sheet: how many samples, default 64; project: how many examples of the data "
                          "set, default 8", 1, 10_000)
-    flags.DEFINE_integer("steps", 500, "project: steps of Adam", 1)
-    flags.DEFINE_integer("restarts", 4, "project: starts of each image, of which the best counts", 1, 1000)
+    flags.DEFINE_integer("steps", 500, "project, fill: steps of Adam", 1)
+    flags.DEFINE_integer("restarts", 4, "project, fill: starts of each image, of which the best counts", 1, 1000)
+    flags.DEFINE_string("degrade", "", "fill: what was done to the image, as for training: grey, blur:2, downscale:4+jpeg:40 …")
+    flags.DEFINE_string("out", None, "fill: a PNG file for the result alone, in the run's size")
 
 
 def main(arguments):
@@ -220,9 +226,11 @@ def main(arguments):
     for flag in {flag for of in COMMANDS.values() for flag in of} - {*COMMANDS[name]}:
         if FLAGS[flag].present:
             raise UserError(f"--{flag}: {name} does not read it; its flags: --{', --'.join(COMMANDS[name])}")
-    if files and (name != "project" or FLAGS["count"].present):
+    if files and (name not in ("project", "fill") or FLAGS["count"].present):
         raise UserError(f"{files[0]!r} is one word too many" if name != "project" else
                         "project: name files, or give --count for examples of the data set, not both")
+    if name == "fill" and len(files) != (1 if FLAGS.degrade else 2):
+        raise UserError("fill: name an image and its mask, white where something is missing; or an image alone, with --degrade")
     values = {flag: FLAGS[flag].value for flag in COMMANDS[name]}
     if name == "interpolate" and values["between"]:
         if FLAGS["rows"].present:
@@ -235,6 +243,8 @@ def main(arguments):
     if name == "arithmetic" and not values["add"]:
         raise UserError("--add: which samples? As in --add=0,3,5; the command sheet shows their numbers")
     settings = Run(directory).settings(required=True)
+    if name == "fill":
+        filling.operator_of(values["degrade"])
     if len(settings["shape"]) != 3 and (files or name == "sheet"):
         raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
                         (", or for examples of the data set (--count)" if files else ""))
@@ -242,7 +252,9 @@ def main(arguments):
     classes = settings.get("classes")  # not of infogan, whose classes are its own: those it checks itself, later
     if classes and values["label"] not in (None, *classes):
         raise UserError(f"--label={values['label']}: {unknown(values['label'], classes)}")
-    examples = read_images(files, settings) if files else None
+    examples = read_images(files[:1] if name == "fill" else files, settings) if files else None
+    if name == "fill":
+        examples = examples, filling.read_mask(files[1], files[0], settings) if len(files) > 1 else None
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     path = Path(directory) / "latent" / f"{_name(name, values, files)}.png"
     if name == "project" and not files:
@@ -252,11 +264,11 @@ def main(arguments):
         gan.labels(1, values["label"])
     except ValueError as error:
         raise UserError(f"--{error}") from None
-    if name == "project" and gan.classes and values["label"] is None:
+    if name in ("project", "fill") and gan.classes and values["label"] is None:
         if files or not gan.config.condition:
             raise UserError("--label: of which class are they? As in --label=" + gan.classes[0])
         values["label"] = held_back(settings, len(examples), gan.config.condition)
-    picture, remark = {"interpolate": _ways, "sheet": _sheet, "arithmetic": _sum, "project": _projected}[name](
+    picture, remark = {"interpolate": _ways, "sheet": _sheet, "arithmetic": _sum, "project": _projected, "fill": filling.picture}[name](
         gan, values, examples)
     from kgan import pictures
     path.parent.mkdir(exist_ok=True)
@@ -276,8 +288,8 @@ def _name(name, values, files):
     words = [name]
     for flag, value in values.items():
         groups = value if flag in ("add", "subtract") else [value]
-        if value != flags.FLAGS[flag].default:
-            words += [f"{flag}-{'-'.join(map(str, group)) if isinstance(group, list) else group}" for group in groups]
+        if value != flags.FLAGS[flag].default and flag != "out":
+            words += [f"{flag}-{'-'.join(map(str, group)) if isinstance(group, list) else str(group).replace(':', '')}" for group in groups]
     if files:
         words += [re.sub(r"[^\w.-]+", "_", Path(file).stem) for file in files]
         words.append(f"{zlib.crc32(repr([str(Path(file).resolve()) for file in files]).encode()):08x}")

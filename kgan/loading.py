@@ -56,10 +56,10 @@ def start_from(gan, path, checkpoint="newest"):
         list of sentences, one a network: how many weights were taken, which were not, and why.
 
     Raises:
-        RunError: as for `load`; UserError: no weight fits, so it is a mistake.
+        RunError: as for `load`; UserError: next to nothing fits, so it is a mistake.
     """
     other, _ = load_run(path, checkpoint)
-    told, fitting = [], 0
+    told, fitting, whole = [], 0, 0
     for name in gan.networks():
         averaged = name in gan.averaged and name in other.averaged
         source = getattr(other, f"ema_{name}" if averaged else name, None)
@@ -75,32 +75,17 @@ def start_from(gan, path, checkpoint="newest"):
                 missing.append(f"{key} ({_size(found[key])} there, {_size(weight)} here)")
             else:
                 weight.assign(found[key])
+                fitting += np.size(weight)
+            whole += np.size(weight)
         count = len(network.weights)
-        fitting += count - len(missing)
         rest = f"; anew: {', '.join(missing[:6])}{f' and {len(missing) - 6} more' if len(missing) > 6 else ''}" if missing else ""
         told.append(f"{name}: {count - len(missing)} of {count} weights{rest}")
         if name in gan.averaged:
             getattr(gan, f"ema_{name}").set_weights(network.get_weights())
-    if not fitting:
-        raise UserError(f"--init_from={path}: no weight of it fits this model; is it a run of the same model?")
+    if fitting < 0.01 * whole:
+        raise UserError(f"--init_from={path}: {fitting:,} of this model's {whole:,} parameters are there; is it a run of the same "
+                        "model?")
     return told
-
-
-def freeze(network, count):
-    """Leaves the first `count` layers of a network that have kernels as they are in training; returns their names.
-
-    Mo et al. 2020, "Freeze the Discriminator", do so with D in fine-tuning on few images. Normalisation goes on.
-
-    Raises:
-        ValueError: it has no more layers than that.
-    """
-    layers = [layer for layer in network._flatten_layers(include_self=False) if hasattr(layer, "kernel")]
-    if count >= len(layers):
-        raise ValueError(f"freeze_discriminator={count}: this discriminator has {len(layers)} layers with kernels; leave at least "
-                         "one to be trained")
-    for layer in layers[:count]:
-        layer.trainable = False
-    return [layer.name for layer in layers[:count]]
 
 
 def _named(network):

@@ -1,8 +1,9 @@
 """Pictures: sheets of samples, charts of what was measured, animations."""
+import functools
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from kgan import kinds
 from kgan.kinds import image
@@ -14,19 +15,29 @@ def grid(images, columns=8, gap=2, smallest=512):
 
 
 def sheet(kind, samples, behind=None, columns=8):
-    """One picture of many samples of a kind, a name, as a PIL.Image (RGB); real ones in grey behind points and signals."""
-    return kinds.get(kind).sheet(np.asarray(samples), behind, columns).convert("RGB")
+    """One picture of many samples as a PIL.Image (RGB); real ones in grey behind points and signals.
+
+    `kind`: its name, or the kgan.kinds.Field, which knows the words of texts.
+    """
+    return _drawing(kind)(np.asarray(samples), behind, columns).convert("RGB")
+
+
+def _drawing(kind):
+    if isinstance(kind, str):
+        return kinds.get(kind).sheet
+    sheet = kinds.get(kind.kind).sheet
+    return functools.partial(sheet, **kinds.known(kind, sheet))
 
 
 def side_by_side(columns, smallest=768, across=2):
     """Rows of what belongs together, one example each, as a PIL.Image (RGB).
 
     Args:
-        columns: list of (name of a kind, samples [n, …]), from left to right.
+        columns: list of (name of a kind, or kgan.kinds.Field, and samples [n, …]), from left to right.
         smallest: the picture is enlarged by a whole factor to about this width.
         across: examples a row.
     """
-    cells = [[kinds.get(kind).sheet(np.asarray(values[i:i + 1]), smallest=0).convert("RGB") for kind, values in columns]
+    cells = [[_drawing(kind)(np.asarray(values[i:i + 1]), smallest=0).convert("RGB") for kind, values in columns]
              for i in range(len(columns[0][1]))]
     height = max(cell.height for row in cells for cell in row)
     cells = [[cell.resize((cell.width * height // cell.height, height), Image.Resampling.NEAREST) for cell in row]
@@ -40,6 +51,21 @@ def side_by_side(columns, smallest=768, across=2):
             left += cell.width + gap
     factor = max(1, round(smallest / picture.width))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def texts(lines, height, width=64):
+    """Words as grey images float32 [n, h, width, 1] in [-1, 1], black on white, h at least `height`.
+
+    `lines`: for each image a list of short texts, one below the other.
+    """
+    size, font = max(height, 11 * len(lines[0])), ImageFont.load_default(10)
+    drawn = []
+    for each in lines:
+        picture = Image.new("L", (width, size), 255)
+        for i, text in enumerate(each):
+            ImageDraw.Draw(picture).text((2, size / len(each) * (i + 0.5)), text, fill=0, font=font, anchor="lm")
+        drawn.append(np.asarray(picture))
+    return np.stack(drawn)[..., None].astype(np.float32) / 127.5 - 1
 
 
 def curves(steps, columns):

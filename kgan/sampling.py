@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kgan import contracts, draws, kinds
 from kgan.config import unknown
+from kgan.data.files import composed
 from kgan.draws import GENERATE, TRAINING
 from kgan.feeding import Feed, arguments
 from kgan.game import Game
@@ -22,9 +23,13 @@ class Sampler(Game):
         fields: dict of name -> kgan.kinds.Field, of what is made and of what is given beside noise.
         key: the name of what is made, the field of a batch that the generator learns: "image", "sample" …
         classes: names of the classes that `label` stands for; () if no labels are given.
+        extras: functions that an export was asked for beside its own, such as kgan.filling's: dict of name -> (tf.function,
+            inputs, outputs), the last two as `described` gives them.
 
     Args: see GAN.
     """
+
+    extras = {}
 
     def __init__(self, generator, config=None, seed=0, classes=(), fields=None, name="gan"):
         super().__init__(config, seed, name)
@@ -42,7 +47,8 @@ class Sampler(Game):
             kind = kinds.guess(shape)
             made, fields = [kinds.get(kind).FIELD], {kinds.get(kind).FIELD: kinds.Field(kind, shape), **fields}
         self.key = made[0]
-        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")}
+        fields = {name: field for name, field in fields.items() if field.kind not in ("label", "noise", "number")
+                  or field.kind == "number" and name in inputs_of(generator)}
         if self.classes:
             fields["label"] = kinds.Field("label", (), self.classes)
         elif len(generator.inputs) > 1 and "label" in inputs_of(generator):
@@ -77,7 +83,8 @@ class Sampler(Game):
     def given(self, batch):
         """The given fields in a batch, a dict of tensors: `label`, and those of `fields` that are not made."""
         found = {"label": self.label(batch)} if self.classes else {}
-        return found | {name: self._field(batch, name) for name in self.fields if name not in (self.key, "label")}
+        return found | {name: self._field(batch, name) for name, field in self.fields.items()
+                        if name not in (self.key, "label") and "default" not in field.more}
 
     def label(self, batch):
         """The labels in a batch, int32 [n]; None if the GAN is not conditional."""
@@ -125,13 +132,16 @@ class Sampler(Game):
         given the classes come in turn.
 
         Raises:
-            ValueError: a field that the generator takes is not there, or there is no such class.
+            ValueError: a field that the generator takes is not there and has no `default`, or there is no such class.
         """
         given = given if isinstance(given, dict) else {"label": given}
         label = self.labels(count, given.get("label"))
         found = {} if label is None else {"label": label}
         for name in self.fields:
             if name in (self.key, "label"):
+                continue
+            if name not in given and "default" in self.fields[name].more:
+                found[name] = tf.fill([count], self.fields[name].more["default"])
                 continue
             if name not in given:
                 raise ValueError(f"this generator makes {self.key!r} of {name!r}: give it, as in given={{{name!r}: …}}")
@@ -167,6 +177,8 @@ class Sampler(Game):
         if label is None:
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
+            # an accent may be a character of its own, as macOS stores names of folders, or not, as they are typed
+            label = next((name for name in self.classes if composed(name) == composed(label)), label)
             if label not in self.classes:
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
@@ -190,7 +202,7 @@ class Sampler(Game):
             given: dict of the other fields that the generator is given, name -> [count, …].
 
         Returns:
-            float32 numpy array [count, …], of images [count, H, W, C] in [-1, 1].
+            numpy array [count, …], float32, of images [count, H, W, C] in [-1, 1]; of tokens int32 [count, T].
         """
         noise = self.latents(count, seed, truncation)
         given = self.asked(count, {"label": label, **(given or {})})
@@ -198,7 +210,20 @@ class Sampler(Game):
         for start in range(0, max(count, 1), batch_size):
             rows = slice(start, start + batch_size)
             parts.append(self.make(noise[rows], {name: values[rows] for name, values in given.items()}, network))
-        return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float32)
+        found = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+        return found if found.dtype.kind == "i" else found.astype(np.float32)
+
+    def columns(self, given, made, real):
+        """What a sheet shows side by side: what is given, what is made of it, the real ones. See also advgan.
+
+        Args:
+            given: dict of the given fields, name -> [n, …]; made, real: [n, …].
+
+        Returns:
+            list of (kgan.kinds.Field, [n, …] as networks see them), from left to right.
+        """
+        field = self.fields[self.key]
+        return [*((self.fields[name], values) for name, values in given.items() if name != "label"), (field, made), (field, real)]
 
     def drawn(self, count, seed=0):
         """Pictures that lie beside each sheet of `count` samples: dict of name -> PIL.Image. Here none; see prgan."""
@@ -212,7 +237,7 @@ class Sampler(Game):
         The first is what `serving_default` gives. A network may give a dict of outputs. What is no network is a tf.function
         from a dict of inputs to a dict of outputs: SavedModels alone have it. `described` says what is what.
         """
-        return {"generator": "generator"}
+        return {"generator": "generator", **{name: function for name, (function, *_) in self.extras.items()}}
 
     def exported(self, function):
         """What a function of `exports` is: a keras.Model or a Python function."""
@@ -229,6 +254,8 @@ class Sampler(Game):
         Raises:
             ValueError: it is not known of which kind an output is.
         """
+        if function in self.extras:
+            return self.extras[function][1:]
         network, made = self.exported(function), self.fields[self.key]
         noise = kinds.Field("noise", (self.config.noise_dim,), more={"distribution": self.config.noise})
         names = list(inputs_of(network))

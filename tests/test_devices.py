@@ -21,7 +21,9 @@ MODELS = {"dcgan": ((8, 8, 1), dict(filters=4, noise_dim=6)),
 
 # === Precision ===
 
-@pytest.mark.parametrize("model, precision", [("dcgan", "mixed_float16"), ("mlp", "mixed_bfloat16"), ("mlp", "mixed_float16")])
+@pytest.mark.parametrize("model, precision", [
+    ("dcgan", "mixed_float16"), pytest.param("mlp", "mixed_bfloat16", marks=pytest.mark.slow),
+    pytest.param("mlp", "mixed_float16", marks=pytest.mark.slow)])
 def test_a_run_keeps_its_precision(tmp_path, model, precision):
     """Saved after 8 of 12 steps and loaded, it goes on as if it had never stopped; its samples are computed in float32."""
     shape, fields = MODELS[model]
@@ -173,6 +175,7 @@ def ends(processes):
     return [(process.returncode, *text) for process, text in zip(processes, texts)]
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_device_and_one_may_die(command, tmp_path):
     """One is killed behind the checkpoint of step 50; both started again make the rows behind it anew, digit for digit."""
     addresses, processes = start_two(command, tmp_path)

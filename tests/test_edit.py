@@ -126,6 +126,7 @@ def lines(done):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_command(command, run_dir, images, tmp_path):
     Image.new("LA", (30, 20), (200, 128)).save(tmp_path / "a photo.png")
     files = tmp_path / "a photo.png", images / "03.png"

@@ -216,7 +216,7 @@ def test_contract_of_what_is_given():
     assert noise["functions"]["generator"]["inputs"] == [{**noise["input"], "kind": "noise"}]
 
 
-@pytest.mark.parametrize("options", [dict(), dict(classes=("a", "b"), noise_dim=2)])
+@pytest.mark.parametrize("options", [pytest.param(dict(), marks=pytest.mark.slow), dict(classes=("a", "b"), noise_dim=2)])
 def test_exports_take_any_size(options, tmp_path):
     """SavedModel and ONNX at two sizes, TFLite at that of training; each against Keras, and not against other inputs."""
     gan = translator(**options)

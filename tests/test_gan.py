@@ -253,7 +253,9 @@ def test_any_network_with_objective_and_penalty(model):
     gan.compile(run_eagerly=True)
     real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
     before = weights(gan.discriminator)
-    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3, **{name: real for name in needs}}
+    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3, **{name: real for name in needs if name != "label"}}
+    if hasattr(gan, "classifier"):
+        gan.classifier.accuracy.assign(0.5)  # as if it had learned
     logs = gan.train_on_batch(fields, return_dict=True)
     assert all(np.isfinite(value) for value in logs.values()) and logs["penalty"] > 0
     assert any(np.abs(new - old).max() > 0 for new, old in zip(weights(gan.discriminator), before, strict=True))
@@ -622,7 +624,8 @@ def test_the_loss_scale_leaves_the_step_as_it_is(policy):
 
 
 @pytest.mark.parametrize("policy", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"], indirect=True)
-@pytest.mark.parametrize("model", stay_finite.SETTINGS)
+@pytest.mark.parametrize("model", [name if name == "sngan" else pytest.param(name, marks=pytest.mark.slow)
+                                   for name in stay_finite.SETTINGS])
 def test_steps_stay_finite(policy, model):
     """Two hundred of them: benchmarks/stay_finite.py makes 2,000."""
     found = stay_finite.train(model, 200)

@@ -237,6 +237,7 @@ def test_mistakes(command, run_dir, tmp_path, arguments, words):
     assert all(word in done.stderr for word in words), done.stderr
 
 
+@pytest.mark.slow
 def test_points(command, tmp_path):
     gan = models.build("mlp", (2,), dict(SETTINGS, preset="mixture", binary_noise=3, fourier_features=0))
     gan.compile()

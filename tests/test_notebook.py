@@ -95,8 +95,8 @@ def test_the_lines_in_the_package_are_true():
         kgan.lossses
 
 
-@pytest.mark.parametrize("first", ["import keras, kgan", "import tensorflow, keras, kgan", "import kgan, keras; kgan.GAN",
-                                   "import kgan, keras; kgan.models"])
+@pytest.mark.parametrize("first", ["import keras, kgan", *(pytest.param(first, marks=pytest.mark.slow) for first in (
+    "import tensorflow, keras, kgan", "import kgan, keras; kgan.GAN", "import kgan, keras; kgan.models"))])
 def test_a_fresh_process_reads_keras_files(command, tmp_path, first):
     """After `import keras, kgan`, or the first use of kgan: of a subclass of GAN, with layers of kgan's."""
     gan = kgan.models.build("acgan", (8, 8, 1), dict(filters=4, noise_dim=4), classes="ab")

@@ -197,6 +197,7 @@ def test_equals_keras(browser, address, gan):
     assert browser.errors() == []
 
 
+@pytest.mark.slow
 def test_noise(browser, address, gan):
     browser.open(address)
     drawn = np.array(browser.run("return Array.from({length: 500}, (_, seed) => [...kgan.noise({seed})])"))
@@ -254,6 +255,7 @@ def test_controls(browser, address, gan):
     assert browser.errors() == []
 
 
+@pytest.mark.slow
 def test_sliders_do_not_change_the_address_too_often(browser, address):
     """Safari allows 100 changes in 30 seconds, and throws beyond."""
     browser.open(address, script="""
@@ -273,6 +275,7 @@ def test_sliders_do_not_change_the_address_too_often(browser, address):
     assert browser.errors() == []
 
 
+@pytest.mark.slow
 def test_play(browser, address):
     browser.open(f"{address}#seed=1&to=2")
     places = set()
@@ -285,6 +288,7 @@ def test_play(browser, address):
     assert browser.hash()["at"] == browser.find("#at").get_attribute("value") == rest
 
 
+@pytest.mark.slow
 def test_download(browser, address, tmp_path):
     browser.open(f"{address}#seed=3")
     browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
@@ -300,6 +304,7 @@ def test_download(browser, address, tmp_path):
 @pytest.mark.parametrize("query, name", [
     ("seed=3&to=5&at=0.25", "tiny-3-5-0.25"), ("seed=3&directions=1,-2.5", "tiny-3-along-1_-2.5"),
     ("seed=0&truncation=0.7", "tiny-0-truncated-0.7"), ("seed=3&to=5&at=1&directions=0,3&truncation=1", "tiny-3-5-1-along-0_3-truncated-1")])
+@pytest.mark.slow
 def test_names_of_files_say_all(browser, address, tmp_path, query, name):
     browser.open(f"{address}#{query}")
     browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
@@ -336,6 +341,7 @@ def test_keyboard(browser, address):
     browser.until(lambda: browser.hash()["seed"] == "7")
 
 
+@pytest.mark.slow
 def test_every_control_has_a_name(browser, address):
     browser.open(address)
     nodes = browser.cdp("Accessibility.getFullAXTree", {})["nodes"]
@@ -348,6 +354,7 @@ def test_every_control_has_a_name(browser, address):
     assert len(set(names)) == len(names), sorted(names)
 
 
+@pytest.mark.slow
 def test_names_have_what_is_seen(browser, conditional):
     """Who speaks to the page says what stands there: WCAG 2.5.3. A and B are told apart without eyes."""
     browser.open(f"{conditional[0]}#seed=3&to=5&at=0.5&directions=1")
@@ -364,6 +371,7 @@ def test_names_have_what_is_seen(browser, conditional):
 
 
 @pytest.mark.parametrize("value, filled", [(0, ("50%", "50%")), (3, ("50%", "100%")), (-1.5, ("25%", "50%"))])
+@pytest.mark.slow
 def test_sliders_about_0_fill_from_the_middle(browser, address, value, filled):
     browser.open(f"{address}#directions={value}")
     slider = browser.find("#sliders input")
@@ -373,6 +381,7 @@ def test_sliders_about_0_fill_from_the_middle(browser, address, value, filled):
 
 
 @pytest.mark.parametrize("width", [360, 700, 1200])
+@pytest.mark.slow
 def test_widths(browser, address, width):
     browser.size(width, 740)
     browser.open(f"{address}#seed=3&to=2147483647&at=0.5")
@@ -385,6 +394,7 @@ def test_widths(browser, address, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_contrast(browser, address, scheme):
     """4.5 : 1, of the Web Content Accessibility Guidelines."""
     browser.cdp("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
@@ -415,6 +425,7 @@ def test_no_request_leaves_the_host(browser, address):
     assert any("Content Security Policy" in message for message in browser.errors())
 
 
+@pytest.mark.slow
 def test_browser_without_relaxed_simd(browser, address, gan):
     browser.open(f"{address}#seed=3", script="const instantiate = WebAssembly.instantiate; WebAssembly.instantiate = "
                  "(code, ...more) => code.length < 200 ? Promise.reject(Error('no')) : instantiate(code, ...more)")
@@ -433,6 +444,7 @@ def test_messages(browser, address, exported, tmp_path):
         browser.until(lambda: "generator.tflite is not beside this page (404)" in browser.find("#message").text)
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_come_is_named(browser, exported, tmp_path):
     folder = shutil.copytree(exported, tmp_path / "web")
     for name, words in (("litert/litert_wasm_internal.wasm", "litert_wasm_internal.wasm"), ("latent.js", "generator.js, or a file that it")):
@@ -444,6 +456,7 @@ def test_a_file_that_does_not_come_is_named(browser, exported, tmp_path):
         (folder / "aside").rename(folder / name)
 
 
+@pytest.mark.slow
 def test_files_of_two_exports(browser, exported, tmp_path):
     """A generator of another export than generator.json, and a format that this page does not know: said, and nothing is drawn."""
     folder = shutil.copytree(exported, tmp_path / "web")
@@ -459,6 +472,7 @@ def test_files_of_two_exports(browser, exported, tmp_path):
             assert not browser.find("main").is_displayed()
 
 
+@pytest.mark.slow
 def test_a_slow_line(browser, address):
     """What has come is told in MB, from the beginning to the end, and of how many."""
     browser.cdp("Network.enable", {})
@@ -479,6 +493,7 @@ def test_a_slow_line(browser, address):
 
 
 @pytest.mark.parametrize("width, height", [(1200, 700), (390, 700)])
+@pytest.mark.slow
 def test_what_is_wrong_is_in_sight(browser, address, width, height):
     """Wherever the page was scrolled to."""
     browser.size(width, height)
@@ -493,6 +508,7 @@ def test_what_is_wrong_is_in_sight(browser, address, width, height):
     assert box[0] >= 0 and box[1] > 0 and box[2] <= width and box[3] <= height and "1.5" in browser.text("live")
 
 
+@pytest.mark.slow
 def test_hashes_that_mean_nothing(browser, address):
     browser.open(f"{address}#seed=-1&to=x&at=7&directions=1e9,NaN,,&first=99999999999")
     browser.until(lambda: browser.hash() == {"seed": "0", "directions": "3,0,0,0,0,0,0,0"})
@@ -506,6 +522,7 @@ def test_hashes_that_mean_nothing(browser, address):
 
 
 @pytest.mark.parametrize("typed", ["3.7", "1e3", "-1", "2147483648", "e"])
+@pytest.mark.slow
 def test_seeds_that_are_none(browser, address, typed):
     browser.open(f"{address}#seed=5&to=6&at=0.5")
     for name in ("seed", "to"):
@@ -524,6 +541,7 @@ def test_seeds_that_are_none(browser, address, typed):
         assert not browser.find("#message").is_displayed() and field.get_attribute("aria-invalid") is None
 
 
+@pytest.mark.slow
 def test_what_is_picked_is_what_was_seen(browser, conditional):
     """Tiles are moved along the directions, and those to be picked as B have A's class."""
     address, gan = conditional
@@ -550,6 +568,7 @@ def test_what_is_picked_is_what_was_seen(browser, conditional):
     ("sine", (10,), {"noise_dim": 3}, "signals of 10 values"),
     ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8), "images of 8 × 8 × 1"),
 ])
+@pytest.mark.slow
 def test_other_kinds(browser, packages, tmp_path, model, shape, settings, words):
     gan = made(model, shape, 2.0, **settings)
     web.write(gan.ema_generator, told(gan), tmp_path / "web", gan.latents)
@@ -573,6 +592,7 @@ def test_other_kinds(browser, packages, tmp_path, model, shape, settings, words)
 
 # === Classes and truncation ===
 
+@pytest.mark.slow
 def test_truncation_is_that_of_kgan(browser, address):
     browser.open(address)
     drawn = browser.run("return Array.from({length: 100}, (_, seed) => [...kgan.noise({seed})])")
@@ -603,6 +623,7 @@ def tile(browser, i):
     return browser.pixels(f".tile:nth-child({i + 1}) canvas")
 
 
+@pytest.mark.slow
 def test_choosing_a_class(browser, conditional):
     address, gan = conditional
     browser.open(f"{address}#seed=4")
@@ -663,6 +684,7 @@ def test_choosing_a_class(browser, conditional):
 
 
 @pytest.mark.parametrize("label", CLASSES)
+@pytest.mark.slow
 def test_link_to_a_class(browser, conditional, label):
     """Whatever a class is called; and what there is not is left out."""
     address, gan = conditional
@@ -678,6 +700,7 @@ def test_link_to_a_class(browser, conditional, label):
     browser.until(lambda: browser.hash() == {"seed": "1"})
 
 
+@pytest.mark.slow
 def test_download_of_a_class(browser, conditional, tmp_path):
     address, _ = conditional
     browser.open(f"{address}#{urllib.parse.urlencode(dict(seed=3, label=CLASSES[1]))}")
@@ -687,6 +710,7 @@ def test_download_of_a_class(browser, conditional, tmp_path):
 
 
 @pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.slow
 def test_controls_of_classes(browser, packages, tmp_path, width):
     """Reached by the tab key, named, and not too wide for a phone, however long the names are."""
     gan = tiny(classes=["a class whose name is long, much longer than a phone is wide " * 3, "b"])
@@ -704,6 +728,7 @@ def test_controls_of_classes(browser, packages, tmp_path, width):
             role == "combobox" and name.startswith("Class") for role, name in named)
 
 
+@pytest.mark.slow
 def test_points_of_classes(browser, packages, tmp_path):
     """Behind a point are those of all classes."""
     gan = tiny("joined", (2,), noise="uniform")
@@ -717,6 +742,7 @@ def test_points_of_classes(browser, packages, tmp_path):
 
 
 @pytest.mark.parametrize("shape, wide", [((2,), 480), ((10,), 480)])
+@pytest.mark.slow
 def test_plots_are_the_same_on_both_pages(browser, packages, tmp_path, shape, wide):
     """Drawn by one program, for the size that they are shown at: the line or dot of a tile is seen, and the large one has axes."""
     gan = tiny("joined", shape)
@@ -756,6 +782,7 @@ def test_plots_are_the_same_on_both_pages(browser, packages, tmp_path, shape, wi
 
 @pytest.mark.parametrize("place", [[1e6, 0], [0, -1e6], [-50, 50], [0.5, 0.5]])
 @pytest.mark.parametrize("side", [144, 480])
+@pytest.mark.slow
 def test_a_point_far_outside_is_at_the_edge(browser, server, place, side):
     browser.open(server[0])
     found = browser.run("""return import('./kinds/points.js').then(({made}) =>
@@ -769,6 +796,7 @@ def test_a_point_far_outside_is_at_the_edge(browser, server, place, side):
 
 @pytest.mark.parametrize("low, high, wanted", [(0, 10, [0, 2, 4, 6, 8, 10]), (-1.1, 1.3, [-1, -0.5, 0, 0.5, 1]), (2, 2, []),
                                                (0.001, 0.0042, [0.001, 0.002, 0.003, 0.004]), (-3e4, 8e5, [0, 2e5, 4e5, 6e5, 8e5])])
+@pytest.mark.slow
 def test_ticks(browser, server, low, high, wanted):
     browser.open(server[0])
     found = browser.run("return import('./plot.js').then(plot => plot.ticks(arguments[0], arguments[1]))", low, high)
@@ -840,6 +868,7 @@ def test_server_page(browser, server):
     assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
 
 
+@pytest.mark.slow
 def test_server_page_with_classes(browser, tmp_path):
     gan = tiny("gains", classes=("it's", *CLASSES))
     with served(gan, tmp_path) as (address, _):
@@ -881,6 +910,7 @@ runpy.run_module("export.serve", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_page_that_comes_before_the_model(browser, gan, tmp_path):
     """It waits, says so, and shows what it was to show; the address is told when it answers."""
     export.saved_model.write(gan.ema_generator, told(gan), tmp_path / "model", gan.latents)
@@ -911,6 +941,7 @@ def test_a_page_that_comes_before_the_model(browser, gan, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_is_asked_again(browser, server):
     """429 with Retry-After is no last word: the picture comes, and nothing is said."""
     address, _ = server
@@ -923,6 +954,7 @@ def test_a_server_that_is_busy_is_asked_again(browser, server):
     assert not browser.find("#message").is_displayed()
 
 
+@pytest.mark.slow
 def test_a_page_shows_one_model(browser, gan, tmp_path):
     """A newer one takes its place while the page is open: all pictures are of it, and the page says so."""
     from servers import serving
@@ -950,6 +982,7 @@ def test_a_page_shows_one_model(browser, gan, tmp_path):
         assert browser.errors() == []
 
 
+@pytest.mark.slow
 def test_errors_of_the_server(browser, server):
     """Last: the server is stopped."""
     address, process = server

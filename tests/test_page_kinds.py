@@ -94,6 +94,7 @@ def test_an_image_and_what_comes_of_it(browser, painter, tmp_path):
     assert browser.errors() == []
 
 
+@pytest.mark.slow
 def test_slider_between_before_and_after(browser, painter, tmp_path):
     """By keys, by mouse and by a finger; what is shown follows."""
     from selenium.webdriver import ActionChains
@@ -133,6 +134,7 @@ def percent(clip, width):
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
+@pytest.mark.slow
 def test_dropped_or_pasted(browser, painter, how):
     opened(browser, painter[0])
     given(browser, how, image(seed=2))
@@ -145,6 +147,7 @@ def test_dropped_or_pasted(browser, painter, how):
     assert problem(browser) == ""
 
 
+@pytest.mark.slow
 def test_a_still_of_the_camera(browser, painter):
     """Chromium has one of its own for tests."""
     opened(browser, painter[0])
@@ -160,6 +163,7 @@ def test_a_still_of_the_camera(browser, painter):
     assert browser.run("return document.querySelector('video').srcObject") is None
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_scaled_and_says_so(browser, painter, tmp_path):
     opened(browser, painter[0])
     pick(browser, saved(tmp_path, np.full((100, 200, 3), 50, np.uint8)))
@@ -167,6 +171,7 @@ def test_what_is_too_large_is_scaled_and_says_so(browser, painter, tmp_path):
     assert browser.find(".note").text == "my photo.png, 200 × 100 pixels, scaled to 100 × 50: no more than 5,000 are taken."
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_image(browser, painter, tmp_path):
     opened(browser, painter[0])
     (tmp_path / "broken.png").write_bytes(b"nothing of the kind")
@@ -176,6 +181,7 @@ def test_a_file_that_is_no_image(browser, painter, tmp_path):
                                    ".getAttribute('aria-describedby').split(' ')[1]).textContent")
 
 
+@pytest.mark.slow
 def test_what_the_server_says_of_an_image_stands_beside_it(browser, painter, tmp_path):
     opened(browser, painter[0], script="""const ask = fetch; window.fetch = (path, more) => String(path).startsWith("make/") ?
         Promise.resolve(new Response('{"error": "input: it is odd"}', {status: 400})) : ask(path, more)""")
@@ -184,6 +190,7 @@ def test_what_the_server_says_of_an_image_stands_beside_it(browser, painter, tmp
     assert not browser.find("#message").is_displayed()
 
 
+@pytest.mark.slow
 def test_it_is_seen_to_be_made(browser, painter, tmp_path):
     opened(browser, painter[0], script="""const ask = fetch; window.fetch = async (path, more) => {
         if (String(path).startsWith("make/")) await new Promise(done => { window.go = done; });
@@ -197,6 +204,7 @@ def test_it_is_seen_to_be_made(browser, painter, tmp_path):
     assert not browser.find("#busy").is_displayed() and browser.find("#stage").get_attribute("aria-busy") is None
 
 
+@pytest.mark.slow
 def test_another_function(browser, painter, tmp_path):
     """Its controls take the place of the others': an image, a class, a number, a seed; two views."""
     address, server = painter
@@ -220,6 +228,7 @@ def test_another_function(browser, painter, tmp_path):
 
 
 @pytest.mark.parametrize("width", [360, 390, 700, 1280])
+@pytest.mark.slow
 def test_widths(browser, painter, solids, tmp_path, width):
     browser.size(width, 844)
     opened(browser, painter[0])
@@ -239,6 +248,7 @@ def overflow(browser):
     return browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
 
 
+@pytest.mark.slow
 def test_names_and_keys(browser, painter, solids, tmp_path):
     opened(browser, painter[0])
     pick(browser, saved(tmp_path, image()))
@@ -266,6 +276,7 @@ def named(browser):
 
 # === Voxels on the server's page ===
 
+@pytest.mark.slow
 def test_voxels_are_turned_and_cut(browser, solids):
     """By keys, mouse and finger; a higher threshold shows less, and says when nothing is left."""
     from selenium.webdriver import ActionChains
@@ -337,6 +348,7 @@ def squares(positions, normals):
                   zip(positions.reshape(-1, 12), normals[::4].tolist()))
 
 
+@pytest.mark.slow
 def test_download_of_a_mesh(browser, solids, tmp_path):
     """The sides that can be seen at the threshold that is set: those of kgan.kinds.voxels."""
     address, server = solids
@@ -353,6 +365,7 @@ def test_download_of_a_mesh(browser, solids, tmp_path):
     np.testing.assert_array_equal(np.cross(b - a, c - a), normals[triangles[:, 0]])
 
 
+@pytest.mark.slow
 def test_thirty_frames_a_second(browser, solids):
     """32³ on a canvas of 800 × 800, without a GPU: a solid, and noise that fills a half."""
     browser.open(solids[0])
@@ -374,6 +387,7 @@ def test_thirty_frames_a_second(browser, solids):
     assert max(found) < 1000 / RATE, found
 
 
+@pytest.mark.slow
 def test_spinning(browser, solids):
     browser.open(solids[0])
     browser.until(lambda: (browser.pixels()[..., 3] == 255).any())
@@ -435,6 +449,7 @@ def test_image_in_a_web_export(browser, packages, tmp_path):
         assert all(asked.startswith(address) for asked in browser.requests()) and browser.errors() == []
 
 
+@pytest.mark.slow
 def test_voxels_in_a_web_export(browser, packages, tmp_path):
     import keras
     noise = {"name": "noise", "kind": "noise", "shape": [None, 4], "dtype": "float32", "distribution": "normal(0, 1)",

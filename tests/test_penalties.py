@@ -180,8 +180,8 @@ def test_the_weight_is_scheduled():
         assert loss_of(gan) == pytest.approx(objective + weight * 3.125, abs=1e-5)
 
 
-@pytest.mark.parametrize("setting", ["augment=rotate90", *(pytest.param(setting, marks=pytest.mark.slow) for setting in (
-    "packing=2", "minibatch_std=true"))])
+@pytest.mark.parametrize("setting", ["augment=rotate90", "packing=2", "minibatch_std=true"])
+@pytest.mark.slow
 def test_a_lazy_penalty_under_xla_is_the_penalty(setting):
     """What D sees is made outside the condition, and its gradient taken inside: not all of that can XLA compile."""
     weights = []
@@ -200,7 +200,7 @@ def test_a_lazy_penalty_under_xla_is_the_penalty(setting):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["eager", "graph", "jit"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("jit", marks=pytest.mark.slow)])
 def test_a_lazy_penalty_by_hand(mode):
     """Eight updates of D, two a step: the first and the fifth are penalised, four times as much."""
     gan = gan_of(penalty="r1", penalty_weight=0.3, penalty_every=4, discriminator_steps=2, jit_compile=mode == "jit",

@@ -134,6 +134,7 @@ def test_glyphs_are_squares():
 
 # === A run ===
 
+@pytest.mark.slow
 def test_a_run(command, photos):
     here = photos.parent
     done = command("train.py", "--model=dcgan", "--dataset=folder:photos", "--image_size=24x16", "--steps=2",

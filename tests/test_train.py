@@ -155,7 +155,8 @@ def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, ag
     assert (run / "export" / "saved_model" / "saved_model.pb").exists()
 
 
-@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "and killed"])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "and killed"])
+@pytest.mark.slow
 def test_interrupted_with_xla_and_several_steps_a_call(command, tmp_path, again):
     flags = ["train.py", "--model=mlp", "--dataset=ring", "--set=preset=mixture", "--batch_size=8", "--steps=600",
              *(f"--set={name}={value}" for name, value in dict(
@@ -205,6 +206,7 @@ def test_other_settings_are_refused(command, tiny, finished, tmp_path):
     assert contents(run) == before
 
 
+@pytest.mark.slow
 def test_longer_then_anew(command, tiny, finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     done = command("train.py", *tiny, "--steps=210", "--run_dir=run", cwd=tmp_path)

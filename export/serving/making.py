@@ -92,8 +92,14 @@ class Form:
 
     def read(self, max_pixels):
         """Dict of arrays [1, …], without noise. Raises Refusal: 400, a part is not what it should be."""
-        return {name: self._read(name, field, max_pixels)[None] for name, field in self.function.inputs.items()
-                if field.kind != "noise"}
+        found = {name: self._read(name, field, max_pixels)[None] for name, field in self.function.inputs.items()
+                 if field.kind != "noise"}
+        for name, array in found.items():
+            like = getattr(kinds.get(self.function.inputs[name].kind), "LIKE", None)
+            if like in found and array.shape[1:3] != found[like].shape[1:3]:
+                (height, width), (rows, columns) = array.shape[1:3], found[like].shape[1:3]
+                raise Refusal(400, f"{name}: is {width}×{height} pixels, and {like} {columns}×{rows}; they must be the same")
+        return found
 
     def _read(self, name, field, max_pixels):
         kind, part = kinds.get(field.kind), self.parts[name]
@@ -115,7 +121,8 @@ def _wanted(field):
     kind = kinds.get(field.kind)
     if kind.SUFFIXES:
         return f"a file is needed ({', '.join(kind.SUFFIXES)})"
-    return {"label": "the name of a class is needed", "number": "a number is needed"}.get(field.kind, "it is needed")
+    return {"label": "the name of a class is needed", "number": "a number is needed",
+            "tokens": "a text is needed"}.get(field.kind, "it is needed")
 
 
 def _number(text):
@@ -156,7 +163,8 @@ def file(sample, name, field, media, more):
     """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity, or it cannot be written so."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
+    kind = kinds.get(field.kind)
     try:
-        return kinds.get(field.kind).write(sample, media, **more)
+        return kind.write(sample, media, **{**kinds.known(field, kind.write), **more})
     except ValueError as error:
         raise Refusal(400, str(error)) from None

@@ -34,8 +34,11 @@ def find(root):
     return survey(root)[0]
 
 
-def survey(root):
-    """(image files as `find` gives them, what is left out: dict of the reason to a list of relative paths)."""
+def survey(root, suffixes=None):
+    """(files as `find` gives them, what is left out: dict of the reason to a list of relative paths).
+
+    `suffixes`: of the files that are meant; None: images, of those without one by their content.
+    """
     found, left_out = [], {}
     for folder, names, hidden in _walk(root):
         place = os.path.relpath(folder, root).replace(os.sep, "/")
@@ -44,7 +47,8 @@ def survey(root):
             left_out.setdefault("hidden", []).append(place + name)
         for name in names:
             file = os.path.join(folder, name)
-            if reason := _reason(file):
+            suffix = os.path.splitext(name)[1].lower()
+            if reason := _reason(file) if suffixes is None else "" if suffix in suffixes else suffix or "no suffix":
                 left_out.setdefault(reason, []).append(place + name)
                 continue
             try:

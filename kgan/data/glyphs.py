@@ -114,8 +114,10 @@ def _write(directory, version, image_size, channels, stream, count, seed):
     return {}
 
 
-def draw_parameters(count, rng):
+def draw_parameters(count, rng, fonts=None, slants=SLANT):
     """All that is random about `count` pictures, in fractions of a picture: nothing here knows the resolution.
+
+    `fonts`: numbers of those in FONTS to choose from; None: all. `slants`: from where to where glyphs are sheared.
 
     Returns:
         dict of arrays [count, ...]: the fields `label`, `font`, `color`, `slant`, `weight`; `matrix` [count, 2, 2] and
@@ -131,8 +133,9 @@ def draw_parameters(count, rng):
     def choose(number):
         return (next(uniform) * number).astype(np.int64)
 
-    label, font, color = choose(10), choose(len(FONTS)), choose(len(PALETTE))
-    slant, weight = between(*SLANT).astype(np.float32), between(*WEIGHT).astype(np.float32)
+    fonts = np.arange(len(FONTS)) if fonts is None else np.array(fonts)
+    label, font, color = choose(10), fonts[choose(len(fonts))], choose(len(PALETTE))
+    slant, weight = between(*slants).astype(np.float32), between(*WEIGHT).astype(np.float32)
     height, aspect, angle = between(*HEIGHT), between(*ASPECT), between(*ROTATION)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[aspect, slant], [np.zeros(count), np.ones(count)]])
@@ -149,13 +152,15 @@ def draw_parameters(count, rng):
 
     hue, turn, toward, side = between(0, 1), between(-0.12, 0.12), between(0, 2 * np.pi), next(uniform)
     return {"label": label, "font": font, "color": color, "slant": slant, "weight": weight, "matrix": matrix,
-            "offset": offset, "ground": _ground(color, hue, turn, side),
+            "offset": offset, "ground": ground(color, hue, turn, side),
             "direction": np.stack([np.cos(toward), np.sin(toward)], 1)}
 
 
-def _ground(color, hue, turn, side):
-    # the two ends of the gradient, [N, 2, 3] in 0..1: neighbouring hues, on the side that the digit stands out from.
-    # Colours of middling luminance stand out from both, and `side` decides
+def ground(color, hue, turn, side):
+    """The two ends of the gradient behind digits of `color`, [N, 2, 3] in 0..1: neighbouring hues that these stand out from.
+
+    Colours of middling luminance stand out from deep and from pale grounds, and `side` decides.
+    """
     luminance = relative_luminance(np.array(list(PALETTE.values())) / 255)[color]
     deep = (luminance > 0.25) | ((luminance > 0.16) & (side < 0.5))
     level, swing, first, span = np.where(deep[:, None], DEEP, PALE).T[..., None, None]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 _MADE = ("image_size", "channels", "crop"), ("condition", "bins", "direction")
+_WHERE_THERE = "rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks"  # of sounds, of notes
 _BLOCK = 1 << 24  # bytes at once
 
 
@@ -82,7 +83,8 @@ def _place(dataset):
 def _made(settings):
     """A checksum of the settings on which content depends."""
     config = settings.get("config", {})
-    return _text([json.loads(json.dumps(each.get(name))) for each, names in zip((settings, config), _MADE) for name in names])
+    return _text([json.loads(json.dumps(each.get(name))) for each, names in zip((settings, config), _MADE) for name in names]
+                 + [config[name] for name in _WHERE_THERE if name in config])
 
 
 def _text(value):
@@ -94,6 +96,8 @@ def _checksum(array):
     if hasattr(array, "images"):  # made on the fly: of these, by settings that are compared themselves
         index = getattr(array, "index", None)
         return [_checksum(array.images), None if index is None else _checksum(index)]
+    if hasattr(array, "at"):  # drawn on the fly, of nothing but settings
+        return 0
     file = getattr(array, "filename", None)
     if file is None or os.path.getsize(file) != array.offset + array.nbytes:  # in memory, or a part of what is in the file
         return _crc(array)

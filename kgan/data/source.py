@@ -34,6 +34,7 @@ class Source:
             one, else of the kind whose name it bears.
         groups: dict of field to the name of its group, where examples are not paired: fields of a group have one length and
             one order. Those that are left out are of the group of `key`.
+        more: dict of field to what its kind knows of it besides, as `kgan.kinds.Field.more`: the rate of sounds.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     cuts: dict = dataclasses.field(default_factory=dict)
     kinds: dict = dataclasses.field(default_factory=dict)
     groups: dict = dataclasses.field(default_factory=dict)
+    more: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         # names of files may be any bytes; the note stands in reports
@@ -54,7 +56,7 @@ class Source:
     @property
     def fields(self):
         """Dict of name to kgan.kinds.Field."""
-        return {name: kinds.Field(self._kind(name, array), array.shape[1:], self.classes.get(name, ()))
+        return {name: kinds.Field(self._kind(name, array), array.shape[1:], self.classes.get(name, ()), self.more.get(name, {}))
                 for name, array in self.arrays.items()}
 
     def _kind(self, name, array):
@@ -97,7 +99,7 @@ class Source:
         if reverse and "input" in self.arrays:
             swapped = {"input": self.key, self.key: "input"}
             change = {attribute: {swapped.get(name, name): value for name, value in getattr(self, attribute).items()}
-                      for attribute in ("arrays", "kinds", "groups")}
+                      for attribute in ("arrays", "kinds", "groups", "more")}
             # what was of no group is of that of what is made, which is the other one now
             return dataclasses.replace(self, **change).roles(needs)
         for name, kind in needs.items():

@@ -189,6 +189,11 @@ def animated(samples, columns=8, smallest=256, rate=RATE):
     return _gif(np.stack([np.asarray(frame).reshape(frame.height, frame.width, -1) for frame in frames]), rate)
 
 
+def beside(samples, rate=RATE):
+    """{".gif": the clips in motion}."""
+    return {".gif": animated(samples, rate=rate)}
+
+
 def images(samples):
     """What a clip shows and how it moves, float32 [n, H, W, 3C]: its first frame, its last, and half of what the one after
     its middle differs from the one before."""

@@ -76,7 +76,8 @@ def measure(target, directory, evaluators):
     # what decides which examples there are
     config = settings.get("config", {})
     made = maker(settings["dataset"], Evaluator.needs(settings))
-    data = [config.get(name) for name in ("condition", "degrade", "direction", *(["bins"] if config.get("condition") else []),
+    data = [config.get(name) for name in ("condition", "degrade", "direction", "masks", "hole_least", "hole_most",
+                                          *(["bins"] if config.get("condition") else []),
                                           *(inspect.signature(made).parameters if made else ()))]
     key = json.dumps([data, "fields" in settings, *(settings.get(name) for name in ("dataset", *OPTIONS))])
     evaluator = evaluators.get(key) or evaluators.setdefault(key, Evaluator(settings, FLAGS.features, FLAGS.count))

@@ -77,11 +77,13 @@ def get(name, train, test=None):
             out of its training.
 
     Returns:
-        FeatureNetwork, or None for "none".
+        FeatureNetwork, or None for "none", and for texts, of which there is none.
 
     Raises:
         DataError: it cannot be had for these data; the message says what else there is.
     """
+    if not hasattr(kinds.get(train.kind), "images"):  # numbers of words are no vectors
+        return None
     image = kinds.get(train.kind).images(train.examples([0])) is not None
     if name == "auto":
         name = ("classifier" if len(train.classes.get("label", ())) > 1 else "none") if image else "raw"
@@ -113,16 +115,38 @@ def classifier(train, test=None):
         raise DataError(f"{train.name} has no labels for a classifier to learn: take features=inception, a network of your "
                         "own, or features=none")
     names = tuple(train.classes["label"])
-    key = dict(kind="classifier", version=3, seen=SEEN, batch=BATCH, rate=RATE, units=UNITS, classes=names,
-               shape=train.shape, data=[_digest(train), test and _digest(test)])
-    arrays, notes = cached(f"classifier-{train.name}", key, lambda folder: _learn(train, test, folder))
-    network = _network(viewed(train.kind, train.examples([0])).shape[1:], len(names))
-    _unflatten(network, arrays["weights"])
+    network, notes = trained(train, test)
     scaled = layers.Rescaling(1 / notes["root_mean_square"])(network.get_layer("features").output)
     features = keras.Model(network.input, [scaled, network.output])
     protocol = {"features": f"classifier of {train.name}'s labels, {UNITS} features", "accuracy": notes["accuracy"],
                 "accuracy_of": notes["accuracy_of"]}
     return FeatureNetwork("classifier", _compiled(features), protocol, names, kind=train.kind)
+
+
+def trained(train, test=None, name="own", build=None, examples=None, seed=0):
+    """(a network that has learned the labels of `train`, its notes), or read from the data cache if it was trained before.
+
+    Args:
+        train, test: as for `get`.
+        name, seed: of the network, of which the cache keeps one each.
+        build: function of (shape, classes) to a network with a layer named `features`, which ends in logits; None: the classifier
+            among the feature networks, which ends in probabilities.
+        examples: how many are seen in all; None: SEEN.
+
+    Returns:
+        (keras.Model, dict of `accuracy`, `accuracy_of`, `root_mean_square`).
+    """
+    build, examples = build or network, examples or SEEN
+    names = tuple(train.classes["label"])
+    key = dict(kind="classifier", version=3, seen=examples, batch=BATCH, rate=RATE, units=UNITS, classes=names,
+               shape=train.shape, data=[_digest(train), test and _digest(test)],
+               **({"network": name, "seed": seed} if name != "own" or seed else {}))
+    shape = viewed(train.kind, train.examples([0])).shape[1:]
+    title = f"classifier-{train.name}" if name == "own" else f"classifier-{name}-{train.name}"
+    arrays, notes = cached(title, key, lambda folder: _learn(train, test, folder, build(shape, len(names)), examples))
+    found = build(shape, len(names))
+    _unflatten(found, arrays["weights"])
+    return found, notes
 
 
 def of_other_data(name, like):
@@ -133,8 +157,8 @@ def of_other_data(name, like):
     return dataclasses.replace(classifier(other), name=f"classifier:{name}", classes=(), kind=like.kind)
 
 
-def _network(shape, classes):
-    """Images in [-1, 1] to class probabilities; every random number from a seed of its own, none from Keras's."""
+def network(shape, classes, activation="softmax"):
+    """Images in [-1, 1] to class probabilities, or logits; every random number from a seed of its own, none from Keras's."""
     seeds = iter(range(100))
 
     def initial():
@@ -151,22 +175,21 @@ def _network(shape, classes):
     x = layers.Dropout(0.3, seed=1)(layers.Flatten()(x))
     x = layers.Dense(UNITS, activation="relu", kernel_initializer=initial(), name="features")(x)
     x = layers.Dropout(0.3, seed=2)(x)
-    return keras.Model(images, layers.Dense(classes, activation="softmax", kernel_initializer=initial())(x))
+    return keras.Model(images, layers.Dense(classes, activation=activation, kernel_initializer=initial())(x))
 
 
-def _learn(train, test, folder):
-    """Trains the classifier, writes its weights to weights.npy in `folder`, returns its notes."""
+def _learn(train, test, folder, network, seen):
+    """Trains a network on so many examples, writes its weights to weights.npy in `folder`, returns its notes."""
     of = "the test split"
     if test is None:
         order = np.random.default_rng(0).permutation(len(train))
         held, kept = np.sort(order[:len(train) // 5]), np.sort(order[len(train) // 5:])
         train, test, of = _subset(train, kept), _subset(train, held), "a fifth of the data, held back"
     shape = viewed(train.kind, train.examples([0])).shape[1:]
-    network = _network(shape, len(train.classes["label"]))
     batch = min(BATCH, len(train))
-    steps = SEEN // batch
+    steps = seen // batch
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)),
-                    "sparse_categorical_crossentropy", metrics=["accuracy"])
+                    keras.losses.SparseCategoricalCrossentropy(from_logits=network.layers[-1].activation is keras.activations.linear))
 
     def pair(examples):
         images = examples[train.key]

@@ -103,6 +103,11 @@ class _Extractor:
         return maps
 
 
+def last(network):
+    """The name of the layer whose output is the last of a discriminator's features."""
+    return _layers(network)[-1].name
+
+
 class _Raw:
     """The values themselves, as features."""
 

@@ -57,7 +57,8 @@ def build(name, shape, settings=None, seed=0, classes=(), fields=None):
     module = importlib.import_module(f"kgan.models.{name}")
     config = module.Config.of(**(settings or {}))
     known = {"shape": tuple(shape), "config": config, "seed": seed, "classes": classes, "fields": fields}
-    return module.build(**{name: known[name] for name in inspect.signature(module.build).parameters})
+    # what else a build has parameters for, as networks of one's own, is for those who call it themselves
+    return module.build(**{name: known[name] for name in inspect.signature(module.build).parameters if name in known})
 
 
 def of(settings, seed=None):

@@ -477,6 +477,7 @@ def test_a_file_that_vanishes(root, monkeypatch):
     assert (np.asarray(found.arrays["image"]) == BLUE).all()
 
 
+@pytest.mark.slow
 def test_one_hundred_thousand_files(root, monkeypatch):
     """Found, sorted, labelled, kept in order; what decoding each takes is left out."""
     for index in range(100):

@@ -92,6 +92,7 @@ def test_nothing_touches_the_border(size):
     assert min(rows[0], columns[0]) < 0.12 * size and max(rows[-1], columns[-1]) > 0.88 * size
 
 
+@pytest.mark.slow
 def test_glyphs_are_those_of_the_font_files():
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont

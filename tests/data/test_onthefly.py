@@ -3,7 +3,8 @@ import pytest
 
 from kgan.data import outlines
 from kgan.data.degrade import degrade
-from kgan.data.onthefly import Degraded, Jittered
+from kgan.data.onthefly import CutOut, Degraded, Jittered, whole
+from kgan.data.source import DataError
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,30 @@ def test_degradations_are_of_the_jittered_image(images):
     rows, positions = np.arange(4), np.arange(50, 54)
     np.testing.assert_array_equal(Degraded(jittered, "grey+noise:5", 1).at(rows, positions),
                                   degrade("grey+noise:5", jittered.at(rows, positions), 1, positions))
+
+
+# === Cut out ===
+
+def test_cuts_are_of_the_image_and_aligned(images):
+    one, other = CutOut(images, 20, 1), CutOut(255 - images, 20, 1)
+    assert one.shape == (12, 20, 20, 3) and whole(Degraded(one, "grey", 1)) == images.shape
+    np.testing.assert_array_equal(one[2:4], images[2:4, 4:24, 6:26])
+    rows, positions = np.full(40, 3), np.arange(40)
+    made = one.at(rows, positions)
+    np.testing.assert_array_equal(made, 255 - other.at(rows, positions))
+    every = [(top, left) for top in range(9) for left in range(13)]
+    places = {next(place for place in every if np.array_equal(cut, images[3, place[0]:place[0] + 20, place[1]:place[1] + 20]))
+              for cut in made}
+    assert len(places) > 20
+    np.testing.assert_array_equal(one.at(rows[7:8], positions[7:8])[0], made[7])  # whatever the batch
+    with pytest.raises(DataError, match="patch_size=40: the images are 28x32 pixels"):
+        CutOut(images, 40)
+
+
+def test_what_is_made_smaller_may_stay_small(images):
+    small = Degraded(images, "blur:1+downscale:4+jpeg:80", 1, enlarge=False)
+    assert small.shape == (12, 7, 8, 3) and small[:3].shape == (3, 7, 8, 3)
+    np.testing.assert_array_equal(Degraded(images, "downscale:2+downscale:2", 1, enlarge=False)[:], degrade(
+        "downscale:2", degrade("downscale:2", images, 1, range(12), enlarge=False), 1, range(12), enlarge=False))
+    with pytest.raises(DataError, match="degrade=downscale:3: images of 28x32 pixels cannot be made exactly that many times smaller"):
+        Degraded(images, "downscale:3", enlarge=False)

@@ -145,6 +145,7 @@ def test_missing_manual_dir(tmp_path):
 
 # === The real one ===
 
+@pytest.mark.slow
 def test_real_digits(tmp_path):
     if not ORIGINALS.is_dir():
         pytest.skip("needs the original files of mnist in ../shared/data/mnist")

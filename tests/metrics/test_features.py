@@ -63,6 +63,7 @@ def test_training_leaves_keras_random_numbers_alone(quick):
     np.testing.assert_array_equal(np.random.rand(3), wanted[1])
 
 
+@pytest.mark.slow
 def test_without_a_test_split_a_fifth_is_held_back(quick):
     network = features.classifier(bars(600, 0))
     assert network.protocol["accuracy_of"] == "a fifth of the data, held back"
@@ -144,6 +145,7 @@ def test_a_file_that_is_no_network(tmp_path):
         features.get(str(tmp_path / "net.keras"), Source("grey", {"image": np.zeros((2, 8, 8, 1), np.uint8)}))
 
 
+@pytest.mark.slow
 def test_inception(monkeypatch):
     """Its graph, with random weights: the published ones cannot be fetched in a test."""
     network = features.inception((16, 16, 1), weights=None)

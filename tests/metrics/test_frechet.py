@@ -38,6 +38,7 @@ def test_published_formula(counts):
 
 
 @pytest.mark.filterwarnings("ignore:Matrix is singular")  # scipy's, of the published form
+@pytest.mark.slow
 def test_published_formula_on_images(pixels):
     real, fake = pixels[:1500], pixels[1500:]
     assert (real.std(0) == 0).any()  # a singular covariance

@@ -113,6 +113,7 @@ def test_collapse_far_away():
     assert manifold(real, fake) == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
 
 
+@pytest.mark.slow
 def test_memory():
     real, fake = normal((3000, 3000), size=8, dtype="float32")
     tracemalloc.start()

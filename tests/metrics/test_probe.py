@@ -201,6 +201,7 @@ def test_a_folder_has_a_fifth_held_back(saved, command, tmp_path):
     assert found["untrained"] != found["discriminator"]
 
 
+@pytest.mark.slow
 def test_points_and_a_test_split(saved, capsys):
     run = saved("ring", (2,), preset="mixture", fourier_features=0)
     assert probe.main(["probe", run.directory]) == 0

@@ -28,13 +28,13 @@ class Battery:
             given more than noise and a label, `given`: dict of name -> kgan.kinds.Field. A conditional model is built for CLASSES.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
-        alone: whether it is a Config alone: another model's networks and steps, which that one's tests trace.
+        made: kgan.kinds.Field of what is made, where its shape does not say of which kind that is.
     """
 
     model = None
     cases = {}
     fixed, loose = (), ()
-    alone = False
+    made = None
 
     def pytest_generate_tests(self, metafunc):
         if "case" in metafunc.fixturenames:
@@ -55,8 +55,8 @@ class Battery:
         """The model as built and compiled, untrained."""
         settings = {name: value for name, value in cls.cases[case].items() if name not in ("shape", "given")}
         shape, given = cls.cases[case]["shape"], cls.cases[case].get("given")
-        kind = kinds.guess(shape)
-        fields = given and {kinds.get(kind).FIELD: kinds.Field(kind, shape), **given}
+        made = cls.made or kinds.Field(kinds.guess(shape), shape)
+        fields = {kinds.get(made.kind).FIELD: made, **(given or {})} if given or cls.made else None
         keras.utils.set_random_seed(1)
         gan = models.build(cls.model, shape, {"jit_compile": False, **settings}, seed=3, classes=CLASSES, fields=fields)
         gan.compile()
@@ -65,7 +65,9 @@ class Battery:
     def batch(self, shape, count, gan=None):
         """Examples such as the model is trained with, labels, which some of them want, and what `gan` is given beside."""
         kind = self.kind(shape)
-        return {kind.FIELD: np.random.default_rng(0).uniform(*kind.RANGE or (-1, 1), (count, *shape)).astype(np.float32),
+        examples = kind.examples(self.made, count) if self.made else \
+            np.random.default_rng(0).uniform(*kind.RANGE or (-1, 1), (count, *shape)).astype(np.float32)
+        return {kind.FIELD: examples,
                 "label": np.arange(count) % len(CLASSES), **(self.given(gan, count) if gan else {})}
 
     @staticmethod
@@ -74,16 +76,16 @@ class Battery:
         return {name: kinds.get(field.kind).examples(field, count, seed) for name, field in gan.fields.items()
                 if name not in (gan.key, "label")}
 
-    @staticmethod
-    def kind(shape):
+    @classmethod
+    def kind(cls, shape):
         """The file of the kind that is made."""
-        return kinds.get(kinds.guess(shape))
+        return kinds.get(cls.made.kind if cls.made else kinds.guess(shape))
 
     # === Networks ===
 
     def test_samples(self, gan, shape):
         samples = gan.generate(5, seed=1, batch_size=2, given=self.given(gan, 5))
-        assert samples.shape == (5, *shape) and samples.dtype == np.float32
+        assert samples.shape == (5, *shape) and samples.dtype == getattr(self.kind(shape), "DTYPE", "float32")
         assert np.isfinite(samples).all() and samples.std(0).max() > 0
 
     def test_range(self, gan, shape):
@@ -131,13 +133,13 @@ class Battery:
     # === Out of the house ===
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
-        export.saved_model.write(gan.ema_generator, export.contract.interface(gan), tmp_path / "out")
+        export.saved_model.write(gan.exported("generator"), export.contract.interface(gan), tmp_path / "out")
         serve = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
         for count in (1, 5):
             noise, given = gan.latents(count, seed=9), self.given(gan, count)
             inputs = {"noise": noise, "label": gan.labels(count), **given}
             output = serve(**{name: tf.constant(inputs[name]) for name in inputs_of(gan.ema_generator)})
-            assert list(output) == [self.kind(shape).OUTPUT]
+            assert set(output) == set(gan.described("generator")[1])
             np.testing.assert_allclose(output[self.kind(shape).OUTPUT], gan.make(noise, given), atol=1e-5)
 
     # === Checkpoints ===
@@ -161,9 +163,8 @@ class Battery:
     # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
 
     def test_training_changes_both_networks(self, gan, shape, case):
-        """As a graph the first case and those with XLA, eagerly the others."""
-        first = case == next(iter(self.cases)) and not self.alone
-        gan.compile(run_eagerly=not first and not self.cases[case].get("jit_compile"))
+        """Eagerly, but for those with XLA."""
+        gan.compile(run_eagerly=not self.cases[case].get("jit_compile"))
         self.train(gan, shape)
 
     @pytest.mark.slow

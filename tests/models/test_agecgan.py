@@ -85,6 +85,7 @@ def test_e_changes_nothing_of_g_and_d():
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_e_learns():
     """Of a generator that stands still and shows its noise, E finds the noise."""
     gan = built(generator_learning_rate=1e-9, discriminator_learning_rate=1e-9, encoder_learning_rate=3e-3, noise_dim=3,
@@ -126,6 +127,7 @@ def test_a_keras_file(tmp_path):
     np.testing.assert_array_equal(other.encoder(images), gan.encoder(images))
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:

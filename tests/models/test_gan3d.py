@@ -134,6 +134,7 @@ def test_counts_its_rests():
     assert logs["d_rest"] == [pytest.approx(1 - made / 20)] and 0 < made < 20
 
 
+@pytest.mark.slow
 def test_two_devices_rest_as_one(command, tmp_path):
     """In a process of its own, for devices cannot be divided once TensorFlow has started: tests/models/rests.py."""
     done = command("tests/models/rests.py", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)})

@@ -107,6 +107,7 @@ def test_default_is_not_bounded_or_cut():
     assert gan.config.weight_clip == gan.config.generator_weight_clip == 0
 
 
+@pytest.mark.slow
 def test_default_learns():
     """After a fortieth of the default's steps the signals are near the family of sines; untrained ones are far away."""
     keras.utils.set_random_seed(0)

@@ -1,0 +1,100 @@
+"""Folders of images with captions: `--model=gancls --dataset=folder:PATH`. Two layouts, at any depth:
+
+    PATH/labels.csv        a column with the paths of images, and a column `caption`
+    PATH/a.png a.txt …     beside each image a text of the same name, whose first line is its caption
+
+Images without a caption are left out and counted. What lies in a folder whose name begins with `test` is the test split. The captions are
+cut into tokens as kgan.data.texts does; the vocabulary is that of the training split.
+"""
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from kgan import sizes
+from kgan.data import attributes, files, folder, texts
+from kgan.data.cache import cached, expanded
+from kgan.data.onthefly import Mismatched
+from kgan.data.source import DataError, Source
+from kgan.kinds.tokens import split as cut
+
+SPLITS = "train", "test"
+
+
+def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_000, split="train"):
+    """The images below a folder that have captions, in the order of their relative paths.
+
+    Args:
+        path, image_size, channels: as for `kgan.data.folder.source`; `channels` None: 3.
+        tokens, vocabulary: as for `kgan.data.texts.source`.
+        split: "train" or "test".
+
+    Returns:
+        Source of `image` uint8 [N, height, width, channels], `caption` int32 [N, T], T as long as 99 % of the training captions
+        (longer ones lose their end), and `mismatch`, the captions of others.
+
+    Raises:
+        DataError: no such folder or split, no captions, more than a tenth of the images undecodable.
+    """
+    if split not in SPLITS:
+        raise DataError(f"folder:{path}: captioned images have the splits {' and '.join(SPLITS)}, not {split!r}")
+    if channels not in (None, 1, 3):
+        raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
+    image_size, root = sizes.setting(image_size or 64), os.path.realpath(expanded(str(path), "folder:"))
+    captions, note = captions_of(root, [name for name, *_ in files.find(root)])
+    train, own = ({name: text for name, text in captions.items() if _is_test(name) == test} for test in (False, split == "test"))
+    if not train or not own:
+        raise DataError(f"folder:{path}: no image of the split {'train' if not train else split} has a caption: it stands in the column "
+                        "`caption` of labels.csv, or in NAME.txt beside NAME.png. " + note)
+    cuts = {name: cut(text, tokens) for name, text in train.items()}
+    words = texts.vocabulary_of(cuts.values(), vocabulary)
+    length = max(1, int(np.ceil(np.quantile([len(parts) for parts in cuts.values()], texts.COVERED))))
+    key = dict(kind="captioned", version=1, root=root, split=split, image_size=image_size, channels=channels, tokens=tokens,
+               vocabulary=vocabulary, files=hashlib.sha256(json.dumps([files.find(root), captions]).encode()).hexdigest())
+    arrays, notes = cached(f"captioned-{os.path.basename(root)}", key, lambda directory: _write(
+        directory, root, own, words, length, tokens, image_size, channels or 3))
+    told = {"words": words, "tokens": tokens}
+    return Source(f"folder:{path}", {**arrays, "mismatch": Mismatched(arrays["caption"])}, note=" ".join(filter(None, (note, notes["note"]))),
+                  kinds={"caption": "tokens", "mismatch": "tokens"}, more={"caption": told, "mismatch": told})
+
+
+def captions_of(root, names):
+    """The captions of images: (dict of relative path to text, a note about those that have none)."""
+    if said := attributes.read(root):
+        table = attributes.Table(root, names, *said)
+        if "caption" in table.columns:
+            rows, note = table.described(["caption"])
+            return {name: cells[0] for name, cells in rows.items()}, note.strip()
+    found = {}
+    for name in names:
+        beside = os.path.join(root, os.path.splitext(name)[0] + ".txt")
+        if os.path.isfile(beside):
+            lines = texts.lines_of(root, [os.path.relpath(beside, root)])
+            if lines:
+                found[name] = lines[0]
+    silent = len(names) - len(found)
+    return found, f"{silent} of {len(names)} images have no caption and are left out." if silent and found else ""
+
+
+def _is_test(name):
+    return any(part.lower().startswith("test") for part in name.split("/")[:-1])
+
+
+def _write(directory, root, captions, words, length, tokens, image_size, channels):
+    images = folder.allocate(directory / "image.npy", (len(captions), *sizes.pair(image_size), channels))
+    kept, broken = [], {}
+    for name in captions:
+        try:
+            images[len(kept)], _ = folder.decode(os.path.join(root, name), image_size, channels, True)
+            kept.append(name)
+        except Exception as error:  # Pillow raises nearly anything on broken files
+            broken[name] = folder.reason(error)
+    listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(broken.items())[:5])
+    if len(broken) > folder.TOLERATED * len(captions):
+        raise DataError(f"{len(broken)} of {len(captions)} images in {root} cannot be decoded ({listing}). Repair or remove them.")
+    if broken:
+        images.flush()
+        np.save(directory / "image.npy", np.array(images[:len(kept)]))
+    np.save(directory / "caption.npy", texts.encoded([cut(captions[name], tokens)[:length] for name in kept], words, tokens, length))
+    return {"note": f"{len(broken)} images cannot be decoded and are left out ({listing})." if broken else ""}

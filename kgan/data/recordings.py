@@ -1,0 +1,137 @@
+"""Folders of sound files, `--dataset=folder:PATH` of models of sound: cut into windows of one length and rate.
+
+    PATH/*.wav                      any depth; sub-folders are labels
+    PATH/train/, PATH/test/         where both are there: the splits
+    PATH/input/, PATH/audio/        pairs, files of the same names: what is given, and what is to be made of it; also noisy/ and clean/
+"""
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from kgan.data import files
+from kgan.data.cache import cached, expanded
+from kgan.data.source import DataError, Source
+from kgan.kinds import Field, audio
+
+TOLERATED = 0.1  # part of the files that may be unreadable
+PAIRS = ("input", "audio"), ("noisy", "clean")
+SILENT = 33  # of 32,768: windows that are nowhere louder are left out
+
+
+def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
+    """The sound files below a folder, resampled, mixed to one channel and cut into windows.
+
+    Windows of a file begin every (1 - overlap) · length samples, as many as it takes to hold all of it; the last is filled with
+    silence. Windows without sound are left out. Labels are the first-level sub-folders, if every file lies in one.
+
+    Args:
+        path: the folder.
+        rate: samples a second.
+        length: samples of a window.
+        overlap: part of a window that the next one has too, below 1.
+        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train" alone.
+
+    Returns:
+        Source with `audio` int16 [N, length, 1], perhaps `label` int64 [N], and of pairs `input` int16 [N, length, 1].
+
+    Raises:
+        DataError: no such folder or split, no sounds in it, more than a tenth of them unreadable, or pairs that are none.
+    """
+    root = os.path.realpath(expanded(str(path), "folder:"))
+    there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
+    if len(there) == 2:
+        root = there[split]
+    elif split != "train":
+        raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
+    found, left_out = files.survey(root, audio.SUFFIXES)
+    if not found:
+        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
+        raise DataError(f"No sounds in {root}: {other}. kgan reads {', '.join(audio.SUFFIXES)}.")
+    listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
+    key = dict(kind="recordings", version=1, files=listing, rate=rate, length=length, overlap=overlap)
+    names = [name for name, *_ in found]
+    arrays, notes = cached(f"recordings-{os.path.basename(root)}", key,
+                           lambda directory: _write(directory, root, names, rate, length, overlap))
+    more = {name: {"rate": rate} for name in arrays if name in ("audio", "input")}
+    note = " ".join(filter(None, (notes["note"], files.note(left_out))))
+    return Source(f"folder:{path}", arrays, notes["classes"], note, kinds=dict.fromkeys(more, "audio"), more=more)
+
+
+def windows(sound, length, overlap):
+    """A sound int16 [T] as windows [n, length]; the last is filled with silence."""
+    hop = max(1, round(length * (1 - overlap)))
+    count = 1 + max(0, -(-(len(sound) - length) // hop))
+    padded = np.pad(sound, (0, max(0, (count - 1) * hop + length - len(sound))))
+    return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop][:count]
+
+
+def _write(directory, root, names, rate, length, overlap):
+    """Cuts the files into `audio.npy`, and `input.npy` of pairs, and writes `label.npy`; see `cached`."""
+    tops = [name.split("/")[0] if "/" in name else None for name in names]
+    sides = next((pair for pair in PAIRS if {*pair} == {*tops}), None)
+    examples = _paired(root, names, sides) if sides else {name: {"audio": name} for name in names}
+    field, skipped, labels, silent = Field("audio", (None, 1), more={"rate": rate}), {}, [], 0
+    fields = sorted(next(iter(examples.values())))
+    opened = {name: open(directory / f"{name}.raw", "wb") for name in fields}
+    for example, parts in examples.items():
+        try:
+            sounds = {name: _sound(os.path.join(root, file), field) for name, file in parts.items()}
+            if len({len(sound) for sound in sounds.values()}) > 1:
+                raise ValueError("its two sides differ in length")
+        except (OSError, ValueError) as error:
+            skipped[example] = str(error)
+            continue
+        cut = {name: windows(sound, length, overlap) for name, sound in sounds.items()}
+        loud = np.abs(cut["audio"].astype(np.int32)).max(1) > SILENT
+        silent += int((~loud).sum())
+        for name, some in cut.items():
+            opened[name].write(np.ascontiguousarray(some[loud]).tobytes())
+        labels += [example.split("/")[0]] * int(loud.sum())
+    for file in opened.values():
+        file.close()
+    _tolerate(skipped, len(examples), root)
+    if not labels:
+        raise DataError(f"The sounds in {root} are silent from beginning to end.")
+    for name in fields:
+        raw = np.memmap(directory / f"{name}.raw", np.int16, "r", shape=(len(labels), length, 1))
+        np.save(directory / f"{name}.npy", raw)
+        del raw
+        os.unlink(directory / f"{name}.raw")
+    classes = {}
+    if not sides and all(tops):
+        classes["label"] = files.ordered(files.text(label) for label in labels)
+        number = {name: i for i, name in enumerate(classes["label"])}
+        np.save(directory / "label.npy", np.array([number[files.text(label)] for label in labels], np.int64))
+    note = [f"{len(skipped)} sounds cannot be read and are left out ({_some(skipped)})."] if skipped else []
+    note += [f"{silent} windows without sound are left out."] if silent else []
+    note += ["Some sounds lie in sub-folders and some do not: no labels."] if any(tops) and not all(tops) else []
+    return dict(note=" ".join(note), skipped=skipped, classes=classes)
+
+
+def _paired(root, names, sides):
+    """Dict of a name below both sub-folders to the files of `input` and `audio`. DataError: one has no partner."""
+    given, made = ({os.path.splitext(name.partition("/")[2])[0]: name for name in names if name.startswith(side + "/")}
+                   for side in sides)
+    if alone := sorted(given.keys() ^ made.keys()):
+        raise DataError(f"{root}: {len(alone)} sounds have no partner of the same name in the other of {' and '.join(sides)}: "
+                        f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}")
+    return {name: {"input": given[name], "audio": made[name]} for name in sorted(given)}
+
+
+def _sound(path, field):
+    if not os.path.isfile(path):  # opening a named pipe would wait for ever
+        raise OSError("no regular file, or a link to nothing")
+    with open(path, "rb") as file:
+        return audio.read(file.read(), field)[:, 0]
+
+
+def _tolerate(skipped, count, root):
+    if len(skipped) > TOLERATED * count:
+        raise DataError(f"{len(skipped)} of {count} sounds in {root} cannot be read, more than the {TOLERATED:.0%} that are "
+                        f"tolerated ({_some(skipped)}). Repair or remove them.")
+
+
+def _some(skipped):
+    return "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10]) + (" …" if len(skipped) > 10 else "")

@@ -1,0 +1,89 @@
+"""Whether pictures are what their captions asked for: a small network that reads digit, colour, size and slant off a picture.
+
+It is the classifier of kgan.metrics.features with four ends, learned once from the training split, with a seed of its own, and kept
+in the cache. `held_back` pairs of digit and colour are not among what it learns; on real pictures of these it is as good (docs/results.md).
+"""
+import functools
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+import kgan
+from kgan.data import captions
+from kgan.data.cache import cached
+from kgan.metrics import features
+
+SEEN = 100_000  # examples in all
+
+
+def figures(evaluator, samples):
+    """Shares of samples that are as their captions say, a dict; {} of other data than captioned glyphs.
+
+    Args:
+        evaluator: kgan.metrics.Evaluator, whose `given` has the captions.
+        samples: float [n, H, W, 3] in [-1, 1], the i-th of the i-th caption.
+    """
+    train = evaluator.train
+    if not {*captions.ATTRIBUTES} <= {*train.classes} or "caption" not in evaluator.given:
+        return {}
+    asked = captions.attributes(evaluator.given["caption"][:len(samples)], train.more["caption"]["words"])
+    return shares(asked, read(train, samples))
+
+
+def shares(asked, found):
+    """`caption_NAME` and `unseen_NAME` for each attribute and for `all` of them, of int [n, 4] each; none of no examples."""
+    right, unseen = asked == found, captions.held_back(asked)
+    result = {}
+    for word, rows in (("caption", ~unseen), ("unseen", unseen)):
+        if rows.any():
+            result.update({f"{word}_{name}": float(share) for name, share in zip(captions.ATTRIBUTES, right[rows].mean(0))},
+                          **{f"{word}_all": float(right[rows].all(1).mean())})
+    return result
+
+
+def read(train, images):
+    """What pictures show, int [n, 4] in the order of kgan.data.captions.ATTRIBUTES.
+
+    Args:
+        train: Source of captioned glyphs, from which reading is learned.
+        images: float [n, H, W, 3] in [-1, 1], or uint8.
+    """
+    network = _network(train.shape, features._digest(train), train)
+    found = [network.predict_on_batch(features.viewed("image", np.asarray(images[i:i + 250]))) for i in range(0, len(images), 250)]
+    return np.stack([np.concatenate([part[name].argmax(1) for part in found]) for name in captions.ATTRIBUTES], 1)
+
+
+_KEPT = {}
+
+
+def _network(shape, digest, train):
+    key = dict(kind="reader", version=1, seen=SEEN, batch=features.BATCH, rate=features.RATE, shape=list(shape), data=digest)
+    if (name := str(key)) not in _KEPT:
+        network = _built(shape)
+        arrays, _ = cached("reader-captions", key, functools.partial(_learn, network, train))
+        features._unflatten(network, arrays["weights"])
+        _KEPT[name] = network
+    return _KEPT[name]
+
+
+def _built(shape):
+    base = features._network(shape, 1)
+    x = base.get_layer("features").output
+    ends = {name: layers.Dense(len(words), kernel_initializer=keras.initializers.GlorotUniform(seed=100 + i), name=name)(x)
+            for i, (name, words) in enumerate(captions.ATTRIBUTES.items())}
+    return keras.Model(base.input, ends)
+
+
+def _learn(network, train, folder):
+    batch = min(features.BATCH, len(train))
+    steps = SEEN // batch
+    network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(features.RATE, steps)),
+                    {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in captions.ATTRIBUTES})
+    data = kgan.data.batches(train, batch, repeat=True).map(
+        lambda examples: (examples["image"], {name: examples[name] for name in captions.ATTRIBUTES}))
+    print(f"reader     training a classifier of what captions say, once: {steps:,} steps", flush=True)
+    network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
+    return {}

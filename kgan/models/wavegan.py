@@ -1,0 +1,201 @@
+"""WaveGAN: a second of sound out of noise, asked for a class where there are any (Donahue et al. 2019).
+
+Donahue, McAuley, Puckette 2019, "Adversarial Audio Synthesis", arXiv:1802.04208; their own program: github.com/chrisdonahue/wavegan.
+
+    python train.py --model=wavegan                                            built-in voices, a row a vowel
+    python train.py --model=wavegan --dataset=folder:DIGITS                    spoken digits, a sub-folder each
+    python train.py --model=wavegan --dataset=folder:PATH --set condition=     sounds without labels
+    python train.py --model=wavegan --set preset=published --dataset=folder:PATH
+
+DCGAN along time: kernels of 25 samples, steps of four, five times. Transposed convolutions leave a pitch of their own in what G
+makes; lest D go by its phase alone, its layers see maps that are shifted by up to two places at random (phase shuffle).
+"""
+import dataclasses
+from typing import ClassVar, Literal
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from kgan.config import Config as BaseConfig
+from kgan.config import ConfigError, Loss, Penalty, Scheduled
+from kgan.draws import DISCRIMINATOR, GENERATOR, step_seed
+from kgan.gan import GAN
+from kgan.kinds import Field
+from kgan.layers import ConditionalBatchNormalization
+from kgan.waves import Strided1D, Strided1DTranspose
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(BaseConfig):
+    """The default is a network for a laptop and 8 kHz; `published` has the paper's values."""
+
+    preset: Literal["laptop", "published"] = "laptop"
+    dataset: str = "voices"
+    condition: str = "label"  # "": no labels
+    rate: int = 8_000  # samples a second
+    length: int = 8_192  # of a sound, a multiple of strides^layers
+    overlap: float = 0.0  # of windows of a recording that is longer
+    evaluate_count: int = 1_000
+    batch_size: int = 32
+    steps: int = 4_000
+    # a penalty on real sounds alone, once in eight updates, is a fifth of the work of five updates with the paper's
+    loss: Loss = "non_saturating"
+    penalty: Penalty = "r1"
+    # sounds are soft, about .05 on average: with 2, as for images, D told nothing from anything
+    penalty_weight: Scheduled = 0.01
+    penalty_every: int = 8
+    generator_learning_rate: Scheduled = 4e-4
+    discriminator_learning_rate: Scheduled = 4e-4
+    ema_decay: Scheduled = 0.995
+
+    filters: int = 12  # of the widest maps, those nearest the sound; doubled with each layer
+    halvings: int = 5  # layers
+    strides: int = 4
+    taps: int = 25
+    normalization: Literal["batch", "none"] = "batch"  # of G; batch has gains and biases of each class
+    phase_shuffle: int = 2  # places by which D's maps are shifted at most; 0: not at all
+
+    needs: ClassVar[dict] = {"audio": "audio"}
+    unlabelled: ClassVar[bool] = True
+    presets: ClassVar[dict] = {
+        "laptop": {},
+        # table 3 (appendix D)
+        "published": dict(rate=16_000, length=16_384, batch_size=64, steps=200_000, loss="wasserstein", penalty="gp", penalty_weight=10.0,
+                          penalty_every=1, discriminator_steps=5, generator_learning_rate=1e-4, discriminator_learning_rate=1e-4,
+                          beta_2=0.9, noise="uniform", ema_decay=0.0, filters=64, normalization="none"),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("rate", "length", "filters", "halvings", "taps"):
+            self._check(name, 1)
+        self._check("strides", 2)
+        self._check("overlap", 0, below=1)
+
+
+@keras.saving.register_keras_serializable("kgan")
+class WaveGAN(GAN):
+    """GAN's update, in which the shifts of D's maps are functions of (seed, step, draw), the same for a whole batch."""
+
+    Config = Config
+
+    def discriminator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
+        self._shuffle(DISCRIMINATOR, draw, training)
+        return super().discriminator_loss(real, fake, given, noise, draw, training)
+
+    def generator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
+        self._shuffle(GENERATOR, draw, training)
+        return super().generator_loss(real, fake, given, noise, draw, training)
+
+    def _shuffle(self, stream, draw, training):
+        shuffles = [layer for layer in self.discriminator.layers if isinstance(layer, PhaseShuffle)]
+        for i, layer in enumerate(shuffles if training else ()):
+            seed = tf.random.experimental.stateless_fold_in(step_seed(self.seed, stream, self.iterations, draw), i)
+            shift = tf.random.stateless_uniform([], seed, 0, 2 * layer.most + 1, tf.int32, alg="philox")
+            layer.shift.assign(tf.one_hot(shift, 2 * layer.most + 1))
+
+
+def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None):
+    """A WaveGAN for sounds.
+
+    Args:
+        shape: (T, 1), T a multiple of strides^halvings.
+        config: Config; None: the defaults.
+        seed: of the noise (the weights come from keras's own seed).
+        classes: names of the classes; none: it takes no labels.
+        fields: dict with the kgan.kinds.Field of `audio`, for its rate; None: the config's.
+
+    Returns:
+        WaveGAN, not compiled.
+
+    Raises:
+        ConfigError: the length is no such multiple.
+    """
+    config = config or Config()
+    multiple = config.strides ** config.halvings
+    if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
+        raise ConfigError(f"length={shape[0]}: {config.halvings} layers of stride {config.strides} make sounds of one channel whose "
+                          f"length is a multiple of {multiple}")
+    fields = {"audio": (fields or {}).get("audio") or Field("audio", shape, more={"rate": config.rate})}
+    classes = classes if config.condition else ()
+    return WaveGAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes, fields)
+
+
+def generator(shape, config, classes=0):
+    """noise [n, noise_dim], and label [n] if there are classes -> audio [n, T, 1] in [-1, 1]."""
+    given = {"noise": keras.Input((config.noise_dim,), name="noise")}
+    x, one_hot = given["noise"], None
+    if classes:
+        given["label"] = keras.Input((), dtype="int32", name="label")
+        one_hot = ops.one_hot(given["label"], classes)
+        x = layers.Concatenate()([x, one_hot])
+    widths = [config.filters * 2**i for i in range(config.halvings)][::-1]
+    start = shape[0] // config.strides ** config.halvings
+    x = layers.Reshape((start, widths[0]))(layers.Dense(start * widths[0])(x))
+    x = layers.ReLU()(_norm(x, one_hot, config))
+    for width in widths[1:]:
+        x = layers.ReLU()(_norm(Strided1DTranspose(width, config.taps, config.strides)(x), one_hot, config))
+    x = Strided1DTranspose(1, config.taps, config.strides)(x)
+    x = layers.Activation("tanh", dtype="float32", name="audio")(x)
+    return keras.Model(given if classes else given["noise"], x, name="generator")
+
+
+def discriminator(shape, config, classes=0):
+    """audio [n, T, 1] in [-1, 1], and label [n] if there are classes -> logits [n, k].
+
+    With classes the logits are those of a projection (Miyato & Koyama 2018): the features along a direction for each class count too.
+    """
+    given = {"audio": keras.Input(config.packed(shape), name="audio")}
+    x = given["audio"]
+    for i in range(config.halvings):
+        x = layers.LeakyReLU(negative_slope=0.2)(Strided1D(config.filters * 2**i, config.taps, config.strides)(x))
+        if config.phase_shuffle and i < config.halvings - 1:
+            x = PhaseShuffle(config.phase_shuffle)(x)
+    x = layers.Flatten()(x)
+    score = layers.Dense(config.discriminator_outputs, dtype="float32", name="score" if classes else "logits")(x)
+    if not classes:
+        return keras.Model(given["audio"], score, name="discriminator")
+    given["label"] = keras.Input((), dtype="int32", name="label")
+    direction = layers.Embedding(classes, x.shape[-1], embeddings_initializer="glorot_normal")(given["label"])
+    along = layers.Activation("linear", dtype="float32")(layers.Dot(axes=1)([x, direction]))
+    return keras.Model(given, layers.Add(dtype="float32", name="logits")([score, along]), name="discriminator")
+
+
+def _norm(x, one_hot, config):
+    """Batch normalisation, with gains and biases of each class where there are any."""
+    if config.normalization == "none":
+        return x
+    if one_hot is None:
+        return layers.BatchNormalization(momentum=0.9)(x)
+    return ConditionalBatchNormalization(kernel_initializer="glorot_uniform")([x, one_hot])
+
+
+@keras.saving.register_keras_serializable("kgan")
+class PhaseShuffle(keras.layers.Layer):
+    """[n, T, C], all of the batch shifted by `shift` places, from -most to most; the ends are filled by reflection (section 3.2).
+
+    In inference nothing is shifted.
+    """
+
+    def __init__(self, most=2, **kwargs):
+        super().__init__(**kwargs)
+        self.most = most
+
+    def build(self, input_shape):
+        # one-hot, so that a shift is a sum: of a slice from a place that is not known XLA takes no second derivative
+        self.shift = self.add_weight(shape=(2 * self.most + 1,), initializer="zeros", trainable=False, name="shift",
+                                     aggregation="only_first_replica")
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        length, padded = inputs.shape[1], tf.pad(inputs, [(0, 0), (self.most, self.most), (0, 0)], "REFLECT")
+        shift = tf.cast(tf.convert_to_tensor(self.shift), inputs.dtype)
+        return tf.add_n([shift[i] * padded[:, i:i + length] for i in range(2 * self.most + 1)])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "most": self.most}

@@ -1,0 +1,107 @@
+import types
+
+import numpy as np
+import pytest
+from battery import Battery
+
+from kgan import kinds, models
+from kgan.advice import alarms
+from kgan.config import ConfigError
+from kgan.data import captions
+from kgan.metrics import readers
+
+CAPTION = kinds.Field("tokens", (4,), more={"words": ["", "a", "red", "7", "blue"], "tokens": "words"})
+TINY = dict(filters=2, noise_dim=3, word_dim=3, text_dim=4)
+
+
+def batch(count=4, size=8):
+    examples = kinds.get("tokens").examples
+    return {"image": np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype("f"),
+            "caption": examples(CAPTION, count, 1), "mismatch": examples(CAPTION, count, 2)}
+
+
+def build(**settings):
+    gan = models.build("gancls", (8, 8, 3), {**TINY, **settings}, seed=3,
+                       fields={"caption": CAPTION, "image": kinds.Field("image", (8, 8, 3))})
+    gan.compile(run_eagerly=True)
+    return gan
+
+
+class TestBattery(Battery):
+    model = "gancls"
+    cases = {"colour": dict(shape=(8, 8, 3), given={"caption": CAPTION}, **TINY)}
+
+    def batch(self, shape, count, gan=None):
+        return super().batch(shape, count, gan) | {"mismatch": kinds.get("tokens").examples(CAPTION, count, 2)}
+
+
+def test_the_third_kind_of_pairs():
+    """D's loss is log D(x, c) + (log(1 - D(G(z), c)) + log(1 - D(x, wrong c))) / 2, algorithm 1, worked out of D's logits."""
+    gan = build(discriminator_normalization="none")
+    data = batch()
+    real, given, noise = gan.real(data), gan.given(data), gan.latents(4)
+    fake = gan.make(noise, given, gan.generator)
+    right, wrong, made = (np.asarray(gan.logits(*pair, training=False)) for pair in (
+        (real, given), (real, {"caption": data["mismatch"]}), (fake, given)))
+    softplus = lambda x: np.log1p(np.exp(x)).mean()
+    expected = softplus(-right) + (softplus(made) + softplus(wrong)) / 2
+    np.testing.assert_allclose(gan.discriminator_loss(real, fake, given, noise, training=False), expected, rtol=1e-5)
+    np.testing.assert_allclose(gan._means["d_caption"].result(), (right > wrong).mean())
+    plain = build(mismatched=False, discriminator_normalization="none")
+    plain.set_weights(gan.get_weights())
+    np.testing.assert_allclose(plain.discriminator_loss(real, fake, given, noise, training=False), softplus(-right) + softplus(made),
+                               rtol=1e-5)
+
+
+def test_between_two_captions_g_is_to_be_believed_too():
+    gan = build(discriminator_normalization="none", interpolation=0.5)
+    data = batch()
+    given, noise = gan.given(data), gan.latents(4)
+    encode, told = gan.generator.get_layer("text"), gan.discriminator.get_layer("text")
+    text, other = ((network(data["caption"][::2]) + network(data["mismatch"][::2])) / 2 for network in (encode, told))
+    made = gan.generator.get_layer("images")([noise[::2], text], training=True)
+    logits = gan.discriminator.get_layer("logits")([gan.discriminator.get_layer("maps")(made), other])
+    fake = gan.make(noise, given, gan.generator, training=True)
+    whole = gan.generator_loss(gan.real(data), fake, given, noise)
+    gan.config = type(gan.config).of(**TINY, discriminator_normalization="none", interpolation=0)
+    plain = gan.generator_loss(gan.real(data), fake, given, noise)
+    np.testing.assert_allclose(whole - plain, 0.5 * np.log1p(np.exp(-np.asarray(logits))).mean(), rtol=1e-4)
+
+
+def test_batches_without_mismatched_captions_are_refused():
+    data = batch()
+    del data["mismatch"]
+    with pytest.raises(ValueError, match="given 'mismatch', but the batches have only"):
+        build().train_on_batch(data)
+
+
+def test_ignored_captions_are_warned_of():
+    def warned(value):
+        alarm = next(alarm for alarm in alarms(build()) if "captions" in alarm.text)
+        return [alarm.goes_off({"step": step, "g_caption": value}) for step in range(1000, 1600, 50)].index(True) if value < 0.6 else any(
+            alarm.goes_off({"step": step, "g_caption": value}) for step in range(1000, 1600, 50))
+    assert warned(0.5) == 9 and not warned(0.7)
+
+
+def test_shares_of_what_is_as_asked():
+    asked = np.array([[7, 0, 0, 0], [7, 0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0]])
+    assert captions.held_back(asked).tolist() == [False, False, True, True]
+    found = np.array([[7, 0, 0, 1], [7, 0, 1, 1], [0, 1, 0, 0], [0, 0, 1, 0]])
+    assert readers.shares(asked, found) == {
+        "caption_label": 1, "caption_color": 1, "caption_size": 1, "caption_slant": 0.5, "caption_all": 0.5,
+        "unseen_label": 1, "unseen_color": 0.5, "unseen_size": 1, "unseen_slant": 1, "unseen_all": 0.5}
+    other = types.SimpleNamespace(train=types.SimpleNamespace(classes={}), given={})
+    assert build().figures(other, np.zeros((1, 8, 8, 3))) == {}
+
+
+def test_a_caption_without_a_vocabulary_is_refused():
+    fields = {"caption": kinds.Field("tokens", (4,)), "image": kinds.Field("image", (8, 8, 3))}
+    with pytest.raises(ConfigError, match="`caption` has no vocabulary"):
+        models.build("gancls", (8, 8, 3), TINY, fields=fields)
+
+
+def test_the_built_in_captions_by_default():
+    gan = models.build("gancls", (8, 8, 3), TINY)
+    assert gan.fields["caption"].more["words"] == list(captions.WORDS)
+    made = gan.generate(2, given={"caption": captions.captions(np.array([[7, 0, 1, 1]] * 2), np.zeros(2, int))})
+    assert made.shape == (2, 8, 8, 3)

@@ -1,0 +1,39 @@
+import keras
+import numpy as np
+import pytest
+
+from kgan import waves
+
+
+def sounds(length=64, channels=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(2, length, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize("taps, strides", [(31, 4), (31, 2), (25, 4), (8, 4), (3, 1), (4, 4)])
+def test_strided_is_keras(taps, strides):
+    ours, other = waves.Strided1D(5, taps, strides), keras.layers.Conv1D(5, taps, strides, "same")
+    x = sounds()
+    ours(x), other(x)
+    other.set_weights([np.array(ours.kernel), sounds(1, 5)[0, 0]])
+    ours.bias.assign(other.bias)
+    np.testing.assert_allclose(ours(x), other(x), atol=2e-5)
+    assert ours.compute_output_shape((None, None, 3)) == (None, None, 5)
+
+
+@pytest.mark.parametrize("taps, strides", [(31, 4), (31, 2), (25, 4), (8, 4), (3, 1), (4, 4)])
+def test_transposed_is_keras(taps, strides):
+    ours, other = waves.Strided1DTranspose(5, taps, strides), keras.layers.Conv1DTranspose(5, taps, strides, "same")
+    x = sounds(16)
+    ours(x), other(x)
+    other.set_weights([np.array(ours.kernel), sounds(1, 5)[0, 0]])
+    ours.bias.assign(other.bias)
+    np.testing.assert_allclose(ours(x), other(x), atol=2e-5)
+    assert ours.compute_output_shape((None, 16, 3)) == (None, 16 * strides, 5)
+
+
+def test_emphasis_by_hand_and_back():
+    x = np.array([1, 0, 0, 2], np.float32)[None, :, None]
+    np.testing.assert_allclose(waves.PreEmphasis(0.5)(x)[0, :, 0], [1, -0.5, 0, 2])
+    np.testing.assert_allclose(waves.DeEmphasis(0.5)(x)[0, :, 0], [1, 0.5, 0.25, 2.125], atol=1e-5)
+    x = sounds(2000, 1)
+    np.testing.assert_allclose(waves.DeEmphasis(0.95)(waves.PreEmphasis(0.95)(x)), x, atol=1e-4)
