@@ -58,7 +58,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.99
     adversarial_weight: float = 10.0  # of the hinge on the classifier's logits; that of the GAN loss is 1
     confidence: float = 1.0  # κ: by how much the wrong class is to lead. Above 0, since files round what G makes
-    norm_weight: float = 0.2  # of the hinge on the L2 norm of the change; the larger, the smaller the change and the success
+    norm_weight: float = 1.0  # of the hinge on the L2 norm of the change; the larger, the smaller the change and the success
     norm_bound: float = 0.1  # c: the norm that costs nothing
     filters: int = 8  # of the widest maps; doubled with each of two halvings
     blocks: int = 4  # residual ones in G
