@@ -26,7 +26,7 @@ from keras import layers
 from kgan import classifiers, pictures
 from kgan.anysize import Cut, RoundUp
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled, nearest
+from kgan.config import ConfigError, Loss, Scheduled, nearest
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.layers import BatchNormalization, InstanceNormalization
@@ -48,7 +48,7 @@ class Config(BaseConfig):
 
     batch_size: int = 128
     steps: int = 1_000
-    evaluate_by: EvaluateBy = "l1"
+    evaluate_by: Literal["success", "accuracy_after", "change_l2"] = "success"  # the best checkpoint is kept by this
     evaluate_count: int = 2_000
     loss: Loss = "least_squares"  # as in the paper, section 3.2
     noise_dim: int = 0
