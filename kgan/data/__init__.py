@@ -7,6 +7,7 @@
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
 """
+import dataclasses
 import functools
 import importlib.util
 import inspect
