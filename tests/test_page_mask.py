@@ -13,6 +13,7 @@ from servers import pixels, serving
 pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
 
 from test_make import file, make
+from test_page_kinds import packages  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +203,27 @@ def test_names(page):
     assert page.run("""return [...document.querySelectorAll(".mask button, .mask input:not([hidden]), .mask .over")]
         .every(each => (each.ariaLabel || each.textContent || each.closest("label")?.textContent).trim())""")
     assert page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+def test_painted_in_a_web_export(browser, packages, tmp_path):
+    """The same model in the browser's own runtime, at the one size that its file takes."""
+    import keras
+    from browsers import site
+    from makers import IMAGE, MADE, MASK
+    from test_page_kinds import exported
+
+    from kgan.models.inpaint import _Restore
+    exported(tmp_path, [IMAGE, MASK], [MADE], lambda given: _Restore()([
+        keras.layers.Rescaling(-1.0)(given["input"]), given["input"], given["mask"]]))
+    array = image(8, 8)
+    with site(tmp_path) as address:
+        browser.open(f"{address}web/", tiles=0)
+        browser.until(lambda: browser.text("facts"))
+        Image.fromarray(array).save(tmp_path / "photo.png")
+        browser.find(".image input[type=file]").send_keys(str(tmp_path / "photo.png"))
+        browser.until(browser.find(".mask .paint").is_displayed)
+        browser.run("document.querySelector('.paint .over').focus()")
+        browser.keys("]", "]", "]", "]", "SPACE")
+        browser.until(lambda: painted(browser).any())
+        browser.shows(inverted(array, painted(browser)))
+        assert browser.errors() == []
