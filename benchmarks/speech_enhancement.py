@@ -1,11 +1,12 @@
-"""How much clearer is speech that a trained segan has cleaned? Beside the noisy sound and Wiener filters. Prints one JSON line last.
+"""How much clearer is speech that a trained segan has cleaned? Beside the noisy sound and Wiener filters. Prints one
+JSON line last.
 
     python benchmarks/speech_enhancement.py runs/NAME
     python benchmarks/speech_enhancement.py runs/NAME --count=200 --levels=0,10 --sheet=sheet.png --sounds=FOLDER
 
-The sounds are windows of the run's test split (of the training split where there is no other), the noises those of `unseen`, at each level in
-turn. Of each way of cleaning: SI-SDR and segmental SNR in dB, the means of all windows; STOI, of eight windows joined, for a
-word is shorter than what it looks at. The ways:
+The sounds are windows of the run's test split (of the training split where there is no other), the noises those of
+`unseen`, at each level in turn. Of each way of cleaning: SI-SDR and segmental SNR in dB, the means of all windows;
+STOI, of eight windows joined, for a word is shorter than what it looks at. The ways:
 
     noisy       nothing is done
     local       scipy.signal.wiener, at the one of five window lengths that is best for the level: it is told the answer

@@ -1,4 +1,4 @@
-"""Built-in voices: tones like speech, drawn from a seed; harmonics under moving formants, hissing consonants, syllables, pauses."""
+"""Built-in voices: tones like speech; harmonics under moving formants, hissing consonants, syllables, pauses."""
 import numpy as np
 
 from kgan.data.cache import cached
@@ -71,7 +71,7 @@ def voice(rng, length, rate, vowel):
     while place < length:
         long, hiss = rng.uniform(0.1, 0.3) * rate, rng.uniform(0.02, 0.08) * rate
         inside = (np.arange(length) - place - hiss) / long
-        sound += rng.uniform(0.4, 1) * tones * np.where((inside > 0) & (inside < 1), np.sin(np.pi * np.clip(inside, 0, 1)) ** 0.7, 0)
+        sound += rng.uniform(0.4, 1) * tones * np.sin(np.pi * np.clip(inside, 0, 1)).clip(0) ** 0.7
         consonant = (np.arange(length) > place) & (np.arange(length) < place + hiss)
         sound += 0.1 * rng.uniform() * consonant * np.diff(rng.normal(size=length + 1))
         place += hiss + long + rng.exponential(0.12) * rate
