@@ -134,6 +134,40 @@ def written_solids(folder):
     return folder
 
 
+CLIPS = {"name": "videos", "kind": "video", "shape": [None, 5, 8, 6, 1], "dtype": "float32", "range": [-1, 1]}
+
+
+def clip(gain=1.0):
+    """float32 [5, 8, 6, 1]: a bright row that goes down, on what becomes brighter to the right."""
+    found = np.tile(np.linspace(-1, 0, 6, dtype=np.float32)[None, None, :, None], [5, 8, 1, 1])
+    for frame in range(5):
+        found[frame, frame] = gain
+    return found
+
+
+def written_clips(folder):
+    """A SavedModel of noise to clips: `clip`, as bright as the noise's first number says."""
+    import tensorflow as tf
+    module, known = tf.Module(), tf.constant(clip())
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise")])
+    def generator(noise):
+        gain = 0.8 + 0.2 * tf.tanh(noise[:, 0])[:, None, None, None, None]
+        return {"videos": tf.where(known[None] == 1.0, gain * tf.ones_like(known[None]), known[None] + 0 * gain)}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+    def latents(count, seed):
+        return {"noise": tf.random.stateless_normal([count, 8], tf.stack([seed, 0]))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator, "latents": latents})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "clips", "model": "some", "dataset": "none", "step": 3, "output": CLIPS, "truncation": True,
+        "functions": {"generator": {"inputs": [NOISE], "outputs": [CLIPS]}}, "directions": np.eye(8)[:2].tolist(),
+        "noise": {"kind": "normal", "dim": 8}}))
+    return folder
+
+
 MASK = {"name": "mask", "kind": "mask", "shape": [None, None, None, 1], "dtype": "float32", "range": [0, 1], "size": [8, 8]}
 
 

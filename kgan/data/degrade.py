@@ -88,11 +88,11 @@ def shrunk(text, size, enlarge=True):
     for step in (parse(text) if isinstance(text, str) else text) if not enlarge else ():
         if step.name == "downscale":
             if step.most is not None:
-                raise DataError(f"degrade=downscale:{step.value:g}-{step.most:g}: this model makes images as many times larger, so it must "
-                                "be one number")
+                raise DataError(f"degrade=downscale:{step.value:g}-{step.most:g}: this model makes images as many times larger, so it "
+                                "must be one number")
             if height % step.value or width % step.value:
-                raise DataError(f"degrade=downscale:{step.value:g}: images of {height}x{width} pixels cannot be made exactly that many times "
-                                "smaller; choose an --image_size, or a crop, that is a multiple")
+                raise DataError(f"degrade=downscale:{step.value:g}: images of {height}x{width} pixels cannot be made exactly that many "
+                                "times smaller; choose an --image_size, or a patch_size, that is a multiple")
             height, width = int(height // step.value), int(width // step.value)
     return height, width
 
@@ -108,7 +108,8 @@ def degrade(text, images, seed, positions, enlarge=True):
         enlarge: whether what downscale makes smaller is made as large again.
 
     Returns:
-        uint8 [n, H, W, C], or [n, *shrunk(text, (H, W), False), C]. The i-th depends on text, images[i], seed and positions[i] alone.
+        uint8 [n, H, W, C], or [n, *shrunk(text, (H, W), False), C]. The i-th depends on text, images[i], seed and positions[i]
+        alone.
 
     Raises:
         DataError: see `parse`.

@@ -146,7 +146,7 @@ class Evaluator:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
-            if self.given and aligned and self.labels is not None:
+            if "input" in self.given and aligned and self._aligned and self.labels is not None:
                 figures["label_kept"] = float((probabilities.argmax(1) == self.labels[:len(samples)]).mean())
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())

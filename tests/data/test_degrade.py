@@ -29,10 +29,11 @@ def test_parse():
     ("gray", r"degrade=gray: no degradation is named 'gray' \(did you mean 'grey'\?\); join some of same, grey, noise:SIGMA, "
              r"blur:SIGMA, downscale:FACTOR, jpeg:QUALITY, mask:SHARE by \+"),
     ("grey+nois:3", r"named 'nois' \(did you mean 'noise'\?\)"),
-    ("noise", "noise:SIGMA takes a number from 0 to 255, not ''"),
+    ("noise", "noise:SIGMA takes a number from 0 to 255, or two as in LOW-HIGH, not ''"),
     ("noise:x", "not 'x'"), ("noise:nan", "not 'nan'"), ("noise:300", "not '300'"), ("blur:-1", "not '-1'"),
-    ("jpeg:40.5", "jpeg:QUALITY takes a whole number from 1 to 100, not '40.5'"), ("jpeg:inf", "not 'inf'"),
-    ("downscale:0", "from 1 to 64"), ("noise:9-5", "or two as in LOW-HIGH, not '9-5'"), ("jpeg:1-2-3", "LOW-HIGH"), ("jpeg:20-30.5", "whole"),
+    ("jpeg:40.5", "jpeg:QUALITY takes a whole number from 1 to 100, or two as in LOW-HIGH, not '40.5'"), ("jpeg:inf", "not 'inf'"),
+    ("downscale:0", "from 1 to 64"), ("noise:9-5", "or two as in LOW-HIGH, not '9-5'"),
+    ("jpeg:1-2-3", "LOW-HIGH"), ("jpeg:20-30.5", "whole"),
     ("noise:1-300", "not '1-300'"), ("mask:0", "mask:SHARE takes a number from 0.001 to 1"),
     ("grey:2", "grey takes no number: write grey")])
 def test_mistakes(text, message):
