@@ -234,10 +234,11 @@ def decode(file, image_size, channels, crop):
     return pixels(image, image_size, channels, crop), image.mode == "L"
 
 
-def opened(file, draft=None):
+def opened(file, draft=None, flat=True):
     """An image file as a Pillow image, "L" or "RGB", upright. Raises what Pillow does.
 
     `draft`: least side that is asked for: a big JPEG is decoded at a fraction that is not smaller; None: as it is.
+    `flat`: False leaves its mode as it is, transparency and 16 bits too.
     """
     if not os.path.isfile(file):  # opening a named pipe would wait for ever
         raise OSError("no regular file, or a link to nothing")
@@ -249,7 +250,8 @@ def opened(file, draft=None):
         if draft:  # on whichever side it lies
             image.draft(None, (draft, draft))
         ImageOps.exif_transpose(image, in_place=True)
-        return flatten(image)
+        image.load()
+        return flatten(image) if flat else image
 
 
 def pixels(image, image_size, channels, crop, nearest=False):

@@ -80,8 +80,8 @@ class Config(BaseConfig):
         # ours: of what is known to be right already nothing need be made. No statistics of the whole image, which tiles do not
         # share; L1 counts for more, for what is lost here is found beside it, not invented
         "restore": dict(dataset="glyphs", degrade="downscale:2+noise:10+jpeg:40", residual=True, normalization="none", depth=3,
-                        upsampling="resize", content_weight=1_000.0, batch_size=16, filters=32, patch="16",
-                        generator_learning_rate="linear:1e-3:1e-4:0.3:1", discriminator_learning_rate=1e-4),
+                        content_weight=1_000.0, batch_size=16, filters=32, patch="16",
+                        generator_learning_rate="linear:2e-3:1e-4:0.2:1", discriminator_learning_rate=1e-4),
     }
 
     def __post_init__(self):

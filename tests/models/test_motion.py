@@ -5,7 +5,7 @@ import tensorflow as tf
 from battery import Battery
 from PIL import Image
 
-from kgan import kinds, models, translate
+from kgan import imagefiles, kinds, models, translate
 from kgan.config import ConfigError
 from kgan.models import motion
 
@@ -94,7 +94,7 @@ def test_a_clip_is_rolled_out(tmp_path):
     for path, frame in zip(placed.values(), made):
         found = np.asarray(Image.open(path)).astype(int)
         assert np.abs(found - kinds.get("image").store(frame)).max() <= 1
-    translate.write_clip(list(placed.values()), tmp_path / "out" / "clip.gif")
+    imagefiles.write_clip(list(placed.values()), tmp_path / "out" / "clip.gif")
     assert Image.open(tmp_path / "out" / "clip.gif").n_frames == 3
 
 

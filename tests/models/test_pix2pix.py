@@ -101,12 +101,12 @@ def test_restoring_learns_to_denoise():
     settings = pix2pix.Config.presets["restore"]
     gan = gan_of(**{**settings, "batch_size": 8, "filters": 16, "depth": 2})
     assert pix2pix.Config.of(preset="restore").degrade == "downscale:2+noise:10+jpeg:40"
-    clean = kinds.get("image").examples(fields()["image"], 240)
+    clean = kinds.get("image").examples(fields()["image"], 840)
     noisy = clean + np.random.default_rng(1).normal(0, 0.3, clean.shape).astype(np.float32)
-    data = tf.data.Dataset.from_tensor_slices({"input": noisy[:200], "image": clean[:200]}).batch(8).repeat(3)
+    data = tf.data.Dataset.from_tensor_slices({"input": noisy[:800], "image": clean[:800]}).batch(8)
     gan.fit(data, verbose=0)
-    made = gan.generate(40, given={"input": noisy[200:]}, network=gan.generator)
-    assert np.abs(made - clean[200:]).mean() < 0.6 * np.abs(noisy[200:] - clean[200:]).mean()
+    made = gan.generate(40, given={"input": noisy[800:]}, network=gan.generator)
+    assert np.abs(made - clean[800:]).mean() < 0.65 * np.abs(noisy[800:] - clean[800:]).mean()
 
 
 # === Sizes ===
