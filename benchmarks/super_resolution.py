@@ -3,15 +3,15 @@
     python benchmarks/super_resolution.py FOLDER… [--run=RUN] [--scale=4] [--out=PICTURES]
     python benchmarks/super_resolution.py BSD200 --tiles=160 --out=TILES      pictures to train on, in squares without resampling
 
-Each FOLDER (Set5, Set14, BSD100) holds pictures. Their sides are cut to multiples of 4 (of the scale where that is
-more), made smaller by MATLAB's bicubic interpolation, rounded to 8 bits and made as large as they were. Then `scale` pixels are cut off
-on each side and Y of BT.601's limited range is compared (grey pictures as they are): PSNR with a peak of 255, SSIM of Wang et al. with
-11 x 11 Gaussian windows. Means over the pictures. `consistency` is the PSNR, of RGB and without a cut, of the result made smaller again
-against what it was made of.
+Each FOLDER (Set5, Set14, BSD100) holds pictures. Their sides are cut to multiples of 4 (of the scale where that is more), made
+smaller by MATLAB's bicubic interpolation, rounded to 8 bits and made as large as they were. Then `scale` pixels are cut off on
+each side and Y of BT.601's limited range is compared (grey pictures as they are): PSNR with a peak of 255, SSIM of Wang et al.
+with 11 x 11 Gaussian windows. Means over the pictures. `consistency` is the PSNR, of RGB and without a cut, of the result made
+smaller again against what it was made of.
 
 Published for x4: bicubic 28.43 / 25.99 / 25.94 dB, SRResNet 32.05 / 28.49 / 27.58, SRGAN (VGG54) 29.40 / 26.02 / 25.16 on Set5,
-Set14, BSD100 (Ledig et al. 2017, table 2; their SSIM is daala's, which reads higher). Bicubic in later papers: 28.42 / 26.00 / 25.96,
-SSIM .8104 / .7027 / .6675 (Lai et al. 2017).
+Set14, BSD100 (Ledig et al. 2017, table 2; their SSIM is daala's, which reads higher). Bicubic in later papers: 28.42 / 26.00 /
+25.96, SSIM .8104 / .7027 / .6675 (Lai et al. 2017).
 """
 import argparse
 import json
@@ -63,13 +63,14 @@ def measured(folder, methods, scale, out=None):
             inside = slice(scale, -scale)
             pair = [_compare.luma(each[None])[:, inside, inside] for each in (made, true)]
             again = resize(made, *small.shape[:2])
-            figures[method].append([_compare.psnr(*pair)[0], _compare.ssim(*pair)[0], _compare.psnr(again[None], small[None])[0],
-                                    seconds])
+            consistency = _compare.psnr(again[None], small[None])[0]
+            figures[method].append([_compare.psnr(*pair)[0], _compare.ssim(*pair)[0], consistency, seconds])
             if out:
                 (out / folder.name).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(made.squeeze()).save(out / folder.name / f"{Path(name).stem}-{method}.png")
-    return {method: {name: round(float(value), 4) for name, value in zip(("psnr", "ssim", "consistency", "seconds"), np.mean(rows, 0))}
-            for method, rows in figures.items()} | {"pictures": len(rows) for rows in figures.values()}
+    names = "psnr", "ssim", "consistency", "seconds"
+    means = {method: dict(zip(names, np.round(np.mean(rows, 0), 4).tolist())) for method, rows in figures.items()}
+    return means | {"pictures": len(figures["bicubic"])}
 
 
 def cut(folder, side, out):

@@ -38,8 +38,9 @@ def interface(gan):
     """What goes in and what comes out: as much of the contract as the formats and the server need, without `directions`.
 
     `functions`: name -> `inputs` and `outputs`, each a list of dicts of `name`, `kind`, `shape` (None: free; first the rows),
-    `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, and `size`, that of training
-    where sizes are free. Of the first function, where it takes noise, or noise and a label, the same stands as `input`, `label`
+    `dtype`, `range` (None: not bounded) and what the kind has more: `distribution`, `classes`, `size`, that of training where
+    sizes are free, and of images the colours that those of training are drawn in, 0 to 255: `labels`, of label maps, which have
+    no others, or `colours`. Of the first function, where it takes noise, or noise and a label, the same stands as `input`, `label`
     (None: it takes none) and `output`; `noise` says what `latents` draws, and `truncation` whether kgan.kinds.noise.truncate may
     be applied.
     """
@@ -94,10 +95,12 @@ def _field(name, field, tensor):
         return {"name": name, "kind": "label", "shape": [None], "dtype": "int32", "classes": list(field.classes)}
     bounds, shape = getattr(kinds.get(field.kind), "RANGE", None), field.shape if tensor is None else tensor.shape[1:]
     more = {key: field.more.get(key, usual) for key, usual in getattr(kinds.get(field.kind), "MORE", {}).items()}
+    more.update((key, field.more[key]) for key in ("labels", "colours") if key in field.more)
     dtype = kinds.dtype(field.kind) if tensor is None else str(tensor.dtype)
     told = {"name": name, "kind": field.kind, "shape": [None, *shape], "dtype": dtype,
             "range": [int(bound) for bound in bounds] if bounds else None, **more}
     free = [size for size, network in zip(field.shape, shape) if network is None]
+    told.update({"classes": list(field.classes)} if field.classes else {})
     return {**told, "size": list(field.more.get("size", free))} if free else told
 
 

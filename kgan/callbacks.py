@@ -40,11 +40,15 @@ class StepCallback(keras.callbacks.Callback):
 
 
 class Watch(StepCallback):
-    """Gives Log a column `diversity`, and warns in plain words when D has won or G has collapsed.
+    """Gives Log a column `diversity`, and warns in plain words when D has won, or G has collapsed, inverts or copies.
 
     `diversity` is the mean distance between two samples of the averaged generator, always from the same noise, over
     that between two real ones: 1 is as varied as they, 0 is one picture for all noise. Put it before Log, with the same
     `every` and `last`. A row costs one pass of 64 samples through a generator: about 1 % of 50 steps of dcgan.
+
+    Of models that make images of images as large, each direction that they learn, there are columns `change`, how far what is made is
+    from what it was made of, over how far real ones are from that; and, unless real ones are negatives of what is given
+    themselves, `correlation` of what is made with what it was made of.
 
     Args:
         real: float array [n, ...] of real examples, of which 64 are used. Where all are alike there is no `diversity`.
@@ -59,7 +63,7 @@ class Watch(StepCallback):
         super().__init__(every, last)
         self.count, self.seed, self.path = min(len(real), 64), seed, path
         self._given = {name: values[:self.count] for name, values in (given or {}).items()}
-        self._real = distance(real[:self.count])
+        self._examples, self._real = real[:self.count], distance(real[:self.count])
         self.warnings = []  # (step, text)
 
     def recall(self, gan):
@@ -73,9 +77,13 @@ class Watch(StepCallback):
 
     def on_step(self, step, logs):
         if self._real:
-            diversity = distance(self.model.generate(self.count, self.seed, given=self._given)) / self._real
+            made = self.model.generate(self.count, self.seed, given=self._given)
+            found = {"diversity": distance(made) / self._real}
+            if "input" in self._given:
+                for end, images in self.model.directions(self._given, self._examples, made).items():
+                    found.update((name + end, value) for name, value in translated(*images, self.model.config.paired).items())
             # as float32: of that log.csv's digits tell all. Keras hands the same dict to the callbacks that follow
-            logs["diversity"] = float(np.float32(diversity))
+            logs.update((name, float(np.float32(value))) for name, value in found.items())
         for text in self._notice({**logs, "step": step}):
             warn(f"warning at step {step:,}: {text}")
 
@@ -93,6 +101,38 @@ def distance(examples):
     return mean_distance(flat)
 
 
+def translated(given, made, real, paired=True):
+    """What tells of images made of images whether these are inverted, copied, or all the same: dict of name to float.
+
+    Args:
+        given, made, real: float arrays [n, H, W, any]: what was given, what was made of it, real ones.
+        paired: whether the i-th of `real` belongs to the i-th of `given`.
+
+    Returns:
+        `change`, `diversity` (of `made`, over that of `real`) and `correlation`, as Watch has them. {} where sizes differ.
+    """
+    if np.ndim(given) != 4 or np.shape(given)[:3] != np.shape(real)[:3] or len(given) < 2 or not np.isfinite(made).all():
+        return {}
+    given, made, real = (np.asarray(images, np.float64) for images in (given, made, real))
+    grey = [images.mean(-1).reshape(len(images), -1) for images in (given, made, real)]
+    found = {"change": _over(np.abs(grey[1] - grey[0]).mean(), np.abs(grey[2] - grey[0]).mean()),
+             "diversity": _over(distance(made), distance(real))}
+    # without pairs: whether what is bright in one sort on the whole is dark in the other
+    usual = _correlation(grey[0], grey[2]) if paired else _correlation(grey[0].mean(0, keepdims=True), grey[2].mean(0, keepdims=True))
+    return {**found, "correlation": _correlation(grey[0], grey[1])} if usual > -0.1 else found
+
+
+def _over(value, usual):
+    return value / usual if usual else 1.0
+
+
+def _correlation(one, other):
+    """Mean Pearson correlation of the rows of two arrays [n, k]; rows without differences count as 0."""
+    one, other = (rows - rows.mean(1, keepdims=True) for rows in (one, other))
+    scale = np.sqrt((one**2).sum(1) * (other**2).sum(1))
+    return float(np.mean((one * other).sum(1) / np.maximum(scale, 1e-12)))
+
+
 class Evaluate(StepCallback):
     """Measures the averaged generator every so often, for Log's columns, and keeps the best checkpoint.
 
@@ -107,10 +147,13 @@ class Evaluate(StepCallback):
         run: kgan.run.Run that keeps it, and whose log tells a resumed run which it was.
         seed: of the samples.
         measures: GAN.measures: the figures that the GAN itself adds, and whether a larger value is better.
+        patience: training ends when so many measurements in a row were no better than the best; 0: it goes on. A resumed run
+            counts those before it was stopped.
     """
 
-    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None):
+    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None, patience=0):
         super().__init__(every, last)
+        self.patience, self.stopped, self._worse = patience, False, 0
         from kgan.metrics.evaluate import BETTER
         better = {**BETTER, **(measures or {})}
         self.evaluator, self.by, self.run, self.seed = evaluator, by, run, seed
@@ -123,7 +166,7 @@ class Evaluate(StepCallback):
 
     def recall(self, gan=None):
         """Brings back from log.csv what was measured before. `fit` does it by itself."""
-        self.best = self.latest = None
+        self.best, self.latest, self._worse = None, None, 0
         for row in rows(self.run and self.run.log):
             if self.by in row:
                 self._take(int(row["step"]), {name: row[name] for name in self.columns if name in row})
@@ -133,6 +176,8 @@ class Evaluate(StepCallback):
         self.latest = (step, figures)
         better = self.best is None or self._sign * figures[self.by] > self._sign * self.best[1][self.by]
         self.best = self.latest if better else self.best
+        self._worse = 0 if better else self._worse + 1
+        self.stopped = bool(self.patience) and self._worse >= self.patience
         return better
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -151,6 +196,7 @@ class Evaluate(StepCallback):
         if self._take(step, figures) and self.run:
             self.run.save_best(self.model, step)
         logs.update(figures)
+        self.model.stop_training |= self.stopped
 
 
 def rows(path):
@@ -235,10 +281,12 @@ class Samples(StepCallback):
         seed: of the noise.
         given: dict of what the generator is given beside noise and label, of the same examples as `real`: the picture then
             has what is given, what is made of it and the real one side by side.
+        tensorboard: directory for TensorBoard's event files, which get the pictures, too; None: none.
     """
 
-    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None):
+    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None, tensorboard=None):
         super().__init__(every, last)
+        self.tensorboard = tensorboard
         self.directory, self.real, self.count, self.seed, self.given = directory, real, count, seed, given or {}
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -257,7 +305,13 @@ class Samples(StepCallback):
             samples = sheet(self.model, self.count, self.seed)
             picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
         self._beside(f"step-{step:09d}", samples)
-        write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
+        sheets = {"step": picture, **self.model.drawn(self.count, self.seed)}
+        for name, picture in sheets.items():
+            write(self.directory / f"{name}-{step:09d}.png", pictures.png(picture))
+        if self.tensorboard:
+            with tf.summary.create_file_writer(str(self.tensorboard), filename_suffix=".samples").as_default(step):
+                for name, picture in sheets.items():
+                    tf.summary.image("samples" if name == "step" else name, np.asarray(picture.convert("RGB"))[None])
 
     def _beside(self, name, samples):
         """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""

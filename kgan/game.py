@@ -237,8 +237,8 @@ class Game(keras.Model):
             step, size = self.step, self.steps_per_execution
             phase = _last(phases, step)
             if phase + 1 < len(phases) and step + size > phases[phase + 1][0]:
-                raise ValueError(f"steps_per_execution={size}: a call at step {step} would reach over step {phases[phase + 1][0]}, where "
-                                 f"another phase begins; compile with steps_per_execution=1")
+                raise ValueError(f"steps_per_execution={size}: a call at step {step} would reach over step {phases[phase + 1][0]}, "
+                                 "where another phase begins; compile with steps_per_execution=1")
             if phase != self._phase:
                 self.make_train_function(force=True)
         return self._train_function

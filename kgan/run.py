@@ -180,7 +180,7 @@ class Run:
         names = (f"{i:04d} {variable.path}" for i, variable in enumerate(gan.state()))
         path = self.checkpoints / f"{kind}-{step:09d}.npz"
         settings = np.frombuffer(json.dumps(self.settings()).encode(), np.uint8)
-        with _aside(path) as file:
+        with aside(path) as file:
             np.savez(file, elapsed=np.float64(elapsed), settings=settings, **dict(zip(names, arrays, strict=True)))
         return path
 
@@ -328,12 +328,12 @@ def restore(gan, arrays):
 
 def write(path, data):
     """Writes bytes to a file so that a reader sees the old file or the whole new one, whatever happens in between."""
-    with _aside(path) as file:
+    with aside(path) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def _aside(path):
+def aside(path):
     """A file that is written beside `path` and takes its place when it is whole and on the disk."""
     path = Path(path)
     aside = path.with_name(f".{path.name}.part")
@@ -348,10 +348,18 @@ def _aside(path):
         raise
 
 
+def _fields(settings):
+    """The fields of settings, without the colours to draw in, which decide nothing and older runs lack."""
+    found = settings.get("fields")
+    return {"fields": {name: {**field, "more": {key: value for key, value in field.get("more", {}).items() if key != "colours"}}
+                       for name, field in found.items()}} if found else {}
+
+
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
     free = {"kgan", "format", "data_dir", "manual_dir"}  # where the data lie may change
-    found, wanted = ({"precision": "float32", **each} for each in (found, wanted))  # as runs were before there was a choice
+    # as runs were before there was a choice
+    found, wanted = ({"precision": "float32", **each, **_fields(each)} for each in (found, wanted))
     yield from differences(found, wanted)
     for name in sorted({*found, *wanted} - free - {"config", "data", "dataset"}):
         if found.get(name) != wanted.get(name):

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from PIL import Image
 
 from kgan import kinds, models
 from kgan.command import UserError
+from kgan.data.bicubic import resize
+from kgan.kinds import _compare
 from kgan.models import pix2pix
-from kgan.translate import function_of, masks_of, outputs, tiles, translate, translate_files
+from kgan.translate import function_of, keeps_grey, masks_of, outputs, tiles, translate, translate_files
 
 
 def noisy(*shape, seed=0):
@@ -160,12 +163,73 @@ def test_files_of_every_kind_keep_name_and_size(tmp_path):
     assert broken == {folder / "broken.png": "not an image, or a broken one"}
     found = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "out").iterdir()}
     assert {name: pixels.shape for name, pixels in found.items()} == {
-        "colour": (13, 17, 3), "grey": (30, 9, 3), "alpha": (13, 17, 3), "deep": (40, 50, 3), "turned": (10, 20, 3)}
+        "colour": (13, 17, 3), "grey": (30, 9, 3), "alpha": (13, 17, 4), "deep": (40, 50, 3), "turned": (10, 20, 3)}
     np.testing.assert_array_equal(found["colour"], 255 - np.asarray(colour))
-    np.testing.assert_array_equal(found["alpha"][:6], 255 - np.asarray(colour)[:6])
-    assert (found["alpha"][6:] == 0).all()  # transparent is white
+    np.testing.assert_array_equal(found["alpha"][..., :3], 255 - np.asarray(colour))  # in its own colours, where transparent too
+    np.testing.assert_array_equal(found["alpha"][..., 3], np.asarray(half)[..., 3])
     np.testing.assert_allclose(found["deep"][..., 0], 255 - deep / 257, atol=0.51)
     np.testing.assert_array_equal(found["turned"], 255 - np.rot90(np.asarray(turned), -1))
+
+
+def test_grey_stays_grey_and_transparency_grows_with_the_image(tmp_path):
+    grey = Image.fromarray(noisy(6, 8))
+    grey.save(tmp_path / "grey.png")
+    soft = Image.fromarray(np.full((6, 8, 3), 9, np.uint8))
+    soft.putalpha(Image.fromarray(noisy(6, 8, seed=3)))
+    soft.save(tmp_path / "soft.png")
+
+    def twice(images):
+        return np.repeat(np.repeat(images, 2, 1), 2, 2)
+    placed = outputs([tmp_path / "grey.png", tmp_path / "soft.png"], tmp_path / "out")
+    translate_files(twice, 3, placed, grey=True)
+    found = np.asarray(Image.open(tmp_path / "out/grey.png"))
+    np.testing.assert_array_equal(found, np.repeat(np.repeat(np.asarray(grey), 2, 0), 2, 1))
+    found = np.asarray(Image.open(tmp_path / "out/soft.png"))
+    assert (found[..., :3] == 9).all()
+    np.testing.assert_array_equal(found[..., 3:], resize(noisy(6, 8, 1, seed=3), 12, 16))
+
+
+@pytest.mark.parametrize("degrade, wanted", [("", False), ("downscale:4", True), ("noise:3+grey", False)])
+def test_who_keeps_grey(degrade, wanted):
+    assert keeps_grey(pix2pix.Config(degrade=degrade)) is wanted
+
+
+def test_sixteen_bits(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    tifffile.imwrite(tmp_path / "tiff.tif", deep)
+    colour = Image.fromarray(noisy(20, 30, 3))
+    colour.putalpha(Image.fromarray(noisy(20, 30, seed=4)))
+    colour.save(tmp_path / "colour.png")
+    placed = outputs([tmp_path / name for name in ("deep.png", "tiff.tif", "colour.png")], tmp_path / "out")
+    half = lambda images: images / 2  # what needs more than 8 bits
+    assert translate_files(half, 3, placed, tile=16, overlap=8, depth=16, grey=True) == (3, 0, {})
+    for name in ("deep", "tiff"):  # Pillow reads grey ones of 16 bits
+        np.testing.assert_allclose(np.asarray(Image.open(tmp_path / f"out/{name}.png")), deep / 2 + 16383.75, atol=0.6)
+    found = tf.io.decode_png((tmp_path / "out/colour.png").read_bytes(), dtype=tf.uint16).numpy()  # and TensorFlow all
+    np.testing.assert_allclose(found[..., :3], np.asarray(colour)[..., :3].astype(float) * 257 / 2 + 16383.75, atol=0.6)
+    np.testing.assert_array_equal(found[..., 3], np.asarray(colour)[..., 3].astype(int) * 257)
+
+
+def test_an_enlarging_network_in_tiles():
+    image = noisy(70, 90, 3)
+
+    def thrice(images):
+        return np.repeat(np.repeat(-images, 3, 1), 3, 2)
+    made = translate(thrice, image, tile=32, overlap=8)
+    np.testing.assert_array_equal(made, np.repeat(np.repeat(255 - image, 3, 0), 3, 1))
+
+
+def test_what_restores_has_no_seams():
+    """Without statistics of the whole image, tiles give the same: by far more than the 50 dB that no one sees."""
+    tf.keras.utils.set_random_seed(0)
+    generator = pix2pix.generator((32, 32, 3), 3, pix2pix.Config.of(preset="restore", filters=4))
+    for weight in generator.trainable_weights[-2:]:
+        weight.assign(30 * weight)  # a correction as large as that of a trained one
+    image = noisy(150, 200, 3)
+    whole, tiled = (translate(generator, image, tile, 56, 8) for tile in (1000, 112))
+    assert np.abs(whole.astype(int) - image).mean() > 10
+    assert _compare.psnr(tiled[None], whole[None])[0] > 50
 
 
 def test_a_grey_network(tmp_path):

@@ -33,7 +33,7 @@ _WEB = "litert.js"  # the web export's generator.js
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy",
-     b"default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'"),
+     b"default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'"),
 ]
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 

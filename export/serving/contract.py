@@ -86,7 +86,7 @@ def _fields(told):
             raise ValueError(f"{name}.classes: names are needed, each of them once")
         if each["kind"] == "image" and (len(shape) != 4 or not 1 <= (shape[-1] or 0) <= 4):
             raise ValueError(f"{name}: images of shape {shape}; they have a height, a width and 1 to 4 channels")
-        kept = "size", "range", *getattr(kinds.get(each["kind"]), "MORE", ())
+        kept = "size", "range", "labels", *getattr(kinds.get(each["kind"]), "MORE", ())
         more = {key: each[key] for key in kept if each.get(key)}
         if each["kind"] == "noise":
             more["distribution"] = each["distribution"].partition("(")[0]  # "normal(0, 1)"

@@ -7,6 +7,7 @@
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
 """
+import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -28,7 +29,9 @@ BUILT_IN = {
     "glyphs": "digits drawn from matplotlib's fonts, 60,000 images of 28 to 128 pixels, grey or colour, labels",
     "outlines": "pairs: outlines of the digits -> the digits, filled with a colour for each, 20,000 of 28 to 128 pixels",
     "captions": "captioned digits, \"a large red 7 in italic\", 30,000 of 28 to 128 pixels in colour, some pairs held back",
+    "slants": "unpaired: upright digits, slanted ones of other images, 20,000 and 15,000 of 28 to 128 pixels, labels",
     "sine": "signals m·sin(x0 + f·i) of 10 values, 60,000",
+    "dances": "clips of a stick figure that dances, and their poses: 1,860 pairs of frames of 32 to 128 pixels",
     "ring": "points in the plane, 8 Gaussians on a circle, 100,000",
     "grid": "points in the plane, 25 Gaussians on a grid, 100,000",
     "bouncing": "clips of two digits that bounce off the walls: 8,000 of 16 frames, 32 to 128 pixels, labels",
@@ -36,22 +39,26 @@ BUILT_IN = {
     "grammar": "sentences of arithmetic, 3 to 15 words, 10,000; whether one is valid can be checked",
     "oracle": "sequences of 20 of 500 words by a known LSTM, which tells how likely a sequence is, 10,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
-    "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
+    "voices": "tones like speech: vowels, hissing consonants, pauses; 4,000 sounds of any rate and length, labels",
+    "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
+    "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
 
 # kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that
 # kind; images have `folder`, `pairs`
-FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned"}
+FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned",
+           "notes": "scores"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
 
 # as far as it is known here: who uses other data must ask whom they are from
 LICENCES = {
-    **dict.fromkeys(("glyphs", "outlines", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, which are "
-                    "under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("sine", "ring", "grid", "grammar", "oracle", "solids", "voices"), "numbers drawn by kgan: none is needed"),
+    **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
+                    "which are under their own licences (in matplotlib's LICENSE folder)"),
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices", "progressions"),
+                    "numbers drawn by kgan: none is needed"),
 }
 
 
@@ -160,18 +167,20 @@ def check_name(name):
 OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
 
 
-def of(settings, needs=None, split="train", like=None):
+def of(settings, needs=None, split="train", like=None, paired=True):
     """The data of a run, as its model sees them. Of a model that is given an `input`, a folder is one of pairs, unless the input
     is made of the images: degraded, or with a hole where a mask says so.
 
     Args:
         settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
-            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, of a model that needs masks `masks`,
-            `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was trained on: a relative
-            folder is found from elsewhere by it, and what has changed is warned of.
+            `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, `labels`, `style`, of a model that
+            needs masks `masks`, `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was
+            trained on: a relative folder is found from elsewhere by it, and what has changed is warned of.
         needs: fields that the model needs, `Config.needs`; None: any.
         split: as for `load`.
         like: Source of the training split, whose bounds between classes are taken over; None: its own.
+        paired: whether input and target belong together, `Config.paired`; else each has an order of its own, in folders
+            trainA and trainB lengths of their own, too.
 
     Raises:
         DataError: the data set cannot be had, or lacks a field.
@@ -183,11 +192,14 @@ def of(settings, needs=None, split="train", like=None):
     asked = config.get("condition") or ""
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
+    # what holds label maps, before `input` and `image` change places
+    labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    if "input" in needs and not degrade and "mask" not in needs and name.startswith("folder:") and not maker(name, needs):
+    plain = degrade or "mask" in needs or "style" in config or maker(name, needs)  # the images alone are read
+    if "input" in needs and name.startswith("folder:") and not plain:
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
-        found = pairs.source(name.removeprefix("folder:"), split=split, **sizes)
+        found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, labels=labels, **sizes)
     else:
         found = source(name, split=split, attributes=condition or False, config=config, needs=needs, **options)
     found = found.by(condition, config.get("bins", 6), like=like)
@@ -196,6 +208,8 @@ def of(settings, needs=None, split="train", like=None):
     found = found.remarked()
     found = onthefly.made(found, needs, config, split, settings.get("seed", 0))
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
+    if not paired and not found.groups:  # of pairs it is not used that they are
+        found = dataclasses.replace(found, groups={"input": "input"})
     if split == "train":
         remember(found, settings)
     return found

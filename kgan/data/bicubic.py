@@ -12,11 +12,11 @@ def resize(images, height, width):
     """Images of another size.
 
     Args:
-        images: [..., H, W, C], uint8 or float.
+        images: [..., H, W, C], uint8, uint16 or float.
         height, width: pixels, at least 1.
 
     Returns:
-        [..., height, width, C]: uint8, rounded once, or float32.
+        [..., height, width, C]: uint8 or uint16, rounded once, or float32.
     """
     images = np.asarray(images)
     x = images.astype(np.float32)
@@ -26,7 +26,7 @@ def resize(images, height, width):
             shape = [1] * x.ndim
             shape[axis] = size
             x = sum(weights[:, i].reshape(shape) * x.take(places[:, i], axis) for i in range(weights.shape[1]))
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8) if images.dtype == np.uint8 else x
+    return x if images.dtype.kind == "f" else np.clip(np.rint(x), 0, np.iinfo(images.dtype).max).astype(images.dtype)
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,12 +7,12 @@
 
 `same` leaves an image as it is: the input of what learns to change it (advgan).
 
-Those joined by + are applied from left to right. What downscale makes smaller (by MATLAB's bicubic interpolation) is made as large
-as it was at once; not so for models that make images larger (srgan): these are given the small image. What is random (noise, the
-places of masks) is a function of (seed,
-position, place in the list): the same whatever the batch or the number of devices. In training the position is how many
-examples came before, so that noise is new each time; else it is the row in the data set. NumPy and Pillow alone: with
-another version of Pillow the last bits of JPEG files and blurs may differ.
+Those joined by + are applied from left to right. noise:5-50 is of a strength that is drawn for each image, evenly. What downscale
+makes smaller (by MATLAB's bicubic interpolation) is made as large as it was at once; not so for models that make images larger
+(srgan): these are given the small image. What is random (noise, strengths, the places of masks) is a function of (seed, position,
+place in the list): the same whatever the batch or the number of devices. In training the position is how many examples came
+before, so that noise is new each time; else it is the row in the data set. NumPy and Pillow alone: with another version of Pillow
+the last bits of JPEG files and blurs may differ.
 """
 import io
 from typing import NamedTuple
@@ -26,14 +26,21 @@ from kgan.data.source import DataError
 
 
 class Degradation(NamedTuple):
-    """One step of a list: its name in KINDS and its number, None for one that takes none."""
+    """One step of a list: its name in KINDS and its number, None for one that takes none; `most`: up to where it is drawn."""
 
     name: str
     value: float | None = None
+    most: float | None = None
+
+    def strength(self, rng):
+        """The number for one image."""
+        if self.most is None:
+            return self.value
+        return rng.integers(self.value, self.most + 1) if self.name in WHOLE else rng.uniform(self.value, self.most)
 
 
 def parse(text):
-    """The degradations that a text lists: "downscale:4+jpeg:40" -> a tuple of Degradation; "" -> ().
+    """The degradations that a text lists: "downscale:4+jpeg:40-90" -> a tuple of Degradation; "" -> ().
 
     Raises:
         DataError: an unknown name (the nearest is suggested), a missing number, or one out of range.
@@ -51,15 +58,24 @@ def parse(text):
             found.append(Degradation(name))
             continue
         try:
-            value = float(number) if number else default
-            whole = name not in WHOLE or value == int(value)
+            numbers = _numbers(number) if number else [default]
+            fit = all(low <= value <= high and (name not in WHOLE or value == int(value)) for value in numbers)
         except (TypeError, ValueError, OverflowError):
-            value, whole = None, False
-        if value is None or not (low <= value <= high and whole):
+            fit = False
+        if not fit or len(numbers) == 2 and not numbers[0] < numbers[1]:
             raise DataError(f"degrade={text}: {_usage(name)} takes a {'whole ' * (name in WHOLE)}number from {low:g} to "
-                            f"{high:g}, not {number!r}")
-        found.append(Degradation(name, value))
+                            f"{high:g}, or two as in LOW-HIGH, not {number!r}")
+        found.append(Degradation(name, *numbers))
     return tuple(found)
+
+
+def _numbers(text):
+    """[number], or [low, high]. Raises ValueError: it is neither."""
+    try:
+        return [float(text)]
+    except ValueError:
+        low, high = text.split("-")
+        return [float(low), float(high)]
 
 
 def shrunk(text, size, enlarge=True):
@@ -71,9 +87,12 @@ def shrunk(text, size, enlarge=True):
     height, width = size
     for step in (parse(text) if isinstance(text, str) else text) if not enlarge else ():
         if step.name == "downscale":
+            if step.most is not None:
+                raise DataError(f"degrade=downscale:{step.value:g}-{step.most:g}: this model makes images as many times larger, so it "
+                                "must be one number")
             if height % step.value or width % step.value:
-                raise DataError(f"degrade=downscale:{step.value:g}: images of {height}x{width} pixels cannot be made exactly that many times "
-                                "smaller; choose an --image_size, or a crop, that is a multiple")
+                raise DataError(f"degrade=downscale:{step.value:g}: images of {height}x{width} pixels cannot be made exactly that many "
+                                "times smaller; choose an --image_size, or a patch_size, that is a multiple")
             height, width = int(height // step.value), int(width // step.value)
     return height, width
 
@@ -89,7 +108,8 @@ def degrade(text, images, seed, positions, enlarge=True):
         enlarge: whether what downscale makes smaller is made as large again.
 
     Returns:
-        uint8 [n, H, W, C], or [n, *shrunk(text, (H, W), False), C]. The i-th depends on text, images[i], seed and positions[i] alone.
+        uint8 [n, H, W, C], or [n, *shrunk(text, (H, W), False), C]. The i-th depends on text, images[i], seed and positions[i]
+        alone.
 
     Raises:
         DataError: see `parse`.
@@ -102,7 +122,7 @@ def degrade(text, images, seed, positions, enlarge=True):
     for i, (image, position) in enumerate(zip(images, positions, strict=True)):
         for place, step in enumerate(steps):
             rng = np.random.default_rng([seed & 0x7FFFFFFF, int(position), place])
-            image = KINDS[step.name][0](image, step.value, rng)
+            image = KINDS[step.name][0](image, step.strength(rng), rng)
             if enlarge and image.shape != images.shape[1:]:
                 image = resize(image, *images.shape[1:3])
         made[i] = image

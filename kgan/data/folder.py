@@ -234,10 +234,11 @@ def decode(file, image_size, channels, crop):
     return pixels(image, image_size, channels, crop), image.mode == "L"
 
 
-def opened(file, draft=None):
+def opened(file, draft=None, flat=True):
     """An image file as a Pillow image, "L" or "RGB", upright. Raises what Pillow does.
 
     `draft`: least side that is asked for: a big JPEG is decoded at a fraction that is not smaller; None: as it is.
+    `flat`: False leaves its mode as it is, transparency and 16 bits too.
     """
     if not os.path.isfile(file):  # opening a named pipe would wait for ever
         raise OSError("no regular file, or a link to nothing")
@@ -249,16 +250,20 @@ def opened(file, draft=None):
         if draft:  # on whichever side it lies
             image.draft(None, (draft, draft))
         ImageOps.exif_transpose(image, in_place=True)
-        return flatten(image)
+        image.load()
+        return flatten(image) if flat else image
 
 
-def pixels(image, image_size, channels, crop):
-    """An "L" or "RGB" image brought to size: uint8 [height, width, channels]; image_size and crop as in `source`."""
+def pixels(image, image_size, channels, crop, nearest=False):
+    """An "L" or "RGB" image brought to size: uint8 [height, width, channels]; image_size and crop as in `source`.
+
+    `nearest`: whether each pixel is one of the image's, as of label maps, and no mixture.
+    """
     height, width = sizes.pair(image_size)
     if image.size != (width, height):
         whole, tall = image.size
         across, down = min(whole, tall * width / height), min(tall, whole * height / width)
         left, top = (whole - across) / 2, (tall - down) / 2
-        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3,
-                             box=(left, top, left + across, top + down) if crop else None)
+        how = dict(resample=Image.Resampling.NEAREST) if nearest else dict(resample=Image.Resampling.LANCZOS, reducing_gap=3)
+        image = image.resize((width, height), box=(left, top, left + across, top + down) if crop else None, **how)
     return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)

@@ -114,8 +114,10 @@ def _write(directory, version, image_size, channels, stream, count, seed):
     return {}
 
 
-def draw_parameters(count, rng):
+def draw_parameters(count, rng, fonts=None, slants=SLANT):
     """All that is random about `count` pictures, in fractions of a picture: nothing here knows the resolution.
+
+    `fonts`: numbers of those in FONTS to choose from; None: all. `slants`: from where to where glyphs are sheared.
 
     Returns:
         dict of arrays [count, ...]: the fields `label`, `font`, `color`, `slant`, `weight`; `matrix` [count, 2, 2] and
@@ -131,8 +133,9 @@ def draw_parameters(count, rng):
     def choose(number):
         return (next(uniform) * number).astype(np.int64)
 
-    label, font, color = choose(10), choose(len(FONTS)), choose(len(PALETTE))
-    slant, weight = between(*SLANT).astype(np.float32), between(*WEIGHT).astype(np.float32)
+    fonts = np.arange(len(FONTS)) if fonts is None else np.array(fonts)
+    label, font, color = choose(10), fonts[choose(len(fonts))], choose(len(PALETTE))
+    slant, weight = between(*slants).astype(np.float32), between(*WEIGHT).astype(np.float32)
     height, aspect, angle = between(*HEIGHT), between(*ASPECT), between(*ROTATION)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[aspect, slant], [np.zeros(count), np.ones(count)]])

@@ -20,19 +20,23 @@ CUT = 0x63757400  # and these those of cuts
 
 def made(source, needs, config, split="train", seed=0):
     """A Source with what a model's settings ask for: images cut out (`patch_size`) and jittered (`jitter`, of the training split)
-    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), what a `mask` leaves of it, or `audio` with noise.
+    alike; an `input` that is the degraded `image` (`degrade`, `enlarge`), what a `mask` leaves of it, `audio` with noise, the frame
+    `before` each, or the picture whose `style` is wanted.
 
     Args:
         needs: dict of field to kind, Config.needs.
-        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint, segan.
+        config: dict of the model's settings; the names are those of kgan.models.pix2pix, srgan, inpaint, segan, motion, styletransfer.
         split, seed: of the data, and of all that is random.
     """
     arrays = source.arrays
     jitter = config.get("jitter", 0) if split == "train" else 0
-    for change, size in ((CutOut, config.get("patch_size", 0)), (Jittered, jitter)):
-        if size:
-            arrays = {name: change(array, size, seed) if source.fields[name].kind == "image" else array
-                      for name, array in arrays.items()}
+    # what holds label maps, before `input` and `image` change places: their colours are not mixed
+    labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
+    images = [name for name in arrays if source.fields[name].kind == "image"]
+    if side := config.get("patch_size", 0):
+        arrays = {**arrays, **{name: CutOut(arrays[name], side, seed) for name in images}}
+    if jitter:
+        arrays = {**arrays, **{name: Jittered(arrays[name], jitter, seed, name == labels) for name in images}}
     if "image" in arrays and "input" in needs:  # else `roles` says what is missing
         images = arrays["image"]
         if "mask" in needs:
@@ -48,7 +52,14 @@ def made(source, needs, config, split="train", seed=0):
         return dataclasses.replace(source, arrays={**arrays, "input": noises.Noisy(arrays["audio"], text, levels, rate, seed)},
                                    kinds={**source.kinds, "input": "audio"},
                                    more={**source.more, "input": source.more["audio"]})
-    return dataclasses.replace(source, arrays=arrays)
+    source = dataclasses.replace(source, arrays=arrays)
+    if "before" in needs and "before" not in arrays:
+        from kgan.data import dances
+        source = dances.in_order(source, split)
+    if "style" in config:
+        from kgan.data import style
+        source = style.of(source, config["style"], config["style_scale"], seed)
+    return source
 
 
 class _OnTheFly:
@@ -129,11 +140,13 @@ class Jittered(_OnTheFly):
         images: uint8 [N, H, W, C], an array or what can be read like one.
         share: by which they are enlarged, 30/256 in the paper.
         seed: int.
+        labels: whether they are label maps, of which each pixel stays what it is: the nearest one is taken.
     """
 
-    def __init__(self, images, share, seed=0):
+    def __init__(self, images, share, seed=0, labels=False):
         super().__init__(images, seed)
         self.share = share
+        self.resampling = Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC
 
     def __getitem__(self, rows):
         return self.images[rows]
@@ -148,7 +161,7 @@ class Jittered(_OnTheFly):
         rows, columns = height / (1 + self.share), width / (1 + self.share)
         top, left = rng.uniform(0, height - rows), rng.uniform(0, width - columns)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        cut = picture.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + columns, top + rows))
+        cut = picture.resize((width, height), self.resampling, (left, top, left + columns, top + rows))
         return np.asarray(cut).reshape(image.shape)
 
 

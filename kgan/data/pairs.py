@@ -33,7 +33,7 @@ LAYOUTS = ("images side by side in each file (at least twice as wide as high), f
            "with files of the same names, or folders trainA and trainB")
 
 
-def source(path, image_size=None, channels=None, crop=True, split="train", unpaired=False):
+def source(path, image_size=None, channels=None, crop=True, split="train", unpaired=False, labels=None):
     """The pairs in a folder, in the order of their names.
 
     Args:
@@ -43,6 +43,7 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
         split: one of SPLITS.
         unpaired: whether A and B of trainA and trainB are two sets of any lengths, whose files have nothing to do with each
             other.
+        labels: the field that holds label maps, of which each pixel is one of the file's when they are scaled and no mixture.
 
     Returns:
         Source of `input` and `image`, uint8 [N, height, width, channels]. `unpaired`: with lengths of their own.
@@ -64,7 +65,7 @@ def source(path, image_size=None, channels=None, crop=True, split="train", unpai
         if not found:
             raise DataError(f"{sides[field]} holds no images{_but(surveys[field][1])}; kgan reads "
                             f"{', '.join(folder.SUFFIXES)}")
-    prepare = functools.partial(_prepared, root, image_size=image_size, channels=channels, crop=crop)
+    prepare = functools.partial(_prepared, root, image_size=image_size, channels=channels, crop=crop, labels=labels)
     if unpaired:
         if len(sides) < 2:
             raise DataError(f"{root}: images without partners lie in folders trainA and trainB, or A and B")
@@ -166,19 +167,19 @@ def match(sides, listing):
 
 # === Preparing ===
 
-def _prepared(root, sides, listing, image_size, channels, crop, whole=False):
+def _prepared(root, sides, listing, image_size, channels, crop, labels=None, whole=False):
     """(arrays, notes), from the cache or made; `whole`: of one field, whose images are no pairs."""
     listed = {field: [str(sides[field]), found] for field, found in listing.items()}
     # partners whose names are composed otherwise were none before
     version = 1 if all(files.text(name) == name for found in listing.values() for name, *_ in found) else 2
     key = dict(kind="pairs", version=version, files=hashlib.sha256(json.dumps(listed).encode()).hexdigest(), channels=channels,
-               image_size=image_size, crop=bool(crop), whole=whole)
+               image_size=image_size, crop=bool(crop), whole=whole, **({"labels": labels} if labels else {}))
     pairs, lonely = match(sides, listing)
-    write = functools.partial(_write, root, sides, pairs, lonely, image_size, channels, crop)
+    write = functools.partial(_write, root, sides, pairs, lonely, image_size, channels, crop, labels)
     return cached(f"pairs-{root.name}", key, write)
 
 
-def _write(root, sides, pairs, left_out, image_size, channels, crop, directory):
+def _write(root, sides, pairs, left_out, image_size, channels, crop, labels, directory):
     """Decodes pairs into `input.npy` and `image.npy`, or what `sides` names; see `cached`."""
     fields = [*sides] if "pair" not in sides else ["input", "image"]
     total = len(pairs) + len(left_out)
@@ -196,7 +197,7 @@ def _write(root, sides, pairs, left_out, image_size, channels, crop, directory):
             images = _halves(*images) if "pair" in sides else images
             _check_sizes(images, sides)
             for field, image in zip(fields, images):
-                decoded[field][index] = folder.pixels(image, image_size, channels or 3, crop)
+                decoded[field][index] = folder.pixels(image, image_size, channels or 3, crop, nearest=field == labels)
                 colored[field][index] = image.mode != "L"
         except Exception as error:  # Pillow raises nearly anything on broken files
             good[index] = False

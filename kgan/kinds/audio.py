@@ -1,8 +1,8 @@
 """Sound: waveforms of one channel, stored as int16 [T, 1], seen by networks as float32 in [-1, 1].
 
-`Field.more["rate"]` says how many samples a second has. Files of any rate and number of channels are read: they are resampled,
-and channels are averaged. WAV of 8 to 32 bits is read by the standard library; FLAC, OGG and WAV of floats where `soundfile`
-is installed.
+`Field.more["rate"]` says how many samples a second has. Files of any rate and number of channels are read: they are
+resampled, and channels are averaged. WAV of 8 to 32 bits is read by the standard library; FLAC, OGG and WAV of floats
+where `soundfile` is installed.
 """
 import importlib.util
 import io
@@ -22,8 +22,8 @@ MEDIA = {"audio/wav": ".wav"}
 # what soundfile can read, if it is there
 _OTHERS = (".flac", ".ogg") if importlib.util.find_spec("soundfile") else ()
 SUFFIXES = (".wav", *_OTHERS)
-MAX_SAMPLES = 1 << 26  # of a file that `read` decodes, all channels together: 23 minutes at 48 kHz
-RATES = 1_000, 384_000  # that a file may have
+MAX_SAMPLES = 1 << 26  # of a file that `read` decodes: 23 minutes at 48 kHz
+RATES, CHANNELS = (1_000, 384_000), 16  # that a file may have
 
 WIDTH, TALL, HIGH = 126, 36, 64  # pixels of a sound in a sheet; height of its waveform and of its spectrogram
 # colours of a spectrogram from silence to full scale, evenly spaced
@@ -42,42 +42,51 @@ def store(values):
 # === Files ===
 
 def read(data, field, max_pixels=MAX_SAMPLES):
-    """The bytes of a sound file as int16 [T, 1], of the field's rate; of a field whose length is fixed, cut or filled with silence.
+    """The bytes of a sound file as int16 [T, 1], of the field's rate; of a field whose length is fixed, cut or filled
+    with silence.
 
     Args:
         data: bytes.
         field: kgan.kinds.Field; its rate is `more["rate"]`, else 16,000.
-        max_pixels: samples that the file may have at most, before and after it is resampled. (A server bounds all kinds by one number.)
+        max_pixels: samples that the sound may have at most, at the field's rate. (A server bounds all kinds by one
+            number.)
 
     Raises:
         ValueError: it is no sound that can be read, is longer than that, or is empty.
     """
-    waves, rate = decode(data, max_pixels)
     new = field.more.get("rate", MORE["rate"])
-    if len(waves) * new / rate > max_pixels:
-        raise ValueError(f"the sound has {len(waves) * new // rate} samples at {new} Hz, more than {max_pixels}")
+    waves, rate = decode(data, max_pixels, new)
     sound = store(_sound.resample(waves, rate, new))[:, None]
     length = field.shape[0]
     return sound if length is None else np.pad(sound[:length], [(0, max(0, length - len(sound))), (0, 0)])
 
 
-def decode(data, most=MAX_SAMPLES):
-    """(waveform float64 [T] in [-1, 1], the mean of its channels; its rate) of a file's bytes. ValueError: as for `read`."""
+def decode(data, most=MAX_SAMPLES, new=None):
+    """A file's bytes as a waveform.
+
+    Args:
+        data: bytes.
+        most: samples that it may have at most, at the rate `new`; None: at its own.
+
+    Returns:
+        (float64 [T] in [-1, 1], the mean of its channels; its rate).
+
+    Raises:
+        ValueError: as for `read`.
+    """
     try:
-        channels, rate = _wave(data, most)
+        channels, rate = _wave(data, most, new)
     except (wave.Error, EOFError) as error:
-        channels, rate = _other(data, most, str(error))
-    if not RATES[0] <= rate <= RATES[1]:
-        raise ValueError(f"the sound has {rate} samples a second; {RATES[0]} to {RATES[1]} can be read")
+        channels, rate = _other(data, most, new, str(error))
     if not len(channels):
         raise ValueError("the sound is empty")
     return channels.mean(1), rate
 
 
-def _wave(data, most):
+def _wave(data, most, new):
     with wave.open(io.BytesIO(data)) as file:
         count, channels, width = file.getnframes(), file.getnchannels(), file.getsampwidth()
-        _bounded(count * channels, most)
+        _bounded(count, channels, file.getframerate(), most, new)
         values = np.frombuffer(file.readframes(count), np.uint8)
         if width not in (1, 2, 3, 4):
             raise ValueError(f"the WAV file has {8 * width} bits; 8, 16, 24 and 32 can be read")
@@ -89,22 +98,28 @@ def _wave(data, most):
         return whole.view("<i4").astype(np.float64).reshape(-1, channels) / 2**31, file.getframerate()
 
 
-def _other(data, most, reason):
+def _other(data, most, new, reason):
     if not _OTHERS:
-        raise ValueError(f"this is no sound that can be read ({reason}): WAV files of 8 to 32 bits are; for FLAC, OGG and WAV of "
-                         "floats pip install soundfile")
+        raise ValueError(f"this is no sound that can be read ({reason}): WAV files of 8 to 32 bits are; for FLAC, OGG and "
+                         "WAV of floats pip install soundfile")
     import soundfile
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _bounded(file.frames * file.channels, most)
-            return np.clip(file.read(most // file.channels + 1, always_2d=True), -1, 1), file.samplerate
+            _bounded(file.frames, file.channels, file.samplerate, most, new)
+            return np.clip(file.read(file.frames, always_2d=True), -1, 1), file.samplerate
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise ValueError(f"this is no sound that can be read ({' '.join(str(error).split())}); WAV, FLAC and OGG are") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"this is no sound that can be read ({reason}); WAV, FLAC and OGG are") from None
 
 
-def _bounded(count, most):
-    if count > most:
-        raise ValueError(f"the sound has {count} samples, more than {most}")
+def _bounded(count, channels, rate, most, new):
+    """Raises ValueError where the head of a file says what cannot be: before anything is decoded."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"the sound has {rate} samples a second; {RATES[0]} to {RATES[1]} can be read")
+    if channels > CHANNELS:
+        raise ValueError(f"the sound has {channels} channels; at most {CHANNELS} can be read")
+    if (length := -(-count * (new or rate) // rate)) > most:
+        raise ValueError(f"the sound has {length} samples{f' at {new} Hz' if new else ''}, more than {most}")
 
 
 def write(sample, media="audio/wav", rate=MORE["rate"]):
@@ -119,7 +134,9 @@ def write(sample, media="audio/wav", rate=MORE["rate"]):
 
 
 def beside(samples, rate=MORE["rate"]):
-    """{".wav": a file of the first SHOWN sounds, float [n, T, 1], one after the other, with a quarter of a second between}."""
+    """{".wav": a file of the first SHOWN sounds, float [n, T, 1], one after the other, with a quarter of a second
+    between}.
+    """
     padded = np.pad(np.asarray(samples, np.float32)[:SHOWN, :, 0], [(0, 0), (0, rate // 4)])
     return {".wav": write(padded.reshape(-1, 1), rate=rate)}
 
@@ -127,7 +144,8 @@ def beside(samples, rate=MORE["rate"]):
 # === Pictures ===
 
 def sheet(samples, behind=None, columns=8, smallest=512, gap=2):
-    """One picture of many sounds, each as its waveform above its spectrogram: low frequencies below, from -80 dB to full scale.
+    """One picture of many sounds, each as its waveform above its spectrogram: low frequencies below, from -80 dB to
+    full scale.
 
     Args:
         samples: float [n, T, 1].
@@ -173,7 +191,9 @@ def _coloured(loud):
 
 
 def images(samples):
-    """Spectrograms, float32 [n, 64, 64, 1]: -1 is silence (-80 dB), 1 a sine of full scale; the lowest band in the first row."""
+    """Spectrograms, float32 [n, 64, 64, 1]: -1 is silence (-80 dB), 1 a sine of full scale; the lowest band in the
+    first row.
+    """
     return (1 - 2 * _sound.spectrogram(np.asarray(samples)[..., 0]) / _sound.FLOOR)[..., None].astype(np.float32)
 
 
@@ -182,8 +202,8 @@ def images(samples):
 def compare(made, true, rate=MORE["rate"]):
     """Two aligned batches, float [n, T, 1]: dict of float64 [n].
 
-    `si_sdr` and `segmental_snr` in dB, `stoi` up to 1; `pesq` where that package is installed and the rate is 8,000 or 16,000.
-    NaN where a sound is too short or silent. kgan.kinds._sound has the protocol of each.
+    `si_sdr` and `segmental_snr` in dB, `stoi` up to 1; `pesq` where that package is installed and the rate is 8,000 or
+    16,000. NaN where a sound is too short or silent. kgan.kinds._sound has the protocol of each.
     """
     pairs = list(zip(np.asarray(made)[..., 0], np.asarray(true)[..., 0]))
     found = {"si_sdr": [_sound.si_sdr(*pair) for pair in pairs],

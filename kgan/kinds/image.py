@@ -17,6 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".bmp", ".webp")
 # takes these from strangers: kgan.data.files has more, of the user's own folders
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 1 << 26  # of a file that `read` decodes
+STRANGE = 0.25  # share of a label map's pixels that may be of no label
 
 
 def scale(values):
@@ -32,7 +33,7 @@ def read(data, field, max_pixels=MAX_PIXELS):
     """The bytes of an image file as uint8 [H, W, C]. Transparent pixels become white, EXIF rotation is applied.
 
     Raises:
-        ValueError: it is no image, is larger than `max_pixels`, or has another size than `field` wants.
+        ValueError: it is no image, is larger than `max_pixels`, or has another size or, of label maps, others than `field` wants.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -47,7 +48,26 @@ def read(data, field, max_pixels=MAX_PIXELS):
     height, width, channels = field.shape
     if (height or image.height, width or image.width) != (image.height, image.width):
         raise ValueError(f"the image is {image.width}×{image.height} pixels; {width}×{height} are needed")
-    return np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
+    if labels := field.more.get("labels"):
+        if (far := strange(pixels, labels)) > STRANGE:
+            raise ValueError(f"this is no label map that the generator knows: {far:.0%} of its pixels are of none of the {len(labels)} "
+                             "colours of the label maps that it learned from")
+    return pixels
+
+
+def strange(images, labels):
+    """The share of the pixels of images uint8 [..., C] that are none of `labels`, colours [K, C] from 0 to 255.
+
+    Levels of grey must be right; a colour may be off by 48, as JPEG has it at borders.
+    """
+    flat = np.asarray(images).reshape(-1, images.shape[-1])
+    if flat.shape[1] == 1:
+        return float((~np.isin(flat, labels)).mean()) if len(flat) else 0.0
+    far = np.ones(len(flat), bool)
+    for colour in np.asarray(labels, np.float32):
+        far[far] = ((flat[far] - colour) ** 2).sum(1) > 48 ** 2
+    return float(far.mean()) if len(flat) else 0.0
 
 
 def flatten(image):

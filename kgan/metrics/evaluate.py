@@ -19,7 +19,7 @@ import kgan
 from kgan import kinds, models, pictures
 from kgan.data import modes
 from kgan.data.bicubic import resize
-from kgan.data.source import DataError, seen
+from kgan.data.source import DataError, Source, seen
 from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 
 # figure -> whether a larger value is better; those that choose the best checkpoint
@@ -28,14 +28,15 @@ BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserste
           "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "hole_l1": False,
           "hole_psnr": True}
 SURE = 0.9
+EQUAL = 100.0  # dB that the PSNR of two equal images counts as: a mean of infinities says nothing
 
 
 def sources(settings):
     """(train, test) of a run's settings, as its model sees them; test is None where the data have no such split."""
-    needs = Evaluator.needs(settings)
-    train = kgan.data.of(settings, needs)
+    needs, paired = Evaluator.needs(settings), Evaluator.paired(settings)
+    train = kgan.data.of(settings, needs, paired=paired)
     try:
-        return train, kgan.data.of(settings, needs, "test", like=train)
+        return train, kgan.data.of(settings, needs, "test", like=train, paired=paired)
     except DataError:
         return train, None
 
@@ -73,6 +74,9 @@ class Evaluator:
         self.asked = np.asarray(held.arrays[condition][rows]) if condition else None
         # what samples are made of beside noise and label: that of the examples, one by one
         self.given = held.given(rows, [name for name in self.needs(settings) if name not in (held.key, "label")])
+        # the classes of the examples of `input`, where they have some of their own
+        self.given_labels = held.examples(rows, "input_label") if "input_label" in held.classes else None
+        self.held, self._aligned = held, self.paired(settings)
         self._named = condition == "label"
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
@@ -87,6 +91,10 @@ class Evaluator:
     @staticmethod
     def needs(settings):
         return models.outline(settings["model"]).Config.needs if "model" in settings else {}
+
+    @staticmethod
+    def paired(settings):
+        return models.outline(settings["model"]).Config.paired if "model" in settings else True
 
     def _features(self, examples):
         return self.network(examples) if self.network else (None, None)
@@ -115,16 +123,16 @@ class Evaluator:
 
     def _figures(self, samples, found, probabilities, asked, every=True, aligned=True):
         figures, kind = {}, self.train.kind
-        if "input" in self.given and aligned:
+        if "input" in self.given and aligned and self._aligned:
             compare = kinds.get(kind).compare
             compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
                                **kinds.known(self.train.fields[self.train.key], compare))
             # of examples that are too short for a measure there is none
-            figures.update((name, np.mean(values[~np.isnan(values)]) if not np.isnan(values).all() else np.nan)
+            figures.update((name, np.mean(np.minimum(values[~np.isnan(values)], EQUAL)) if not np.isnan(values).all() else np.nan)
                            for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by
-            enough = found is None or not self.given or min(len(found), self.count) > found.shape[1]
+            enough = found is None or not (self.given and self._aligned) or min(len(found), self.count) > found.shape[1]
             if found is not None and enough:
                 figures["frechet_distance"] = frechet.frechet_distance(self._moments, frechet.Moments.of(found))
             if found is not None:
@@ -138,18 +146,17 @@ class Evaluator:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))
             figures["modes"], figures["mode_kl"] = float(counted["modes"]), counted["kl"]
-            if self.given and aligned and self.labels is not None:
+            if "input" in self.given and aligned and self._aligned and self.labels is not None:
                 figures["label_kept"] = float((probabilities.argmax(1) == self.labels[:len(samples)]).mean())
             if self._named and asked is not None:
                 figures["label_accuracy"] = float((probabilities.argmax(1) == asked).mean())
-        small = self.train.kind != "image" or min(self.train.shape[:2]) < sliced.SMALLEST
-        if not hasattr(kinds.get(kind), "images"):
-            return {name: float(value) for name, value in figures.items()}
-        if not self.network and not (small and figures) or every and not small:
-            if small:
+        if kind == "image":  # of another kind that has no network either, a family's own figures are all
+            small = min(self.train.shape[:2]) < sliced.SMALLEST
+            if not self.network and small and not figures:
                 raise DataError(f"{self.train.name}: without a feature network images are compared by sliced Wasserstein "
                                 f"distance, which needs {sliced.SMALLEST} pixels or more; features=PATH names a network")
-            figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
+            if not small and (every or not self.network):
+                figures["sliced_wasserstein"] = sliced.sliced_wasserstein(self.examples, samples)["mean"]
         return {name: float(value) for name, value in figures.items()}
 
     @functools.cached_property
@@ -200,6 +207,21 @@ class Evaluator:
         if given.shape[-1] != channels:  # grey as colour, or the other way
             given = np.repeat(given.mean(-1, keepdims=True), channels, axis=-1)
         return self.figures(given)
+
+    @functools.cached_property
+    def way_back(self):
+        """(network, features) of what the samples are made of, `input`, by a network of the same name for it.
+
+        For models that go back: what they make of the examples is of that sort, and its features are measured against these.
+        None where there is no network.
+        """
+        if not self.network:
+            return None
+        named = {"input": "image", "input_label": "label"}
+        train = Source(f"{self.train.name}, input", {new: self.train.arrays[old] for old, new in named.items() if old in self.train.arrays},
+                       {new: self.train.classes[old] for old, new in named.items() if old in self.train.classes})
+        network = features.get(self.network.name, train)
+        return network, network(self.given["input"])[0]
 
     # === What takes longer ===
 

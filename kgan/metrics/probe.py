@@ -1,6 +1,7 @@
 """What a discriminator has learned, without labels, about the classes of its data: a linear classifier on its features.
 
     python -m kgan.metrics.probe runs/NAME
+    python -m kgan.metrics.probe runs/NAME --classifier=svm --grid=2
 
 Radford et al. 2015 (DCGAN), arXiv:1511.06434, sections 5.1 and 5.2: the outputs of all of D's activations, each
 max-pooled to a 4×4 grid, flattened and joined. Prints the accuracy on the test split of classifiers that learn from
@@ -8,13 +9,14 @@ max-pooled to a 4×4 grid, flattened and joined. Prints the accuracy on the test
 values and on the features of a D that was never trained: only what is above both was learned. The same goes to
 probe.json in the run's directory.
 
-Differs from the paper: the classifier is least squares with an L2 penalty on one-hot labels, in closed form, not an
-L2-SVM; and features of more than 6,000 numbers are pooled to a coarser grid, since the equations of 28,672, the
+Differs from the paper: the classifier is least squares with an L2 penalty on one-hot labels, in closed form; --classifier=svm is the
+paper's, an L2-SVM for each class, which learns from at most 2,000 examples here. And features of more than 6,000 numbers are pooled to a coarser grid, since the equations of 28,672, the
 paper's, fill many gigabytes. The output says which grid it was.
 """
 import json
 
 import numpy as np
+from absl import flags
 
 from kgan import command
 from kgan.command import UserError
@@ -24,8 +26,13 @@ from kgan.run import Run, load, write
 
 # λ, on features of variance 1: the loss is the mean squared error + λ times the squared weights
 PENALTIES = tuple(10.0**power for power in range(-3, 5))
+MOST = 2_000  # examples that an SVM learns from: it takes equations of as many
 LARGEST = 6_000  # features: their equations take 8 · 6,000² bytes, several times
 _BATCH = 500
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("classifier", "ridge", ["ridge", "svm"], "least squares with an L2 penalty, or linear L2-SVMs")
+flags.DEFINE_integer("grid", 4, "maps are max-pooled to this side at most; 3D-GAN's paper pools to 2", lower_bound=1, upper_bound=16)
 
 
 # === Features ===
@@ -96,6 +103,11 @@ class _Extractor:
         return maps
 
 
+def last(network):
+    """The name of the layer whose output is the last of a discriminator's features."""
+    return _layers(network)[-1].name
+
+
 class _Raw:
     """The values themselves, as features."""
 
@@ -143,6 +155,46 @@ def ridge(x, y, penalties=PENALTIES):
     kernel, targets = z @ z.T, y - y.mean(0)
     solutions = [z.T @ np.linalg.solve(kernel + len(x) * penalty * np.eye(len(x)), targets) for penalty in penalties]
     return [_unfold(weights, mean, inverse, y.mean(0)) for weights in solutions]
+
+
+def svm(x, y, penalties=PENALTIES):
+    """L2-SVMs, one for each class against the others: min over w, b of λ |w|² + (1/n) Σ max(0, 1 - t (w·z + b))², t = ±1.
+
+    On standardised features z, by Newton's method with the products of examples, exact once the same examples are within the margin
+    (Chapelle 2007, "Training a Support Vector Machine in the Primal", section 3.2). Arguments and result as for `ridge`.
+    """
+    mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    z, inverse = _standardised(x, mean, deviation)
+    kernel, signs, found = z @ z.T, 2.0 * np.asarray(y) - 1, []
+    for penalty in penalties:
+        solutions = [_newton(kernel, t, len(x) * penalty) for t in signs.T]
+        weights = z.T @ np.stack([beta for beta, _ in solutions], 1)
+        found.append(_unfold(weights, mean, inverse, np.array([b for _, b in solutions])))
+    return found
+
+
+def _newton(kernel, t, penalty, most=50):
+    """(β, b) of one SVM: f = K β + b; in the end β is 0 but for examples within the margin, t f < 1."""
+    beta, b, within, best = np.zeros(len(t)), 0.0, np.ones(len(t), bool), np.inf
+    for _ in range(most):
+        rows = np.flatnonzero(within)
+        border = np.ones((len(rows) + 1, len(rows) + 1))
+        border[:-1, :-1] = kernel[np.ix_(rows, rows)] + penalty * np.eye(len(rows))
+        border[-1, -1] = 0
+        *solved, goal_b = np.linalg.solve(border, np.append(t[rows], 0))
+        goal = np.zeros(len(t))
+        goal[rows] = solved
+        for part in 0.5 ** np.arange(10):  # all of the way, unless that leads up
+            new, new_b = beta + part * (goal - beta), b + part * (goal_b - b)
+            way = kernel @ new
+            value = penalty * new @ way + (np.maximum(0, 1 - t * (way + new_b)) ** 2).sum()
+            if value <= best:
+                break
+        now = t * (way + new_b) < 1
+        same, beta, b, within, best = np.array_equal(now, within) and part == 1, new, new_b, now, value
+        if same or not within.any():
+            break
+    return beta, b
 
 
 class Sums:
@@ -199,7 +251,7 @@ def _unfold(weights, mean, inverse, offset):
 
 # === The probe ===
 
-def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, seed=0, largest=LARGEST):
+def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, seed=0, largest=LARGEST, classifier="ridge", grid=4):
     """How well linear classifiers on a discriminator's features do, with few labels and with all.
 
     The penalty λ is chosen on a fifth of the labelled examples, held back; the classifier then learns from all of them.
@@ -214,6 +266,8 @@ def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, s
         untrained: another GAN or discriminator to be compared with.
         draws, seed: ints.
         largest: features; the grid is made coarser until there are no more.
+        classifier: "ridge" or "svm"; of an SVM all labels are left out where they are more than MOST.
+        grid: side that maps are pooled to at most.
 
     Returns:
         dict of "discriminator", "raw" and perhaps "untrained" to dicts of `features`, how many; `grid`, the side; and
@@ -227,22 +281,28 @@ def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, s
     classes = int(max(labels.max(), np.max(test[1]))) + 1
     plans = {}  # number of labels -> sorted indices of each draw
     for count in counts:
+        if count is None and classifier == "svm" and len(labels) > MOST:
+            continue
         if count is None or count == len(labels):
             plans[len(labels)] = [None]
         elif len(drawn := [_balanced(labels, count, np.random.default_rng([seed, count, i])) for i in range(draws)]
                  ) and drawn[0] is not None:
             plans[count] = drawn
-    extractors = {"discriminator": _fitting(gan, largest), "raw": _Raw(train[0].shape[1:], getattr(gan, "kind", "image"))}
+    extractors = {"discriminator": _fitting(gan, largest, grid), "raw": _Raw(train[0].shape[1:], getattr(gan, "kind", "image"))}
     if untrained is not None:
-        extractors["untrained"] = _fitting(untrained, largest)
+        extractors["untrained"] = _fitting(untrained, largest, grid)
 
     result = {}
     for name, extract in extractors.items():
         solutions, places = [], []
         for count, drawn in plans.items():
             for indices in drawn:
-                learn = _learn_all if indices is None else _learn_some
-                solutions.append(learn(extract, train[0], labels, indices, classes, seed))
+                if classifier == "svm":
+                    chosen = np.arange(len(labels)) if indices is None else indices
+                    solutions.append(_learn_some(extract, train[0], labels, chosen, classes, seed, svm))
+                else:
+                    learn = _learn_all if indices is None else _learn_some
+                    solutions.append(learn(extract, train[0], labels, indices, classes, seed))
                 places.append(count)
         scores = _accuracies(extract, *test, np.arange(len(test[1])), solutions)
         accuracy = {}
@@ -253,9 +313,9 @@ def probe(gan, train, test, counts=(100, 1000, None), untrained=None, draws=5, s
     return result
 
 
-def _fitting(network, largest):
-    """The extractor of the finest grid up to 4 that gives at most `largest` features, or of 1."""
-    for grid in (4, 3, 2, 1):
+def _fitting(network, largest, most=4):
+    """The extractor of the finest grid up to `most` that gives at most `largest` features, or of 1."""
+    for grid in range(most, 0, -1):
         extract = _Extractor(network, grid)
         if extract.count <= largest or grid == 1:
             return extract
@@ -282,14 +342,14 @@ def _held_back(count, rng):
     return held
 
 
-def _learn_some(extract, examples, labels, indices, classes, seed):
+def _learn_some(extract, examples, labels, indices, classes, seed, solve=ridge):
     """The classifier of the examples at `indices`, few enough to be kept: (weights, offset)."""
     x = np.concatenate([extract(examples[indices[i:i + _BATCH]]) for i in range(0, len(indices), _BATCH)])
     labels = labels[indices]
     y, held = _one_hot(labels, classes), _held_back(len(x), np.random.default_rng(seed))
     right = [((x[held] @ weights + offset).argmax(1) == labels[held]).mean()
-             for weights, offset in ridge(x[~held], y[~held])]
-    return ridge(x, y, [_choice(right)])[0]
+             for weights, offset in solve(x[~held], y[~held])]
+    return solve(x, y, [_choice(right)])[0]
 
 
 def _learn_all(extract, examples, labels, _, classes, seed):
@@ -338,12 +398,12 @@ def main(arguments):
     gan, step = load(arguments[1])
     keras.utils.set_random_seed(settings["seed"] + 1)
     untrained = models.of(settings, settings["seed"] + 1)
-    found = probe(gan, train, test, untrained=untrained)
+    found = probe(gan, train, test, untrained=untrained, classifier=FLAGS.classifier, grid=FLAGS.grid)
     print(f"{settings['dataset']}, step {step:,}: accuracy on {len(test[1]):,} examples{remark and ', ' + remark}")
     print(table(found))
     write(run.directory / "probe.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "train": len(train[1]), "test": len(test[1]),
-         "note": remark, **found}, indent=2).encode() + b"\n")
+         "note": remark, "classifier": FLAGS.classifier, **found}, indent=2).encode() + b"\n")
     print(run.directory / "probe.json")
     return 0
 
@@ -356,7 +416,7 @@ def table(found):
     for name, each in found.items():
         cells = [f"{mean:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
                  for mean, deviation in each["accuracy"].values()]
-        grid = f"  (grid {each['grid']}×{each['grid']})" if each["grid"] not in (4, None) else ""
+        grid = f"  (grid of {each['grid']} a side)" if each["grid"] not in (4, None) else ""
         lines.append(f"{names[name]:<12}{each['features']:>10,}  " + "".join(f"{cell:>16}" for cell in cells) + grid)
     return "\n".join(lines)
 

@@ -5,6 +5,8 @@ Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional Adver
     python train.py --model=pix2pix                                        outlines of digits are filled, about five CPU minutes
     python train.py --model=pix2pix --dataset=folder:facades --image_size=64 --flip --set direction=BtoA
     python train.py --model=pix2pix --dataset=folder:PHOTOS --image_size=64 --flip --set degrade=grey
+    python train.py --model=pix2pix --set preset=restore                   digits, small, noisy and in bad JPEG, are restored
+    python train.py --model=pix2pix --set preset=restore --dataset=folder:PHOTOS --image_size=160 --set patch_size=64 --set degrade=noise:25
     python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED             files of any size
 
 G is a U-Net, convolutions down to a few numbers and up again, each level joined to its mirror image; D judges patches of an
@@ -25,17 +27,22 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
-from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose, InstanceNormalization
+from kgan.layers import BatchNormalization, ClipAtInference, Conv2D, Conv2DTranspose, InstanceNormalization
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(BaseConfig):
-    """The default is a network for a laptop; the preset `published` has the paper's values, for 256 pixels."""
+    """The default is a network for a laptop; the preset `published` has the paper's values, for 256 pixels.
 
-    preset: Literal["laptop", "published"] = "laptop"
+    The preset `restore` undoes degradations: denoises, sharpens, takes away what JPEG has left, colourises. G makes a correction
+    that is added to its input, and sees no farther than some tens of pixels, so that large pictures can be made in tiles.
+    """
+
+    preset: Literal["laptop", "realtime128", "realtime256", "published", "restore"] = "laptop"
     dataset: str = "outlines"
     direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is what is given, and `input` is what is made
     degrade: str = ""  # of images without partners: what is done to each to have an input, see kgan.data.degrade
+    patch_size: int = 0  # pixels of the squares that are cut out of the images at random for training; 0: whole images
     jitter: float = 0.0  # images are enlarged by this share and cut back at random, input and target alike
     evaluate_by: EvaluateBy = "l1"  # which there is without a classifier too
     batch_size: int = 8
@@ -53,7 +60,8 @@ class Config(BaseConfig):
     patch: Literal["16", "34", "70", "142"] = "34"  # side of what one of D's logits sees; 70 is best at 256 pixels (table 3)
     # batch, in the paper one of 1 and with the test image's own statistics, is the same as instance. instance does not depend
     # on what else is in a batch, and is the same in training and inference: no test images in other colours, or black ones
-    normalization: Literal["instance", "batch"] = "instance"
+    normalization: Literal["instance", "batch", "none"] = "instance"
+    residual: bool = False  # what G makes is added to its input
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest, then a convolution; no checkerboards
     # the paper's noise is dropout in G, also in tests, which hardly changes the result (section 4) and no export keeps. Here
     # there is none, or numbers joined to the innermost maps at each of their places
@@ -62,10 +70,18 @@ class Config(BaseConfig):
     needs: ClassVar[dict] = {"input": "image", "image": "image"}
     presets: ClassVar[dict] = {
         "laptop": {},
+        # as wide as 30 frames a second of 128 pixels, and 15 of 256, allow in a browser's CPU runtime: see benchmarks/frames.py
+        "realtime128": dict(filters=32, patch="70"),
+        "realtime256": dict(filters=20, patch="70"),
         # appendix 6.2, and 6.1: 64-128-256-512-512-512-512-512 both ways, C64-C128-C256-C512; 200 epochs of 400 images,
         # resized to 286 and cut to 256
         "published": dict(filters=64, patch="70", batch_size=1, steps=80_000, generator_learning_rate=2e-4,
                           discriminator_learning_rate=2e-4, ema_decay=0.0, jitter=30 / 256),
+        # ours: of what is known to be right already nothing need be made. No statistics of the whole image, which tiles do not
+        # share; L1 counts for more, for what is lost here is found beside it, not invented
+        "restore": dict(dataset="glyphs", degrade="downscale:2+noise:10+jpeg:40", residual=True, normalization="none", depth=3,
+                        content_weight=1_000.0, batch_size=16, filters=32, patch="16",
+                        generator_learning_rate="linear:2e-3:1e-4:0.2:1", discriminator_learning_rate=1e-4),
     }
 
     def __post_init__(self):
@@ -146,8 +162,13 @@ def generator(shape, channels, config):
     for width, mirrored in zip(widths[-2::-1], maps[-2::-1]):
         x = _norm(config)(_up(x, width, config, use_bias=False))
         x = layers.Concatenate()([x, mirrored])
-    x = layers.Activation("tanh", dtype="float32")(_up(x, shape[-1], config, use_bias=True))
-    x = Cut(dtype="float32", name="images")([x, inputs["input"]])
+    if config.residual:
+        start = keras.initializers.RandomNormal(0.0, 0.002)  # so that it begins as the input
+        x = Cut()([_up(x, shape[-1], config, use_bias=True, start=start), inputs["input"]])
+        x = ClipAtInference(dtype="float32", name="images")(layers.Add()([_As(shape[-1])(inputs["input"]), x]))
+    else:
+        x = layers.Activation("tanh", dtype="float32")(_up(x, shape[-1], config, use_bias=True))
+        x = Cut(dtype="float32", name="images")([x, inputs["input"]])
     return keras.Model(inputs if config.noise_dim else inputs["input"], x, name="generator")
 
 
@@ -158,10 +179,10 @@ def _depth(shape, config):
     return config.depth or most
 
 
-def _up(x, width, config, use_bias):
+def _up(x, width, config, use_bias, start=None):
     """Maps of twice the size."""
     x = layers.ReLU()(x)
-    options = dict(padding="same", use_bias=use_bias, kernel_initializer=_weights())
+    options = dict(padding="same", use_bias=use_bias or config.normalization == "none", kernel_initializer=start or _weights(config))
     if config.upsampling == "resize":
         return layers.Conv2D(width, 4, **options)(layers.UpSampling2D(2)(x))
     return Conv2DTranspose(width, 4, strides=2, **options)(x)
@@ -180,25 +201,53 @@ class _Spread(keras.layers.Layer):
         return *maps[:3], noise[-1]
 
 
+@keras.saving.register_keras_serializable("kgan")
+class _As(keras.layers.Layer):
+    """Images of other channels: [n, H, W, 1 or C] -> [n, H, W, C], grey as a colour of equal parts; or their mean, [n, H, W, 1]."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, inputs):
+        if self.channels == 1 < inputs.shape[-1]:
+            return tf.reduce_mean(inputs, -1, keepdims=True)
+        return inputs if inputs.shape[-1] == self.channels else tf.concat([inputs] * self.channels, -1)
+
+    def compute_output_shape(self, input_shape):
+        return *input_shape[:-1], self.channels
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
 # === D ===
 
 def discriminator(shape, channels, config):
     """input [n, H, W, channels] and image [n, H, W, C] in [-1, 1] -> logits [n, k], one for each patch."""
-    halvings = {"16": 1, "34": 2, "70": 3, "142": 4}[config.patch]
+    image = keras.Input(shape, name="image")
+    given = keras.Input((*shape[:2], channels), name="input")
+    logits = patches(layers.Concatenate()([given, image]), config)
+    return keras.Model({"image": image, "input": given}, logits, name="discriminator")
+
+
+def patches(x, config):
+    """Images [n, H, W, any] -> logits [n, k], one for each patch.
+
+    Raises:
+        ConfigError: the images are too small for `patch`.
+    """
+    halvings, shape = {"16": 1, "34": 2, "70": 3, "142": 4}[config.patch], x.shape[1:]
     least = 3 * 2**halvings
     if min(shape[:2]) < least:
         raise ConfigError(f"patch={config.patch}: needs images of at least {least} pixels, these are {shape[0]}×{shape[1]}")
-    image = keras.Input(shape, name="image")
-    given = keras.Input((*shape[:2], channels), name="input")
-    x = layers.Concatenate()([given, image])
     for i in range(halvings):
         x = _down(x, config.filters * min(2**i, 8), config, first=i == 0, norm=i > 0)
     # two of stride 1 and a border of one pixel: kernels of 4 take one pixel off the size
     x = _down(layers.ZeroPadding2D(1)(x), config.filters * min(2**halvings, 8), config, strides=1, padding="valid")
     x = layers.ZeroPadding2D(1)(layers.LeakyReLU(negative_slope=0.2)(x))
-    x = layers.Conv2D(config.discriminator_outputs, 4, kernel_initializer=_weights(), dtype="float32", name="logits")(x)
-    x = layers.Reshape((-1,), dtype="float32", name="patches")(x)
-    return keras.Model({"image": image, "input": given}, x, name="discriminator")
+    x = layers.Conv2D(config.discriminator_outputs, 4, kernel_initializer=_weights(config), dtype="float32", name="logits")(x)
+    return layers.Reshape((-1,), dtype="float32", name="patches")(x)
 
 
 # === Both ===
@@ -206,15 +255,19 @@ def discriminator(shape, channels, config):
 def _down(x, width, config, first=False, norm=True, strides=2, padding="same"):
     """Maps of half the size; `first`: x is an image, before which there is no LeakyReLU."""
     x = x if first else layers.LeakyReLU(negative_slope=0.2)(x)
-    x = Conv2D(width, 4, strides=strides, padding=padding, use_bias=not norm, kernel_initializer=_weights())(x)
+    x = Conv2D(width, 4, strides=strides, padding=padding, use_bias=not norm or config.normalization == "none",
+               kernel_initializer=_weights(config))(x)
     return _norm(config)(x) if norm else x
 
 
 def _norm(config):
+    if config.normalization == "none":
+        return lambda x: x
     if config.normalization == "instance":
-        return InstanceNormalization(gamma_initializer=_weights(1.0))
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=_weights(1.0))
+        return InstanceNormalization(gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))
 
 
-def _weights(mean=0.0):
-    return keras.initializers.RandomNormal(mean, 0.02)
+def _weights(config):
+    # the published start is for maps that are normalised; without that they would fade from layer to layer
+    return keras.initializers.RandomNormal(0.0, 0.02) if config.normalization != "none" else keras.initializers.HeNormal()

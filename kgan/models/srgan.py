@@ -1,4 +1,4 @@
-"""SRGAN: pictures made several times larger, with the detail that was lost; first to the pixel, then plausible (Ledig et al. 2017).
+"""SRGAN: pictures several times larger, with the detail that was lost: first to the pixel, then plausible (Ledig et al. 2017).
 
 Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", arXiv:1609.04802v5.
 
@@ -8,8 +8,8 @@ Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution Using a Genera
     python -m kgan.translate runs/NAME FOLDER --out=LARGER                 files of any size
 
 G is a ResNet on the small picture whose last maps are shuffled into pixels. For `warm_up` steps it minimises the mean squared
-difference from the target alone (SRResNet); then D, which tells real pictures from G's, has a part in its loss. How many times larger
-the result is follows from the data: `degrade` makes the input of the target, and what it leaves small stays small.
+difference from the target alone (SRResNet); then D, which tells real pictures from G's, has a part in its loss. How many times
+larger the result is follows from the data: `degrade` makes the input of the target, and what it leaves small stays small.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -51,11 +51,11 @@ class Config(BaseConfig):
 
     blocks: int = 8
     filters: int = 32
-    # batch as published; none: faster, and without the spots that batch statistics make (Wang et al. 2018, ESRGAN, section 3.1)
+    # batch as published; none: faster, and without the spots that its statistics make (Wang et al. 2018, ESRGAN, section 3.1)
     normalization: Literal["none", "batch"] = "none"
     activation: Literal["relu", "prelu"] = "relu"
     kernel: int = 3  # sides of the first and the last convolution's kernels
-    # stepwise: twice as large by 4 × filters maps, and again. direct: all at once into pixels (Shi et al. 2016), at a third of the cost
+    # stepwise: twice as large by 4 × filters maps, and again. direct: at once into pixels (Shi et al. 2016), at half the cost
     upsampling: Literal["stepwise", "direct"] = "direct"
     residual: bool = True  # G's maps are added to the bicubic interpolation of the input: training begins at its PSNR
     discriminator_filters: int = 16
@@ -66,12 +66,13 @@ class Config(BaseConfig):
     presets: ClassVar[dict] = {
         "laptop": {},
         # section 3.2: 16 crops of 96 pixels; 1e6 steps of SRResNet, then 1e5 at 1e-4 and 1e5 at 1e-5
-        "published": dict(patch_size=96, steps=1_200_000, warm_up=1_000_000, generator_learning_rate="step:1e-4:1e-5:0.9166667",
-                          discriminator_learning_rate="step:1e-4:1e-5:0.9166667", ema_decay=0.0, blocks=16, filters=64, normalization="batch",
-                          activation="prelu", kernel=9, upsampling="stepwise", residual=False, discriminator_filters=64),
+        "published": dict(patch_size=96, steps=1_200_000, warm_up=1_000_000, ema_decay=0.0,
+                          generator_learning_rate="step:1e-4:1e-5:0.9166667", discriminator_learning_rate="step:1e-4:1e-5:0.9166667",
+                          blocks=16, filters=64, normalization="batch", activation="prelu", kernel=9, upsampling="stepwise",
+                          residual=False, discriminator_filters=64),
         # the network of BasicSR's MSRResNet and MSRGAN, with its rates and losses of pixels
-        "bn_free": dict(patch_size=128, steps=1_400_000, warm_up=1_000_000, generator_learning_rate=2e-4, beta_2=0.99, content="l1",
-                        discriminator_learning_rate=1e-4, blocks=16, filters=64, upsampling="stepwise", discriminator_filters=64),
+        "bn_free": dict(patch_size=128, steps=1_400_000, warm_up=1_000_000, generator_learning_rate=2e-4, beta_2=0.99,
+                        content="l1", blocks=16, filters=64, upsampling="stepwise", discriminator_filters=64),
     }
 
     def __post_init__(self):
@@ -167,8 +168,8 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
     height, width, channels = fields["input"].shape
     scale = shape[0] // max(height, 1)
     if scale not in (1, 2, 3, 4, 8) or (height * scale, width * scale) != tuple(shape[:2]):
-        raise ConfigError(f"degrade={config.degrade}: srgan makes images 2, 3, 4 or 8 times as large, or as large as they are; these are "
-                          f"{shape[0]}x{shape[1]} pixels, their inputs {height}x{width}")
+        raise ConfigError(f"degrade={config.degrade}: srgan makes images 2, 3, 4 or 8 times as large, or as large as they are; these "
+                          f"are {shape[0]}x{shape[1]} pixels, their inputs {height}x{width}")
     return SRGAN(generator(scale, shape[-1], channels, config), discriminator(shape, config), config, seed, fields=fields)
 
 
@@ -263,7 +264,7 @@ def _weights(scale):
 # === D ===
 
 def discriminator(shape, config):
-    """image [n, H, W, C] in [-1, 1] -> logits [n, k]; and maps, of its last convolution, where G's content is compared by them."""
+    """image [n, H, W, C] in [-1, 1] -> logits [n, k]; and maps, of its last convolution, where content is compared by them."""
     image = keras.Input(shape, name="image")
     x, side = image, min(shape[:2])
     for i in range(8):  # figure 4: 64, 64/2, 128, 128/2 … 512/2; small images are halved less often

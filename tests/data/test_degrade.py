@@ -26,13 +26,15 @@ def test_parse():
 
 
 @pytest.mark.parametrize("text, message", [
-    ("gray", r"degrade=gray: no degradation is named 'gray' \(did you mean 'grey'\?\); join some of grey, noise:SIGMA, "
+    ("gray", r"degrade=gray: no degradation is named 'gray' \(did you mean 'grey'\?\); join some of same, grey, noise:SIGMA, "
              r"blur:SIGMA, downscale:FACTOR, jpeg:QUALITY, mask:SHARE by \+"),
     ("grey+nois:3", r"named 'nois' \(did you mean 'noise'\?\)"),
-    ("noise", "noise:SIGMA takes a number from 0 to 255, not ''"),
+    ("noise", "noise:SIGMA takes a number from 0 to 255, or two as in LOW-HIGH, not ''"),
     ("noise:x", "not 'x'"), ("noise:nan", "not 'nan'"), ("noise:300", "not '300'"), ("blur:-1", "not '-1'"),
-    ("jpeg:40.5", "jpeg:QUALITY takes a whole number from 1 to 100, not '40.5'"), ("jpeg:inf", "not 'inf'"),
-    ("downscale:0", "from 1 to 64"), ("mask:0", "mask:SHARE takes a number from 0.001 to 1"),
+    ("jpeg:40.5", "jpeg:QUALITY takes a whole number from 1 to 100, or two as in LOW-HIGH, not '40.5'"), ("jpeg:inf", "not 'inf'"),
+    ("downscale:0", "from 1 to 64"), ("noise:9-5", "or two as in LOW-HIGH, not '9-5'"),
+    ("jpeg:1-2-3", "LOW-HIGH"), ("jpeg:20-30.5", "whole"),
+    ("noise:1-300", "not '1-300'"), ("mask:0", "mask:SHARE takes a number from 0.001 to 1"),
     ("grey:2", "grey takes no number: write grey")])
 def test_mistakes(text, message):
     with pytest.raises(DataError, match=message) as caught:
@@ -69,6 +71,18 @@ def test_noise_has_its_deviation():
     assert abs(made.mean() - 128) < 0.2 and abs(made.std() - 10) < 0.2
     black = degrade("noise:50", np.zeros((1, 100, 100, 1), np.uint8), 1, [0])  # cut at 0, not wrapped round
     assert abs((black == 0).mean() - 0.5) < 0.02 and black.max() < 255
+
+
+def test_strengths_are_drawn_for_each_image():
+    assert parse("jpeg:20-90+noise:1e-3") == (Degradation("jpeg", 20, 90), Degradation("noise", 0.001))
+    grey = np.full((200, 24, 24, 1), 128, np.uint8)
+    made = degrade("noise:10-30", grey, 4, range(200)).astype(float).std((1, 2, 3))
+    assert 9 < made.min() < 12 and 28 < made.max() < 32 and abs(made.mean() - 20) < 1.5
+    np.testing.assert_array_equal(degrade("noise:10-30", grey[:3], 4, [7, 8, 9])[1], degrade("noise:10-30", grey[:1], 4, [8])[0])
+    qualities = {Degradation("jpeg", 1, 3).strength(np.random.default_rng(i)) for i in range(50)}
+    assert qualities == {1, 2, 3}
+    with pytest.raises(DataError, match="degrade=downscale:2-4: this model makes images as many times larger"):
+        degrade("downscale:2-4", grey, 0, range(200), enlarge=False)
 
 
 def test_grey_is_the_luma_in_each_channel(images):
@@ -124,4 +138,4 @@ def test_wrong_arrays(images):
         degrade("grey", images.astype(np.float32), 0, range(12))
     with pytest.raises(ValueError):
         degrade("grey", images, 0, range(11))
-    assert {*KINDS} == {"grey", "noise", "blur", "downscale", "jpeg", "mask"}
+    assert {*KINDS} == {"same", "grey", "noise", "blur", "downscale", "jpeg", "mask"}

@@ -105,7 +105,7 @@ def test_other_files(suffix, subtype):
     (b"", "no sound that can be read"), (b"\x89PNG\r\n\x1a\n" + bytes(99), "no sound that can be read"),
     (b"RIFF\x24\0\0\0WAVEfmt ", "no sound that can be read"), (wav(np.zeros((0, 1)), 8000, 2), "the sound is empty"),
     (wav(np.zeros((9, 1)), 500_000, 2), "500000 samples a second; 1000 to 384000"),
-    (wav(np.zeros((700, 2)), 8000, 2), "has 1400 samples, more than 1000"),
+    (wav(np.zeros((1400, 2)), 8000, 2), "has 1400 samples at 8000 Hz, more than 1000"), (wav(np.zeros((9, 17)), 8000, 2), "17 channels"),
     (wav(np.zeros((700, 1)), 2000, 2), "has 2800 samples at 8000 Hz, more than 1000")])
 def test_what_cannot_be_read(data, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,5 @@
 """The Evaluator, and python -m kgan.metrics as a user meets it."""
+import dataclasses
 import json
 import shutil
 import typing
@@ -11,8 +12,9 @@ from PIL import Image
 import kgan
 from kgan import config, kinds, metrics
 from kgan.data import mixtures
+from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source
-from kgan.metrics import evaluate
+from kgan.metrics import evaluate, features
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +223,23 @@ def test_mistakes(command, finished, tmp_path, arguments, words):
         assert word in done.stderr
     assert not (tmp_path / "out").exists() and not (tmp_path / "run" / "metrics.json").exists()
 
+
+
+def test_what_a_translation_keeps(some, monkeypatch):
+    """Of a model that is given smaller images: those interpolated are the answer of who does nothing; labels that are kept."""
+    small = [dataclasses.replace(split, arrays={**split.arrays, "input": split.arrays["image"][:, 1::4, 1::4]}) for split in some]
+    labels = small[1].arrays["label"]
+
+    def taken(images):
+        """Who takes a grey of 10 · label for the label."""
+        return images.reshape(len(images), -1)[:, :3], np.eye(10)[np.rint((images.mean((1, 2, 3)) + 1) * 12.75).astype(int) % 10]
+    monkeypatch.setattr(evaluate, "sources", lambda settings: small)
+    monkeypatch.setattr(evaluate.features, "get", lambda *_: features.FeatureNetwork("taken", taken, {}, tuple("0123456789")))
+    evaluator = metrics.Evaluator({"dataset": "glyphs", "model": "srgan", "config": {}}, "taken", count=400)
+    wanted = evaluator.labels.copy()
+    wanted[:100] = (wanted[:100] + 1) % 10  # of a quarter the label is lost
+    samples = np.broadcast_to((10 * wanted)[:, None, None, None], (400, 28, 28, 1)).astype(np.uint8)
+    assert evaluator.figures(samples)["label_kept"] == 0.75 and sorted(labels) == sorted(evaluator.labels)
+    interpolated = resize(evaluator.given["input"], 28, 28)
+    wanted = kinds.get("image").compare(interpolated, kinds.get("image").scale(evaluator.examples.astype(np.float32)))["psnr"].mean()
+    assert evaluator.untouched["psnr"] == pytest.approx(wanted, rel=1e-6)

@@ -224,3 +224,32 @@ def test_data_without_labels(saved):
     with pytest.raises(UserError, match="sine has no labels"):
         probe.main(["probe", run.directory])
     assert not (run.directory / "probe.json").exists()
+
+
+# === SVMs ===
+
+@pytest.mark.parametrize("penalty", [1e-3, 0.1])
+def test_svm_is_scikit_learns(penalty):
+    LinearSVC = pytest.importorskip("sklearn.svm").LinearSVC
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 9)) * rng.uniform(0.5, 3, 9) + rng.normal(size=9)
+    labels = (x[:, :3] + rng.normal(size=(120, 3)) * 1.5).argmax(1)
+    (weights, offset), = probe.svm(x, np.eye(3)[labels], [penalty])
+    z = (x - x.mean(0)) / x.std(0)
+    # theirs penalises the intercept as one more weight: as good as not at all where its feature is large
+    theirs = LinearSVC(C=1 / (2 * len(x) * penalty), intercept_scaling=300, tol=1e-10, max_iter=200_000).fit(z, labels)
+    np.testing.assert_allclose(x @ weights + offset, theirs.decision_function(z), atol=0.02)
+
+
+def test_svm_by_hand():
+    # two points at ±1: w = 1 / (1 + λ) but for the margin, which both are within
+    for penalty in (0.25, 1.0):
+        (weights, offset), = probe.svm(np.array([[-1.0], [1.0]]), np.eye(2)[[0, 1]], [penalty])
+        np.testing.assert_allclose(weights, [[-1 / (1 + penalty), 1 / (1 + penalty)]])
+        np.testing.assert_allclose(offset, 0, atol=1e-12)
+
+
+def test_svm_and_grid_of_a_probe(gan):
+    found = probe.probe(gan, separable(300, 1), separable(100, 2), counts=(60, None), draws=2, classifier="svm", grid=2)
+    assert found["discriminator"]["grid"] == 2 and list(found["raw"]["accuracy"]) == ["60", "300"]
+    assert found["raw"]["accuracy"]["300"][0] > 0.95

@@ -143,3 +143,28 @@ def test_two_devices_rest_as_one(command, tmp_path):
     assert found["replicas"] == 2 and found["moved"] > 1e-2
     assert 0 < found["rests"] < 1  # both happened
     assert found["weights"] < 1e-6 and found["logs"] < 1e-6, found
+
+
+# === What it measures ===
+
+def test_figures_of_data_without_labels(tmp_path):
+    from kgan.metrics import Evaluator, overlap
+
+    voxels = kinds.get("voxels").examples(kinds.Field("voxels", (8, 8, 8, 1)), 24)
+    for split, rows in ("train", slice(12)), ("test", slice(12, None)):
+        (tmp_path / split).mkdir()
+        np.save(tmp_path / split / "some.npy", voxels[rows])
+    evaluator = Evaluator({"dataset": f"folder:{tmp_path}", "image_size": 8, "model": "gan3d"}, count=12)
+    gan = small()
+    assert evaluator.network is None and evaluator.figures(voxels[:12]) == {}
+    found = gan.figures(evaluator, voxels[:12])
+    assert found == overlap.compared(voxels[:12], evaluator.examples) and set(found) == set(gan.measures)
+    assert evaluator.real_of(gan) == found  # the training examples
+    assert gan.figures(evaluator, voxels[12:])["iou_mmd"] == 0 < found["iou_mmd"]
+
+
+def test_pictures_of_the_largest_part_say_so():
+    gan = small(largest=True)
+    picture = np.asarray(gan.drawn(4, seed=1)["largest"])
+    np.testing.assert_array_equal(picture, np.asarray(kinds.get("voxels").sheet(gan.generate(4, 1), largest=True)))
+    assert small().drawn(4) == {}

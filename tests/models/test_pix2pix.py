@@ -84,6 +84,31 @@ def test_noise_is_joined_to_the_innermost_maps():
     assert generator.count_params() - plain.count_params() == 16 * 5 * width
 
 
+# === Restoring ===
+
+@pytest.mark.parametrize("given, made", [(3, 3), (1, 3), (3, 1)])
+def test_what_restores_begins_as_its_input(given, made):
+    keras.utils.set_random_seed(2)
+    generator = pix2pix.generator((16, 16, made), given, pix2pix.Config.of(preset="restore", filters=4))
+    x = normal(2, 13, 18, given)
+    wanted = np.repeat(x, 3, -1) if made > given else x if made == given else x.mean(-1, keepdims=True)
+    assert 1e-5 < np.abs(generator(x) - wanted).mean() < 0.03
+    assert np.abs(generator(10 * x)).max() <= 1
+    assert not any("Normalization" in type(layer).__name__ for layer in generator.layers)
+
+
+def test_restoring_learns_to_denoise():
+    settings = pix2pix.Config.presets["restore"]
+    gan = gan_of(**{**settings, "batch_size": 8, "filters": 16, "depth": 2})
+    assert pix2pix.Config.of(preset="restore").degrade == "downscale:2+noise:10+jpeg:40"
+    clean = kinds.get("image").examples(fields()["image"], 840)
+    noisy = clean + np.random.default_rng(1).normal(0, 0.3, clean.shape).astype(np.float32)
+    data = tf.data.Dataset.from_tensor_slices({"input": noisy[:800], "image": clean[:800]}).batch(8)
+    gan.fit(data, verbose=0)
+    made = gan.generate(40, given={"input": noisy[800:]}, network=gan.generator)
+    assert np.abs(made - clean[800:]).mean() < 0.65 * np.abs(noisy[800:] - clean[800:]).mean()
+
+
 # === Sizes ===
 
 @pytest.mark.parametrize("shape, depth, sides", [
@@ -126,7 +151,7 @@ def test_what_cannot_be_built(shape, settings, message):
 @pytest.mark.parametrize("settings, message", [
     (dict(patch="32"), r"patch=32: must be one of 16, 34, 70, 142 \(did you mean '34'\?\)"),
     (dict(direction="BtA"), "direction=BtA: must be one of AtoB, BtoA"), (dict(jitter=1), "jitter=1.*below 1"),
-    (dict(normalization="group"), "must be one of instance, batch")])
+    (dict(normalization="group"), "must be one of instance, batch, none")])
 def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         pix2pix.Config.of(**settings)

@@ -29,6 +29,10 @@ class TestBattery(Battery):
     model, made = "seqgan", TEXTS
     cases = {"play": dict(shape=(4,), imitation=0, examiner=0, **TINY)}
 
+    def test_what_is_given_changes_samples(self, gan):
+        noise, given = gan.latents(100), {"temperature": np.full(100, 0.1, "f")}  # two texts are often the same
+        assert (np.asarray(gan.make(noise, given)) != np.asarray(gan.make(noise))).any()
+
 
 # === G ===
 
@@ -72,6 +76,7 @@ def test_temperature():
 def test_texts_are_finished_as_g_would_have_gone_on():
     """With the numbers that a text was written by, each of its beginnings is finished to just this text."""
     gan = build(length=5)
+    gan.compile()
     gan.writer.head.bias.assign([-1.0, 0, 0, 0])
     noise = gan.latents(50, seed=2)
     tokens = gan.make(noise, None, gan.generator)
@@ -82,7 +87,7 @@ def test_texts_are_finished_as_g_would_have_gone_on():
     other = np.asarray(gan.writer.finish(tokens, gan.random(50, 4, 0, "x").uniform(4, 3, 5)))
     for k in range(1, 5):
         np.testing.assert_array_equal(other[:, k - 1, :, :k], np.broadcast_to(np.asarray(tokens)[:, None, :k], (50, 3, k)))
-    assert (other != found).any()
+    assert (other != np.asarray(found)).any()
 
 
 def exact(gan, reward, count, length):
@@ -95,12 +100,12 @@ def exact(gan, reward, count, length):
 
 
 def test_what_words_are_worth(monkeypatch):
-    gan = build(WORDS[1:], length=3, rollouts=400)
+    gan = build(WORDS[1:], length=3, rollouts=4_000)
     gan.compile()
     reward = np.random.default_rng(0).uniform(size=27).astype(np.float32)
     monkeypatch.setattr(gan, "reward", lambda tokens: tf.gather(reward, tf.linalg.matvec(tokens, [9, 3, 1])))
     texts, _, worth = exact(gan, reward, 3, 3)
-    np.testing.assert_allclose(gan.values(tf.constant(texts)), worth, atol=0.06)  # 400 texts: standard error .015
+    np.testing.assert_allclose(gan.values(tf.constant(texts)), worth, atol=0.03)  # 4,000 texts: standard error .0046
 
 
 def test_the_policy_gradient_is_that_of_the_expected_reward():
@@ -149,7 +154,7 @@ def test_who_moves_when_and_going_on_across_phases():
     assert [one.phase_of(step) for step in range(3)] == ["imitation", "examiner", "adversarial"]
     states = []
     for step in range(3):
-        states.append([np.array(variable) for variable in one.state()])
+        states.append([np.asarray(variable).copy() for variable in one.state()])
         before = weights(one)
         one.train_on_batch(data)
         assert one.step == step + 1
@@ -166,10 +171,10 @@ def test_who_moves_when_and_going_on_across_phases():
 
 
 def test_imitation_learns():
-    gan = build(imitation=60, steps=60, generator_learning_rate=0.05)
+    gan = build(imitation=100, steps=100, generator_learning_rate=0.05, units=8)
     gan.compile()
     data = tf.data.Dataset.from_tensors({"tokens": np.array([[1, 2, 3, 0], [2, 2, 0, 0]] * 4, np.int32)}).repeat()
-    gan.fit(data, steps_per_epoch=60, verbose=0)
+    gan.fit(data, steps_per_epoch=100, verbose=0)
     made = {tuple(text) for text in gan.generate(100, seed=1).tolist()}
     # two texts, equally often: one bit in 4 and 3 words
     np.testing.assert_allclose(np.asarray(gan.writer.nll(np.array([[1, 2, 3, 0], [2, 2, 0, 0]]))), [np.log(2) / 4, np.log(2) / 3],

@@ -31,8 +31,9 @@ class TestBattery(Battery):
     model = "srgan"
     cases = {
         "twice": dict(shape=(8, 12, 3), given={"input": kinds.Field("image", (4, 6, 3))}, warm_up=0, **TINY),
-        "four times, as published": dict(shape=(16, 16, 1), given={"input": kinds.Field("image", (4, 4, 1))}, warm_up=0, normalization="batch",
-                                         activation="prelu", upsampling="stepwise", residual=False, kernel=5, **TINY)}
+        "four times, as published": dict(shape=(16, 16, 1), given={"input": kinds.Field("image", (4, 4, 1))}, warm_up=0,
+                                         normalization="batch", activation="prelu", upsampling="stepwise", residual=False, kernel=5,
+                                         **TINY)}
 
 
 # === The published networks ===
@@ -58,7 +59,8 @@ def test_presets():
     network = srgan.generator(4, 3, 3, plain)
     assert not any("Normalization" in type(layer).__name__ for layer in network.layers)
     # MSRResNet of BasicSR has one convolution more at the end, and none after the blocks
-    assert network.count_params() == 16 * 2 * (9 * 64 * 64 + 64) + (9 * 3 * 64 + 64) + (9 * 64 * 64 + 64) + 2 * (9 * 64 * 256 + 256) + 9 * 64 * 3 + 3
+    blocks, ends = 16 * 2 * (9 * 64 * 64 + 64), (9 * 3 * 64 + 64) + (9 * 64 * 64 + 64) + 9 * 64 * 3 + 3
+    assert network.count_params() == blocks + ends + 2 * (9 * 64 * 256 + 256)
 
 
 # === Sizes ===
@@ -87,16 +89,18 @@ def test_it_begins_as_the_bicubic_interpolation(scale):
 
 
 @pytest.mark.parametrize("shape, given, message", [
-    ((30, 30, 3), (7, 7, 3), "makes images 2, 3, 4 or 8 times as large, or as large as they are; these are 30x30 pixels, their inputs 7x7"),
+    ((30, 30, 3), (7, 7, 3), "images 2, 3, 4 or 8 times as large, or as large as they are; these are 30x30 pixels, their inputs 7x7"),
     ((30, 30, 3), (6, 6, 3), "inputs 6x6"), ((30, 30), None, "makes images from images")])
 def test_what_cannot_be_built(shape, given, message):
     with pytest.raises(ConfigError, match=message):
-        srgan.build(shape, srgan.Config(**TINY), fields=given and {"input": kinds.Field("image", given), "image": kinds.Field("image", shape)})
+        srgan.build(shape, srgan.Config(**TINY), fields=given and {
+            "input": kinds.Field("image", given), "image": kinds.Field("image", shape)})
 
 
 @pytest.mark.parametrize("settings, message", [
     (dict(kernel=4), "kernel=4: must be odd"), (dict(degrade="downscal:4"), "did you mean 'downscale'"),
-    (dict(normalization="instance"), "one of none, batch"), (dict(content="there/is/none.keras"), "must be mse, l1, discriminator or a .keras file")])
+    (dict(normalization="instance"), "one of none, batch"),
+    (dict(content="there/is/none.keras"), "must be mse, l1, discriminator or a .keras file")])
 def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         gan_of(**settings)

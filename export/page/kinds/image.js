@@ -1,11 +1,13 @@
-// Images: one is dropped, picked, pasted or taken; what comes of it lies over it, with a slider between the two.
-import {canvas, element, show} from "../dom.js";
+// Images: one is dropped, picked, pasted, taken or drawn; what comes of it lies over it, with a slider between the two.
+import {canvas, element, latest, show} from "../dom.js";
+import {board} from "../draw.js";
 
 export const flat = true, media = "image/png", suffix = ".png";
 export const part = ({blob, name}) => [blob, name];
 
 const SENT = ["image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"];  // files that a server reads as they are
 const ROOM = 4096;  // bytes of a form around a file
+const SIDE = 256;  // of a drawing, where nobody knows in which size the generator was trained
 const CONTROL = `
   <section class="image">
     <h2></h2>
@@ -15,12 +17,14 @@ const CONTROL = `
         <button type="button" class="pick">Choose a file</button>
         <button type="button" class="open" hidden>Use the camera</button>
         <button type="button" class="paste" hidden>Paste</button>
+        <button type="button" class="draw" aria-expanded="false">Draw</button>
       </div>
       <input type="file" accept="image/*" tabindex="-1" aria-hidden="true" hidden>
       <div class="camera" hidden>
         <video autoplay muted playsinline></video>
         <div class="row">
           <button type="button" class="take">Take the picture</button>
+          <button type="button" class="live" aria-pressed="false">Live</button>
           <button type="button" class="close">Close the camera</button>
         </div>
       </div>
@@ -74,9 +78,40 @@ export function control(field, page) {
     } catch (error) {
       return complain(error.message);
     }
+    if (!drawn.element.hidden) drawn.start(given.picture);
+    else use();
+  }
+
+  function use() {
     note.textContent = given.note;
     note.hidden = false;
     page.changed();
+  }
+
+  // What stands on the board, as often as it changes and the generator is ready for more.
+  const follow = latest(async () => {
+    const picture = canvas(drawn.canvas.width, drawn.canvas.height);
+    picture.getContext("2d").drawImage(drawn.canvas, 0, 0);
+    given = {blob: await encoded(picture, "image/png"), name: "drawing.png", picture,
+             note: `A drawing of ${words_of([picture.height, picture.width])} pixels.`};
+    problem.hidden = true;
+    use();
+  });
+  const drawn = board(field, title, follow);
+
+  // [height, width] of what is drawn or filmed: as in training, where any will do.
+  function usual() {
+    const most = Math.floor(Math.sqrt(page.info.limits?.max_pixels ?? Infinity)), trained = [...field.size ?? []];
+    return size(field).map(side => side ?? trained.shift() ?? Math.min(SIDE, most));
+  }
+
+  function draw() {
+    const open = drawn.element.hidden;
+    drawn.element.hidden = !open;
+    $(".draw").setAttribute("aria-expanded", open);
+    if (!open) return;
+    drawn.start(given?.picture, usual());
+    drawn.canvas.focus();
   }
 
   // The first image among files or what is dropped or pasted; what there is else is named.
@@ -100,10 +135,30 @@ export function control(field, page) {
   }
 
   function close() {
+    watch(false);
     stream?.getTracks().forEach(track => track.stop());
     stream = video.srcObject = null;
     $(".camera").hidden = true;
     $(".open").focus();
+  }
+
+  // Frame after frame, each as soon as the one before has been drawn.
+  async function watch(on) {
+    const seen = stream, ended = () => stream !== seen || !section.isConnected || $(".live").getAttribute("aria-pressed") !== "true";
+    $(".live").setAttribute("aria-pressed", on);
+    const begun = performance.now();
+    for (let frames = 1; on && !ended(); frames++) {
+      if (video.videoWidth) {
+        const {picture} = fitted(video, [video.videoHeight, video.videoWidth], field, usual());
+        given = {blob: await encoded(picture, "image/png"), name: "camera.png", picture, note: ""};
+        problem.hidden = true;
+        await page.draw();
+        note.textContent = `${(1000 * frames / (performance.now() - begun)).toFixed(frames < 20 ? 0 : 1)} frames a second, of `
+          + `${words_of([picture.height, picture.width])} pixels.`;
+        note.hidden = false;
+      }
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   function still() {
@@ -143,6 +198,9 @@ export function control(field, page) {
     },
   };
 
+  drawn.element.hidden = true;
+  $(".drop").after(drawn.element);
+  $(".draw").onclick = draw;
   $(".pick").onclick = () => file.click();
   file.onchange = () => {
     if (file.files.length) first(file.files);
@@ -151,6 +209,7 @@ export function control(field, page) {
   $(".open").onclick = open;
   $(".close").onclick = close;
   $(".take").onclick = still;
+  $(".live").onclick = () => watch($(".live").getAttribute("aria-pressed") !== "true");
   $(".paste").onclick = paste;
   return {
     elements: [section],
@@ -186,13 +245,7 @@ async function prepared(blob, name, field, limits) {
   const from = [image.height, image.width], [height, width] = size(field);
   const scale = Math.min(1, Math.sqrt((limits?.max_pixels ?? Infinity) / (image.width * image.height)));
   const to = [height ?? Math.floor(from[0] * scale), width ?? Math.floor(from[1] * scale)].map(side => Math.max(1, side));
-  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
-  pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
-  pen.fillRect(0, 0, picture.width, picture.height);
-  pen.imageSmoothingQuality = "high";
-  // the middle of it, in the shape that is wanted
-  const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
-  pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
+  const {picture, cut} = fitted(image, from, field, to);
   const same = from[0] === to[0] && from[1] === to[1];
   const cropped = Math.abs(cut[0] - from[0]) >= 1 || Math.abs(cut[1] - from[1]) >= 1;
   const free = height === null || width === null, now = words_of(to);
@@ -207,6 +260,19 @@ async function prepared(blob, name, field, limits) {
     throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
   }
   return {blob: sent, name, picture, note};
+}
+
+// {picture, cut}: a canvas of `to` pixels [height, width] with the middle of an image of `from` pixels, of which that is `cut`.
+function fitted(image, from, field, to) {
+  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
+  pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
+  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.imageSmoothingQuality = "high";
+  pen.imageSmoothingEnabled = !field.labels;  // each pixel of a label map is one of its labels, and no mixture
+  // the middle of it, in the shape that is wanted
+  const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
+  pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
+  return {picture, cut};
 }
 
 function encoded(picture, type) {
