@@ -165,6 +165,7 @@ def written_clips(folder):
         "name": "clips", "model": "some", "dataset": "none", "step": 3, "output": CLIPS, "truncation": True,
         "functions": {"generator": {"inputs": [NOISE], "outputs": [CLIPS]}}, "directions": np.eye(8)[:2].tolist(),
         "noise": {"kind": "normal", "dim": 8}}))
+    return folder
 
 
 MASK = {"name": "mask", "kind": "mask", "shape": [None, None, None, 1], "dtype": "float32", "range": [0, 1], "size": [8, 8]}

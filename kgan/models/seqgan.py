@@ -80,8 +80,13 @@ class Config(BaseConfig):
             raise ConfigError(f"widths={self.widths}: D's convolutions are 1 word wide or more, as in 1,2,3")
         if len(self.filters) not in (1, len(self.widths)) or min(self.filters) < 1:
             raise ConfigError(f"filters={self.filters}: one number for all widths, or one for each of {self.widths}")
-        if self.packing > 1 or self.accumulation > 1 or self.penalty != "none" or self.loss.startswith("relativistic"):
-            raise ConfigError("packing, accumulation, penalty and relativistic losses are for what has a gradient; words have none")
+        refused = dict(packing=1, accumulation=1, penalty="none", augment="", instance_noise=0.0, consistency_weight=0.0,
+                       latent_consistency_weight=0.0, latent_diversity_weight=0.0)
+        for name, value in refused.items():
+            if getattr(self, name) != value:
+                raise ConfigError(f"{name}={getattr(self, name)}: is for what has a gradient, and words have none; leave it out")
+        if self.loss.startswith("relativistic"):
+            raise ConfigError(f"loss={self.loss}: compares logits of pairs, and the reward of a text is of it alone; non_saturating, hinge …")
 
     def fitted(self, examples):
         """What the data decide: the noise is as long as a text."""
