@@ -88,6 +88,7 @@ def test_the_reference_is_the_test_split_where_there_is_one(glyphs, some, networ
     assert metrics.Evaluator({"dataset": f"folder:{folder}", "image_size": 28}, network, count=400).real is None
 
 
+@pytest.mark.slow
 def test_real_examples_are_near_and_noise_is_far(glyphs):
     real, noise = glyphs.real, glyphs.figures(np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)))
     assert real["frechet_distance"] < noise["frechet_distance"] / 10
@@ -164,6 +165,7 @@ def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
 
 # === The command ===
 
+@pytest.mark.slow
 def test_a_run(command, network, folder, tmp_path):
     flags = ["--model=mlp", f"--dataset=folder:{folder}", "--image_size=28", "--steps=20", "--batch_size=8", "--set",
              "sample_every=20", "--run_dir=run"]
