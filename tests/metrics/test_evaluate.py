@@ -155,7 +155,7 @@ def test_images_too_small_for_what_there_is(images):
 
 def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
     pairs = {"psnr", "ssim", "l1", "iou"}  # of what is made of something given
-    own = {"si_sdr", "segmental_snr", "stoi", "pesq", "hole_l1", "hole_psnr"}  # of sounds, and of holes
+    own = {"si_sdr", "segmental_snr", "stoi", "pesq", "music_distance", "hole_l1", "hole_psnr"}  # of sounds, and of holes
     assert set(typing.get_args(config.EvaluateBy)) == set(evaluate.BETTER)
     assert set(evaluate.BETTER) - pairs - own < set(glyphs.figures(glyphs.examples))
     fields = (kinds.Field("image", (16, 16, 1)), kinds.Field("voxels", (4, 4, 4, 1)))
