@@ -1,6 +1,7 @@
 """Trains a GAN: python train.py --model=dcgan
 
     python train.py --list
+    python train.py --model=dcgan --help        the settings of a model, explained
     python train.py --model=dcgan --dataset=folder:photos --image_size=64
     python train.py --model=mlp --set preset=deep --steps=50000 --dry_run
 
@@ -11,9 +12,10 @@ from absl import flags
 
 import kgan.flags
 from kgan import command
+from kgan.settings import asked
 from kgan.training import main
 
 flags.adopt_module_key_flags(kgan.flags)  # --help shows those of the program itself
 
 if __name__ == "__main__":
-    command.run(main, "train.py")
+    command.run(main, "train.py", asked)

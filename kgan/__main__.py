@@ -2,6 +2,7 @@
 
     kgan train --model=dcgan            trains; the same command again resumes (as python train.py)
     kgan list                           every model and data set, a line each
+    kgan settings dcgan                 the settings of a model, explained (as kgan train --model=dcgan --help)
     kgan generate runs/NAME --count=1000 --out=SAMPLES     writes samples as files
     kgan evaluate runs/NAME             measures samples against real examples
     kgan export runs/NAME --formats=tflite,onnx            the generator for other programs, each file checked
@@ -11,6 +12,8 @@
     kgan latent runs/NAME interpolate   also arithmetic, project: ways through the latent space
     kgan edit runs/NAME PHOTO           real images at every value of what the model can be asked for
     kgan probe runs/NAME                how much the discriminator has learned about the labels
+    kgan attack runs/NAME               how well an advgan fools classifiers; kgan harden runs/NAME: what can be done against it
+    kgan augment runs/NAME              whether samples make a classifier better; kgan pretrain runs/NAME: whether D is a start for one
 
 `kgan VERB --help` has the flags of each. `python -m kgan` is the same.
 """
@@ -20,8 +23,9 @@ import sys
 from kgan import command
 
 MODULES = {"train": "kgan.training", "list": "kgan.training", "generate": "kgan.generate", "evaluate": "kgan.metrics.__main__",
-           "export": "export.__main__", "check": "export.check", "serve": "export.serve", "translate": "kgan.translate",
-           "latent": "kgan.latent", "edit": "kgan.edit", "probe": "kgan.metrics.probe"}
+           "export": "export.__main__", "settings": "kgan.settings", "check": "export.check", "serve": "export.serve",
+           "translate": "kgan.translate", "latent": "kgan.latent", "edit": "kgan.edit", "probe": "kgan.metrics.probe",
+           **{name: f"kgan.metrics.{name}" for name in ("attack", "harden", "augment", "pretrain")}}
 
 
 def main():

@@ -1,4 +1,7 @@
 """What to tell the user when training goes wrong: when to say it, and which settings to try."""
+import re
+
+from kgan.config import ConfigError
 
 
 class Alarm:
@@ -37,7 +40,7 @@ def alarms(gan):
         d_advice.append("if there are few images --set augment=flip+color+translation+cutout")
     d_has_won = Alarm(
         "D has won: of nearly every pair it can tell which is real (d_accuracy 0.995 or more in 10 rows of the log), so"
-        f" that it hardly shows G the way any more. Try {'; '.join(d_advice)}",
+        f" that it hardly shows G the way any more. Try {'; '.join(_taken(config, d_advice))}",
         10, lambda row: row.get("d_accuracy", 0) >= 0.995)
 
     done = config.loss == "relativistic" and config.penalty == "r1+r2"
@@ -47,14 +50,26 @@ def alarms(gan):
     g_advice.append(f"a generator_learning_rate below {config.generator_learning_rate}")
     g_has_collapsed = Alarm(
         "G has collapsed: it makes much the same of all noise (diversity below 0.3 in 3 rows of the log; real examples "
-        f"have 1). Try {'; '.join(g_advice)}",
+        f"have 1). Try {'; '.join(_taken(config, g_advice))}",
         3, lambda row: row.get("diversity", 1) < 0.3)
 
     g_has_collapsed = [g_has_collapsed] if "input" not in gan.fields else [
         alarm for end, way in (("", "G"), ("_back", "the inverse")) for alarm in _of_translators(config, end, way)]
     # a penalty or clipped weights keep D's slope bounded: G can follow it even where D is always right
-    bounded = gan.penalty is not None or config.weight_clip
+    bounded = gan.penalty is not None or config.weight_clip or getattr(gan, "led", False)
     return [*([] if bounded else [d_has_won]), *g_has_collapsed, *getattr(gan, "alarms", list)()]
+
+
+def _taken(config, advice):
+    """The advice of which the model's Config takes what it says to set."""
+    found = []
+    for text in advice:
+        try:
+            type(config).of(**dict(re.findall(r"--set (\w+)=(\S+?),?(?=\s|$)", text)))
+            found.append(text)
+        except ConfigError:
+            pass
+    return found
 
 
 def _of_translators(config, end, way):
@@ -88,7 +103,7 @@ def not_finite(gan, step, name, first=None):
                       "mixed_float16 then, too; or mixed_bfloat16, which needs no scaling")
     where = f"steps up to {step:,}" + (f"; first {first[1]} at step {first[0]:,}" if first else "")
     mend = "Mend the data: a number in them is not finite" if first and first[1] == "the real examples" else \
-        f"Try {'; '.join(advice)}"
+        f"Try {'; '.join(_taken(config, advice))}"
     return f"{name} is not a finite number any more ({where}); training stops. {mend}"
 
 

@@ -147,10 +147,13 @@ class Evaluate(StepCallback):
         run: kgan.run.Run that keeps it, and whose log tells a resumed run which it was.
         seed: of the samples.
         measures: GAN.measures: the figures that the GAN itself adds, and whether a larger value is better.
+        patience: training ends when so many measurements in a row were no better than the best; 0: it goes on. A resumed run
+            counts those before it was stopped.
     """
 
-    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None):
+    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None, patience=0):
         super().__init__(every, last)
+        self.patience, self.stopped, self._worse = patience, False, 0
         from kgan.metrics.evaluate import BETTER
         better = {**BETTER, **(measures or {})}
         self.evaluator, self.by, self.run, self.seed = evaluator, by, run, seed
@@ -163,7 +166,7 @@ class Evaluate(StepCallback):
 
     def recall(self, gan=None):
         """Brings back from log.csv what was measured before. `fit` does it by itself."""
-        self.best = self.latest = None
+        self.best, self.latest, self._worse = None, None, 0
         for row in rows(self.run and self.run.log):
             if self.by in row:
                 self._take(int(row["step"]), {name: row[name] for name in self.columns if name in row})
@@ -173,6 +176,8 @@ class Evaluate(StepCallback):
         self.latest = (step, figures)
         better = self.best is None or self._sign * figures[self.by] > self._sign * self.best[1][self.by]
         self.best = self.latest if better else self.best
+        self._worse = 0 if better else self._worse + 1
+        self.stopped = bool(self.patience) and self._worse >= self.patience
         return better
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -191,6 +196,7 @@ class Evaluate(StepCallback):
         if self._take(step, figures) and self.run:
             self.run.save_best(self.model, step)
         logs.update(figures)
+        self.model.stop_training |= self.stopped
 
 
 def rows(path):
@@ -275,10 +281,12 @@ class Samples(StepCallback):
         seed: of the noise.
         given: dict of what the generator is given beside noise and label, of the same examples as `real`: the picture then
             has what is given, what is made of it and the real one side by side.
+        tensorboard: directory for TensorBoard's event files, which get the pictures, too; None: none.
     """
 
-    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None):
+    def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None, tensorboard=None):
         super().__init__(every, last)
+        self.tensorboard = tensorboard
         self.directory, self.real, self.count, self.seed, self.given = directory, real, count, seed, given or {}
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -297,9 +305,13 @@ class Samples(StepCallback):
             samples = sheet(self.model, self.count, self.seed)
             picture = pictures.sheet(self.model.fields[self.model.key], samples, self.real)
         self._beside(f"step-{step:09d}", samples)
-        write(self.directory / f"step-{step:09d}.png", pictures.png(picture))
-        for name, picture in self.model.drawn(self.count, self.seed).items():
+        sheets = {"step": picture, **self.model.drawn(self.count, self.seed)}
+        for name, picture in sheets.items():
             write(self.directory / f"{name}-{step:09d}.png", pictures.png(picture))
+        if self.tensorboard:
+            with tf.summary.create_file_writer(str(self.tensorboard), filename_suffix=".samples").as_default(step):
+                for name, picture in sheets.items():
+                    tf.summary.image("samples" if name == "step" else name, np.asarray(picture.convert("RGB"))[None])
 
     def _beside(self, name, samples):
         """What lies beside a sheet of a kind that a picture does not show: sounds, clips."""

@@ -24,7 +24,7 @@ from kgan.kinds import Field
 NETWORKS = "own", "A", "B", "C"
 SEEN = {"A": 20_000, "B": 60_000, "C": 60_000}  # examples that they learn from, in all; one costs five times as much of A as of C
 RANGES = {"-1:1": (1.0, 0.0), "0:1": (0.5, 0.5), "0:255": (127.5, 127.5)}  # name -> scale and offset from [-1, 1] to it
-SURE = 2.0  # a classifier that is right less than so many times as often as guessing is warned of
+SURE = 0.2  # of the way from guessing to always right: a classifier below is warned of
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -34,8 +34,8 @@ class Classifier(layers.Layer):
     Args:
         network: keras.Model or layer of images; its weights stay as they are.
         gives: "logits" [n, K] or, of two classes, [n, 1]; or "probabilities" of these shapes.
-        takes: (height, width, channels) of its images; None stands for any. Others are resized (bilinear, antialiased), and made
-            grey or colour.
+        takes: (height, width, channels) of its images; None stands for any. Others are resized (bilinear, antialiased),
+            and made grey or colour.
 
     `range` is a weight, the scale and offset from [-1, 1] to what the network takes, so that files and checkpoints keep what
     was found out. `accuracy`, likewise, is that on labelled examples, or -1 before `prepare` has seen any.
@@ -241,7 +241,8 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
         network, notes = features.trained(train, test, name, build, SEEN.get(name), seed)
         classifier.network.set_weights(network.get_weights())
         classifier.accuracy.assign(notes["accuracy"])
-        return notes["accuracy"], f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of {notes['accuracy_of']}", ""
+        return notes["accuracy"], (f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of "
+                                   f"{notes['accuracy_of']}"), ""
     held = test or train
     found = {}
     for candidate in RANGES if range_ == "auto" else [range_]:
@@ -253,9 +254,12 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
     others = "; ".join(f"in {_interval(each)} {_percent(value)}" for each, value in found.items() if each != best)
     said = (f"{Path(name).name}: gives {classifier.gives}, takes images in {_interval(best)}, where it is right on "
             f"{_percent(found[best])} of the {'test' if test else 'training'} examples" + (f" ({others})" if others else ""))
-    weak = found[best] < SURE / len(names)
-    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its "
-                               f"classes must be in the order of the data's, {', '.join(names[:10])}{' …' * (len(names) > 10)}") * weak
+    guess = np.bincount(np.asarray(held.arrays["label"])).max() / len(held)  # by who always says the same
+    weak = found[best] < guess + SURE * (1 - guess)
+    order = ", ".join(names[:10]) + " …" * (len(names) > 10)
+    warning = (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its classes "
+               f"must be in the order of the data's, {order}")
+    return found[best], said, warning if weak else ""
 
 
 def _seeded(name, seed, shape, classes):
@@ -264,124 +268,6 @@ def _seeded(name, seed, shape, classes):
     network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
     initial(network, rng)
     return network
-
-
-# === Learning, and what is found out on labelled examples ===
-
-def prepare(classifier, name, train, test=None, range_="auto", seed=0):
-    """Teaches a built-in classifier, or reads it from the data cache; finds out the range that one of a file takes.
-
-    Args:
-        classifier: Classifier that `get` gave for `name`; its weights are set.
-        name: see `get`.
-        train, test: Sources with `label`; None: a fifth of `train` is held back to measure the accuracy on.
-        range_: of a file: a key of RANGES, or "auto": that with which it is right most often.
-        seed: of a built-in one's weights: that of another seed is a second one, trained apart.
-
-    Returns:
-        (accuracy, a sentence about the classifier, a warning or "").
-    """
-    names = train.classes["label"]
-    if name in NETWORKS:
-        from kgan.metrics import features
-        build = functools.partial(_seeded, name, seed) if name != "own" or seed else None
-        network, notes = features.trained(train, test, name, build, SEEN.get(name), seed)
-        classifier.network.set_weights(network.get_weights())
-        classifier.accuracy.assign(notes["accuracy"])
-        return notes["accuracy"], f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of {notes['accuracy_of']}", ""
-    held = test or train
-    found = {}
-    for candidate in RANGES if range_ == "auto" else [range_]:
-        classifier.range.assign(RANGES[candidate])
-        found[candidate] = accuracy(classifier, held)
-    best = max(found, key=found.get)
-    classifier.range.assign(RANGES[best])
-    classifier.accuracy.assign(found[best])
-    others = "; ".join(f"in {_interval(each)} {_percent(value)}" for each, value in found.items() if each != best)
-    said = (f"{Path(name).name}: gives {classifier.gives}, takes images in {_interval(best)}, where it is right on "
-            f"{_percent(found[best])} of the {'test' if test else 'training'} examples" + (f" ({others})" if others else ""))
-    weak = found[best] < SURE / len(names)
-    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its "
-                               f"classes must be in the order of the data's, {', '.join(names[:10])}{' …' * (len(names) > 10)}") * weak
-
-
-def _seeded(name, seed, shape, classes):
-    """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
-    from kgan.metrics.few import initial
-    network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
-    initial(network, rng)
-    return network
-
-
-def initial(network, rng):
-    """Gives a network of dense layers and convolutions first weights from a NumPy generator: Glorot's uniform ones, biases of 0."""
-    for variable in network.weights:
-        shape = tuple(variable.shape)
-        if "seed_generator" in variable.path:  # of dropout
-            variable.assign(rng.integers(0, 2**31, shape))
-        elif len(shape) > 1:
-            bound = np.sqrt(6 / (np.prod(shape[:-2]) * (shape[-2] + shape[-1])))
-            variable.assign(rng.uniform(-bound, bound, shape))
-        else:
-            variable.assign(np.full(shape, float(variable.path.endswith(("gamma", "moving_variance")))))
-
-
-# === Learning, and what is found out on labelled examples ===
-
-def prepare(classifier, name, train, test=None, range_="auto", seed=0):
-    """Teaches a built-in classifier, or reads it from the data cache; finds out the range that one of a file takes.
-
-    Args:
-        classifier: Classifier that `get` gave for `name`; its weights are set.
-        name: see `get`.
-        train, test: Sources with `label`; None: a fifth of `train` is held back to measure the accuracy on.
-        range_: of a file: a key of RANGES, or "auto": that with which it is right most often.
-        seed: of a built-in one's weights: that of another seed is a second one, trained apart.
-
-    Returns:
-        (accuracy, a sentence about the classifier, a warning or "").
-    """
-    names = train.classes["label"]
-    if name in NETWORKS:
-        from kgan.metrics import features
-        build = functools.partial(_seeded, name, seed) if name != "own" or seed else None
-        network, notes = features.trained(train, test, name, build, SEEN.get(name), seed)
-        classifier.network.set_weights(network.get_weights())
-        classifier.accuracy.assign(notes["accuracy"])
-        return notes["accuracy"], f"{name}, trained on {train.name}'s labels: right on {_percent(notes['accuracy'])} of {notes['accuracy_of']}", ""
-    held = test or train
-    found = {}
-    for candidate in RANGES if range_ == "auto" else [range_]:
-        classifier.range.assign(RANGES[candidate])
-        found[candidate] = accuracy(classifier, held)
-    best = max(found, key=found.get)
-    classifier.range.assign(RANGES[best])
-    classifier.accuracy.assign(found[best])
-    others = "; ".join(f"in {_interval(each)} {_percent(value)}" for each, value in found.items() if each != best)
-    said = (f"{Path(name).name}: gives {classifier.gives}, takes images in {_interval(best)}, where it is right on "
-            f"{_percent(found[best])} of the {'test' if test else 'training'} examples" + (f" ({others})" if others else ""))
-    weak = found[best] < SURE / len(names)
-    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its "
-                               f"classes must be in the order of the data's, {', '.join(names[:10])}{' …' * (len(names) > 10)}") * weak
-
-
-def _seeded(name, seed, shape, classes):
-    """A built-in network whose weights are a function of the seed alone, whatever was drawn before."""
-    from kgan.metrics.few import initial
-    network, rng = built_in(name, shape, classes), np.random.default_rng([seed, len(name), *name.encode()])
-    initial(network, rng)
-    return network
-
-
-def initial(network, rng):
-    """Gives a network of dense layers and convolutions first weights from a NumPy generator: Glorot's uniform ones, biases of 0."""
-    weights = []
-    for weight in network.weights:
-        *area, inputs, outputs = weight.shape if len(weight.shape) > 1 else (1, 1)
-        bound = np.sqrt(6 / (np.prod(area) * (inputs + outputs)))
-        weights.append(rng.uniform(-bound, bound, weight.shape) if len(weight.shape) > 1 else np.asarray(
-            weight if weight.path.endswith(("gamma", "moving_variance", "seed_generator_state")) else np.zeros(weight.shape)))
-    network.set_weights(weights)
 
 
 def accuracy(classifier, source, count=2_000):

@@ -26,21 +26,33 @@ def program():
     return _programs[0] if _programs else "kgan"
 
 
+def unread():
+    """What is still to be printed goes nowhere: who read the output has closed it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def start(name):
     """Names the program before its module does: `kgan train` starts what `python train.py` is."""
     _programs.insert(0, name)
 
 
-def run(main, name):
+def run(main, name, help=None):
     """Runs `main` as a program, and ends the process.
 
     Args:
+        help: function of the command line to what --help shows in the flags' place; "": these.
         main: function of what stands on the command line beside flags, the program's name first; returns the exit status.
         name: that goes before a message, unless `kgan VERB` started it.
     """
     _programs.append(name)
 
     def parse(arguments):
+        if help and {"--help", "-help", "-h"} & {*arguments} and (text := help(arguments)):
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:
+                unread()
+            sys.exit(0)
         try:
             words = flags.FLAGS(arguments)
             check_finite()
@@ -58,7 +70,7 @@ def run(main, name):
             print(f"{program()}: {error}", file=sys.stderr)
             return 2
         except BrokenPipeError:  # who reads the output has seen enough, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            unread()
             return 141  # 128 + SIGPIPE, as shells have it
         except OSError as error:  # a full disk, say
             print(f"{program()}: {error}", file=sys.stderr)

@@ -91,7 +91,7 @@ def function_of(gan, degrade="", steps=STEPS, restarts=RESTARTS, seed=0, rate=RA
     def search(given):
         image, missing = given["input"], tf.cast(given["mask"] > 0.5, tf.float32)
         image = tf.where(missing > 0, tf.zeros_like(image), image)
-        weights = tf.ones_like(missing) if degrade else weights_of(missing, window)
+        weights = 1 - missing if degrade else weights_of(missing, window)
         wanted, weights = (tf.repeat(each, restarts, axis=0) for each in (image, weights))
         label = {"label": tf.repeat(given["label"], restarts)} if "label" in given else None
 

@@ -1,8 +1,12 @@
 """train.py's flags, and how they become settings. Imports no TensorFlow: help and mistakes are answered at once."""
+import contextlib
 import dataclasses
+import importlib
+import inspect
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -37,6 +41,10 @@ flags.DEFINE_enum("strategy", "auto", ["auto", "none", "mirrored", "multiworker"
                   "of this machine (mirrored), or the hosts that TF_CONFIG names (multiworker); auto: what there is")
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
+flags.DEFINE_multi_string("callback", [], "module:function that returns a Keras callback, or a list of them, called in training; may "
+                          "be given many times. It gets those of settings (a dict) and run_dir that it has parameters for")
+flags.DEFINE_integer("stop_after", 0, "stop when so many measurements in a row were no better than the best (--evaluate_every); 0: "
+                     "never", lower_bound=0)
 flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by name and shape are taken from its newest checkpoint, "
                     "the others are named and start anew. With other data, sizes or classes this is fine-tuning; "
                     "--set freeze_discriminator=N leaves D's first layers as they are")
@@ -102,6 +110,10 @@ def resolve():
         raise FlagError("--on_nan=rollback: is for one host; with several, restart all of them with lower learning rates")
     if FLAGS.profile is not None:
         steps_of(FLAGS.profile)
+    if FLAGS.stop_after and devices.workers(FLAGS.strategy).tasks:
+        raise FlagError("--stop_after: is for one host; with several, stop them by hand")
+    if FLAGS.stop_after and not config.evaluate_every:
+        raise FlagError(f"--stop_after={FLAGS.stop_after}: nothing is measured in training; give --evaluate_every, too")
     if settings["init_from"] and not (Path(settings["init_from"]) / "config.json").is_file():
         raise FlagError(f"--init_from={settings['init_from']}: there is no run; name a directory that train.py has written")
     if FLAGS.manual_dir and not os.path.isdir(os.path.expanduser(FLAGS.manual_dir)):
@@ -154,6 +166,43 @@ def _of_before(before, model, preset):
         raise FlagError(f"--config={FLAGS.config}: {', '.join(strange)} was chosen there and is no setting of --model={model}; leave "
                         "out --config and give the settings that both have as flags")
     return chosen
+
+
+def callbacks_of(settings, run_dir):
+    """The Keras callbacks of the user's that `--callback` names.
+
+    Raises:
+        FlagError: there is no such function, it fails, or what it returns is none.
+    """
+    import keras
+
+    found = []
+    for name in FLAGS.callback:
+        module, _, function = name.partition(":")
+        try:
+            with _here():
+                made = getattr(importlib.import_module(module), function)
+            known = inspect.signature(made).parameters
+            given = {"settings": settings, "run_dir": str(run_dir)}
+            made = made(**{key: value for key, value in given.items() if key in known})
+        except Exception as error:  # whatever their code raises
+            raise FlagError(f"--callback={name}: {type(error).__name__}: {error}; write MODULE:FUNCTION, of a module that Python "
+                            "finds in this folder or that is installed") from error
+        made = list(made) if isinstance(made, (list, tuple)) else [made]
+        if wrong := [each for each in made if not isinstance(each, keras.callbacks.Callback)]:
+            raise FlagError(f"--callback={name}: returned {type(wrong[0]).__name__}; a keras.callbacks.Callback is wanted, or a list")
+        found += made
+    return found
+
+
+@contextlib.contextmanager
+def _here():
+    """Modules are found in the working directory, too, as `python script.py` finds those beside it."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())
 
 
 def steps_of(profile):

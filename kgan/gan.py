@@ -284,6 +284,10 @@ class GAN(Sampler):
                                                self.config.augment_target, count * replicas()))
         self._means["augment_p"].update_state(self._probability)
 
+    def judging(self):
+        """The discriminator of this step: stackgan has two, one after the other."""
+        return self.discriminator
+
     def logits(self, examples, given=None, training=True):
         """D's logits of examples, float32 whatever the precision policy; with packing m, one for each m of them."""
         return self.judge(examples, given, training)["logits"]
@@ -300,8 +304,8 @@ class GAN(Sampler):
         given = given if isinstance(given, dict) else {} if given is None else {"label": given}
         given = {name: tf.cast(values, tf.int32) if name == "label" else tf.convert_to_tensor(values)
                  for name, values in given.items()}
-        judged = self.discriminator(feed(self.discriminator, self.key, {self.key: tf.convert_to_tensor(examples), **given}),
-                                    training=training)
+        network = self.judging()
+        judged = network(feed(network, self.key, {self.key: tf.convert_to_tensor(examples), **given}), training=training)
         judged = judged if isinstance(judged, dict) else {"logits": judged}
         return {name: tf.cast(values, tf.float32) for name, values in judged.items()}
 

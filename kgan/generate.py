@@ -4,6 +4,7 @@
     kgan generate runs/NAME --count=100 --out=SEVENS --label=7 --truncation=0.7 --grid
     kgan generate runs/NAME --count=100 --out=ALL --label=all           # 100 of each class
     kgan generate runs/NAME --count=10000 --out=ARRAY --format=npz
+    kgan generate runs/NAME --count=100 --out=SEVENS --text="a large red 7 in italic"              # of a model that is given texts
     kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # TensorFlow alone reads it
 
 The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
@@ -38,18 +39,24 @@ class Generator:
 
     Attributes:
         kind, classes: the kind of what is made; names of the classes, () if it takes none.
+        field: kgan.kinds.Field of what is made, as far as it is known.
         name, step: what stands in the manifest.
         gan: of a run its GAN, else None.
     """
 
-    def __init__(self, target, checkpoint="newest"):
+    def __init__(self, target, checkpoint="newest", text=None):
+        """`text`: of a model that is given a text: that of all samples."""
         self.name, self.gan = Path(target).resolve().name, None
         if Run(target).settings() is not None:
             self.gan, self.step = load(target, checkpoint)
-            if given := [name for name in self.gan.fields if name not in (self.gan.key, "label")]:
-                raise UserError(f"{target} makes something of {' and '.join(given)}, not of noise alone: kgan translate is for that")
-            self.kind, self.classes = self.gan.kind, tuple(self.gan.classes)
+            given = {name: field for name, field in self.gan.fields.items()
+                     if name not in (self.gan.key, "label") and "default" not in field.more}
+            if strange := [name for name, field in given.items() if field.kind != "tokens"]:
+                raise UserError(f"{target} makes something of {' and '.join(strange)}, not of noise alone: kgan translate is for that")
+            self.kind, self.classes, self.field = self.gan.kind, tuple(self.gan.classes), self.gan.fields[self.gan.key]
             self._latents, self._make, self.truncates = self.gan.latents, self.gan.make, self.gan.config.noise == "normal"
+            if given or text is not None:
+                self._make = self._of(text, given)
         else:
             self._load(target)
 
@@ -69,6 +76,7 @@ class Generator:
         with readable(Path(target)) as folder:
             loaded = tf.saved_model.load(folder)
         self.kind, self.classes = output["kind"], tuple((told["label"] or {}).get("classes", ()))
+        self.field = kinds.Field(self.kind, output["shape"][1:], more=output)
         self.truncates = told["truncation"]
 
         def latents(count, seed, truncation=None):
@@ -79,6 +87,20 @@ class Generator:
             given = {"label": tf.constant(label, tf.int32)} if label is not None else {}
             return loaded.signatures["serving_default"](noise=tf.constant(noise), **given)[output["name"]]
         self._latents, self._make = latents, make
+
+    def _of(self, text, given):
+        """The function that makes samples of a text. Raises UserError: there is none, or none is wanted, or it has strange words."""
+        if not given:
+            raise UserError(f"--text={text}: this generator is given no text; leave it out")
+        (name, field), *_ = given.items()
+        if text is None:
+            raise UserError(f"this generator makes {self.kind} of a text: say which, --text=\"…\"")
+        try:
+            tokens = kinds.get("tokens").read(text.encode(), field)
+        except ValueError as error:
+            raise UserError(f"--text={text}: {error}") from None
+        return lambda noise, label=None: self.gan.make(noise, {
+            name: np.tile(tokens, [len(noise), 1]), **({} if label is None else {"label": label})})
 
     def noise(self, seeds, truncation=None):
         """Noise float32 [n, D] of `seeds` [n], each by itself: what the sample of that seed is made of."""
@@ -157,7 +179,7 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
     def put(some, samples):
         for row, sample in zip(some, samples):
             aside = out / f"{row['file']}.part"
-            aside.write_bytes(kind.write(sample))  # a file of its name is a whole one
+            aside.write_bytes(kind.write(sample, **kinds.known(generator.field, kind.write)))  # a file of its name is a whole one
             aside.replace(out / row["file"])
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer, \
@@ -215,6 +237,7 @@ def define_flags():
     flags.DEFINE_integer("seed", 0, "of the first sample; the others have the seeds that follow", 0, 2**31 - 1)
     flags.DEFINE_string("label", None, "of a conditional model: the class of all samples, or all: --count of each; default: the "
                         "classes in turn")
+    flags.DEFINE_string("text", None, "of a model that is given texts: that of all samples")
     flags.DEFINE_float("truncation", None, "of normal noise: bound of the truncation trick, such as 0.7; default: none", 1e-3)
     flags.DEFINE_enum("format", None, ["files", "png", "npz"], "files: each sample in its own, of the kind's type (PNG of images, glTF "
                       "of voxels …); npz: all in samples.npz, as numbers; default: files")
@@ -237,7 +260,7 @@ def main(arguments):
         raise UserError(f"--seed={FLAGS.seed} --count={FLAGS.count}: the last seed would be beyond {2**31 - 1}")
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
-    generator = Generator(target, FLAGS.checkpoint)
+    generator = Generator(target, FLAGS.checkpoint, FLAGS.text)
     kind = kinds.get(generator.kind)
     if FLAGS.truncation is not None and not generator.truncates:
         raise UserError(f"--truncation={FLAGS.truncation}: is for normal noise, this generator's is uniform; leave it out")
@@ -250,7 +273,7 @@ def main(arguments):
     rows = planned(FLAGS.count, FLAGS.seed, generator.classes, FLAGS.label, suffix)
     more = {"truncation": "" if FLAGS.truncation is None else f"{FLAGS.truncation:g}", "generator": generator.name,
             "step": generator.step}
-    rows = [{**row, **more} for row in rows]
+    rows = [{**row, **more, **({} if FLAGS.text is None else {"class": FLAGS.text})} for row in rows]
     if FLAGS.format == "npz":
         _write_array(generator, rows, out, FLAGS.truncation, FLAGS.overwrite)
     else:
@@ -260,7 +283,7 @@ def main(arguments):
     if FLAGS.grid:
         from kgan import pictures
         some, samples = next(_made(generator, rows[:kind.SHOWN], FLAGS.truncation))
-        write(out / "grid.png", pictures.png(pictures.sheet(generator.kind, samples)))
+        write(out / "grid.png", pictures.png(pictures.sheet(generator.field, samples)))
         print(out / "grid.png")
     if FLAGS.check_copies:
         _check(generator, target, rows, FLAGS.truncation)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kgan import contracts, draws, kinds
 from kgan.config import unknown
+from kgan.data.files import composed
 from kgan.draws import GENERATE, TRAINING
 from kgan.feeding import Feed, arguments
 from kgan.game import Game
@@ -176,6 +177,8 @@ class Sampler(Game):
         if label is None:
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
+            # an accent may be a character of its own, as macOS stores names of folders, or not, as they are typed
+            label = next((name for name in self.classes if composed(name) == composed(label)), label)
             if label not in self.classes:
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)

@@ -52,13 +52,15 @@ def train(settings, directory, workers):
     if FLAGS.dry_run:
         print(report.summary(gan), report.cost(gan, devices.distribute(strategy, batches)), sep="\n")
         return 0
+    own = kgan.flags.callbacks_of(settings, run.directory) if workers.chief else []
     # a data set too small for one batch, or one that cannot be measured so, shows here, before anything is written
     batches()
     evaluate = None
     if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
         evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run,
-                                      measures=gan.measures)
+                                      measures=gan.measures,
+                                      patience=FLAGS.stop_after)
     before = run.settings() if workers.chief else None
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:
@@ -74,9 +76,11 @@ def train(settings, directory, workers):
             for line in start_from(gan, settings["init_from"]):
                 print(f"init_from  {line}")
     used = employ(run, settings, gan, source, strategy, workers, arrays, evaluate)
-    if start < config.steps:
+    if evaluate:
+        evaluate.recall()  # a run that had stopped because it got no better stays as it is
+    if start < config.steps and not (evaluate and evaluate.stopped):
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
-                verbose=0, shuffle=False, callbacks=[callback for callback in used.all if callback])
+                verbose=0, shuffle=False, callbacks=[callback for callback in [*used.all, *own] if callback])
     else:
         for callback in (used.checkpoints, used.watch, evaluate):
             callback and callback.recall(gan)
@@ -156,7 +160,7 @@ def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
     shown = kinds.get(gan.kind).SHOWN
     drawn = source.choose_of_each(config.condition, 8) if config.condition else source.choose(shown)
     samples = callbacks.Samples(run.samples, config.sample_every, config.steps, source.examples(drawn), shown,
-                                settings["seed"], source.given(drawn, given))
+                                settings["seed"], source.given(drawn, given), run.directory / "tensorboard")
     progress = callbacks.Progress(config.steps, config.batch_size * config.discriminator_steps, kinds.get(gan.kind).UNIT)
     profile = FLAGS.profile and callbacks.Profile(run.directory / "tensorboard", *kgan.flags.steps_of(FLAGS.profile))
     found.all = [found.clock.end, found.checkpoints, found.watch, evaluate, found.log, samples, found.interrupt, progress,
@@ -177,6 +181,9 @@ def end(run, settings, gan, source, workers, used, evaluate):
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--nooverwrite"])
         print(f"{command.program()}: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
+    if evaluate and evaluate.stopped:
+        print(f"stopped    at step {gan.step:,}: {evaluate.by} was no better in {FLAGS.stop_after} measurements than at step "
+              f"{evaluate.best[0]:,}, whose checkpoint is kept as the best")
     if workers.chief:
         report.finish(run, settings, gan, source, gan.step, used.checkpoints.elapsed, used.watch.warnings, evaluate,
                       used.clock.describe())
@@ -192,4 +199,5 @@ def end(run, settings, gan, source, workers, used, evaluate):
 
 
 if __name__ == "__main__":
-    command.run(main, "kgan.training")
+    from kgan.settings import asked
+    command.run(main, "kgan.training", asked)

@@ -69,6 +69,34 @@ def written_sounds(folder):
     return folder
 
 
+NOTES = {"name": "notes", "kind": "notes", "shape": [None, 2, 8, 24, 2], "dtype": "float32", "range": [-1, 1], "lowest": 48, "beat": 2,
+         "tempo": 120, "tracks": ["drums", "lead"]}
+
+
+def written_notes(folder):
+    """A SavedModel of noise to notes: a lead of three steps from step 2 on at pitch 9, a drum at step 4."""
+    import tensorflow as tf
+    piece = np.full([2, 8, 24, 2], -1, np.float32)
+    piece[0, 2:5, 9, 1] = piece[0, 4, 0, 0] = 1
+    module = tf.Module()
+    module.piece = tf.Variable(piece)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise")])
+    def generator(noise):
+        return {"notes": tf.repeat(module.piece[None], tf.shape(noise)[0], 0)}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+    def latents(count, seed):
+        return {"noise": tf.random.stateless_normal([count, 8], tf.stack([seed, 0]))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator, "latents": latents})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "band", "model": "some", "dataset": "none", "step": 3, "output": NOTES, "noise": {"kind": "normal", "dim": 8},
+        "truncation": True, "functions": {"generator": {"inputs": [NOISE], "outputs": [NOTES]}}}))
+    return folder
+
+
 VOXELS = {"name": "voxels", "kind": "voxels", "shape": [None, 12, 12, 12, 1], "dtype": "float32", "range": [0, 1]}
 
 
@@ -106,6 +134,40 @@ def written_solids(folder):
     return folder
 
 
+CLIPS = {"name": "videos", "kind": "video", "shape": [None, 5, 8, 6, 1], "dtype": "float32", "range": [-1, 1]}
+
+
+def clip(gain=1.0):
+    """float32 [5, 8, 6, 1]: a bright row that goes down, on what becomes brighter to the right."""
+    found = np.tile(np.linspace(-1, 0, 6, dtype=np.float32)[None, None, :, None], [5, 8, 1, 1])
+    for frame in range(5):
+        found[frame, frame] = gain
+    return found
+
+
+def written_clips(folder):
+    """A SavedModel of noise to clips: `clip`, as bright as the noise's first number says."""
+    import tensorflow as tf
+    module, known = tf.Module(), tf.constant(clip())
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise")])
+    def generator(noise):
+        gain = 0.8 + 0.2 * tf.tanh(noise[:, 0])[:, None, None, None, None]
+        return {"videos": tf.where(known[None] == 1.0, gain * tf.ones_like(known[None]), known[None] + 0 * gain)}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
+    def latents(count, seed):
+        return {"noise": tf.random.stateless_normal([count, 8], tf.stack([seed, 0]))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator, "latents": latents})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "clips", "model": "some", "dataset": "none", "step": 3, "output": CLIPS, "truncation": True,
+        "functions": {"generator": {"inputs": [NOISE], "outputs": [CLIPS]}}, "directions": np.eye(8)[:2].tolist(),
+        "noise": {"kind": "normal", "dim": 8}}))
+    return folder
+
+
 MASK = {"name": "mask", "kind": "mask", "shape": [None, None, None, 1], "dtype": "float32", "range": [0, 1], "size": [8, 8]}
 
 
@@ -124,4 +186,26 @@ def written_holes(folder):
     (folder / export.CONTRACT).write_text(json.dumps({
         "name": "mender", "model": "some", "dataset": "none", "step": 3, "output": MADE,
         "functions": {"generator": {"inputs": [IMAGE, MASK], "outputs": [MADE]}}}))
+    return folder
+
+
+WORDS = ["", "a", "red", "7", "large"]
+CAPTION = {"name": "caption", "kind": "tokens", "shape": [None, 4], "dtype": "int32", "range": None, "words": WORDS, "tokens": "words"}
+
+
+def written_texts(folder):
+    """A SavedModel from texts to texts: each word becomes the one after it in WORDS, "large" the end."""
+    import tensorflow as tf
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int32, name="caption")])
+    def generator(caption):
+        return {"tokens": tf.where(caption == 0, 0, (caption + 1) % len(WORDS))}
+
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": generator})
+    (folder / export.CONTRACT).parent.mkdir(exist_ok=True)
+    made = {**CAPTION, "name": "tokens"}
+    (folder / export.CONTRACT).write_text(json.dumps({
+        "name": "words", "model": "some", "dataset": "none", "step": 3, "output": made, "noise": None, "truncation": False,
+        "functions": {"generator": {"inputs": [CAPTION], "outputs": [made]}}}))
     return folder

@@ -331,16 +331,25 @@ def advised(gan):
     return " ".join([*(alarm.text for alarm in advice.alarms(gan)), advice.not_finite(gan, 1, "d_loss")])
 
 
+def takes(config_class, **settings):
+    """Whether there is such a Config: cyclegan has no penalties, motion no augmentation."""
+    try:
+        return bool(config_class.of(**settings))
+    except ConfigError:
+        return False
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_each_model_has_the_settings_that_are_advised(name):
     config_class = models.outline(name).Config
     networks = dict.fromkeys(("generator", "discriminator"), SimpleNamespace(layers=[]))
     for kind in ("image", "points"):
         config = config_class.of()
-        text = advised(SimpleNamespace(config=config, penalty=None, kind=kind, classes=(), **networks))
+        text = advised(SimpleNamespace(config=config, penalty=None, kind=kind, classes=(), fields={}, **networks))
         settings = re.findall(r"--set (\w+)=([^;, ]+)", text)
         watched = kind == "image" and not config.weight_clip  # a D that is bounded may win
-        assert len(settings) >= 4 and ("augment" in dict(settings)) == watched
+        assert len(settings) >= (4 if takes(config_class, penalty="r1") else not config.global_clipnorm)
+        assert ("augment" in dict(settings)) == (watched and takes(config_class, augment="flip+color+translation+cutout"))
         for setting, value in settings:
             config_class.of(**{setting: value})
 
@@ -652,3 +661,49 @@ def test_speed_is_that_since_the_last_line(monkeypatch):
     assert not said
     progress.on_train_batch_end(10, {})
     assert said == ["320 img/s"]
+
+
+# === What people add ===
+
+def test_training_stops_when_nothing_gets_better(run):
+    evaluate = callbacks.Evaluate(StubEvaluator(4.0, 2.0, 3.0, 2.5, 1.0), 5, 25, run=run, patience=2)
+    gan = fit(build(), callbacks.Checkpoints(run, 5, 25), evaluate, callbacks.Log(run.log, 5, 25, sparse=evaluate.columns), steps=25)
+    assert gan.step == 20 and evaluate.stopped and evaluate.best[0] == 10
+    again = callbacks.Evaluate(StubEvaluator(), 5, 25, run=run, patience=2)
+    again.recall()
+    assert again.stopped and again.best == evaluate.best
+    again = callbacks.Evaluate(StubEvaluator(), 5, 25, run=run, patience=3)
+    again.recall()
+    assert not again.stopped
+
+
+def test_tensorboard_has_the_sheets(run, tmp_path):
+    (run.samples).mkdir(exist_ok=True)
+    fit(build(), callbacks.Samples(run.samples, 10, 20, count=4, tensorboard=tmp_path / "board"), steps=20)
+    found = {}
+    for path in sorted((tmp_path / "board").iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found[event.step] = tf.io.decode_png(value.tensor.string_val[2]).numpy()
+    assert sorted(found) == [0, 10, 20]
+    with Image.open(run.samples / "step-000000020.png") as picture:
+        np.testing.assert_array_equal(found[20], np.asarray(picture.convert("RGB")))
+
+
+def test_callbacks_of_the_users_own(command, tmp_path):
+    (tmp_path / "mine.py").write_text("""import keras
+class Write(keras.callbacks.Callback):
+    def __init__(self, text): super().__init__(); self.text = text
+    def on_train_batch_end(self, batch, logs=None): open("seen", "a").write(f"{self.text} {batch} {'g_loss' in logs}\\n")
+def made(run_dir, settings): return [Write(f"{run_dir} {settings['model']}")]
+def none(): return 3
+""")
+    flags = ["--model=mlp", "--dataset=ring", "--set=preset=mixture", "--set=generator_units=4", "--set=discriminator_units=4",
+             "--steps=2", "--batch_size=4", "--set=jit_compile=false", "--set=steps_per_execution=1",
+             "--run_dir=run"]
+    done = command("train.py", *flags, "--callback=mine:made", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "seen").read_text() == "run mlp 0 True\nrun mlp 1 True\n"
+    for name, words in (("mine:none", "returned int"), ("mine:nope", "no attribute 'nope'"), ("nope", "No module")):
+        done = command("train.py", *flags, "--overwrite", f"--callback={name}", cwd=tmp_path)
+        assert done.returncode == 2 and f"--callback={name}" in done.stderr and words in done.stderr and len(done.stderr.splitlines()) == 1

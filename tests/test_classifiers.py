@@ -103,7 +103,8 @@ def test_other_sizes_and_channels(tmp_path):
 
 
 def test_a_single_output_is_two_classes(tmp_path):
-    model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, activation="sigmoid")])
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling2D(),
+                              keras.layers.Dense(1, activation="sigmoid")])
     name = saved(model, tmp_path, "functional")
     found, x = classifiers.get(name, SHAPE, 2), images(4)
     p = np.asarray(model(x))

@@ -1,4 +1,7 @@
 """Own networks: one sentence for each mistake."""
+import os
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -11,6 +14,7 @@ from kgan.config import Config
 from kgan.gan import GAN
 
 SHAPE = 4, 4, 1
+REAL = sys.executable  # a process of its own, not a fork: see conftest
 
 
 def generator(end="tanh", noise=3, shape=SHAPE, name="noise"):
@@ -134,3 +138,24 @@ def test_another_backend(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(contracts.EnvironmentFault, match="^KERAS_BACKEND=jax: kgan trains with TensorFlow"):
         contracts.environment()
+
+
+# === The processor ===
+
+@pytest.mark.parametrize("flags, variables, warns", [
+    ("fpu avx avx2 fma", {}, True), ("fpu avx avx2 avx512_vnni", {}, False), ("fpu avx avx2 avx_vnni", {}, False), ("asimd", {}, False),
+    ("fpu avx avx2 fma", {"TF_ENABLE_ONEDNN_OPTS": "0"}, False)])
+def test_slow_convolutions_are_told_of(tmp_path, recwarn, flags, variables, warns):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    contracts.convolutions(variables, tmp_path / "cpuinfo")
+    contracts.convolutions(variables, tmp_path / "none")
+    assert [warning.category for warning in recwarn] == [UserWarning] * warns
+    assert all("TF_ENABLE_ONEDNN_OPTS=1" in str(warning.message) for warning in recwarn)
+
+
+@pytest.mark.parametrize("before, wanted", [(None, "1"), ("0", "0")])
+def test_onednn_is_turned_on_unless_somebody_has_said(before, wanted):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {} if before is None else {"TF_ENABLE_ONEDNN_OPTS": before}
+    code = "import os, kgan; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    assert subprocess.run([REAL, "-c", code], env=environment, capture_output=True, text=True).stdout == f"{wanted}\n"

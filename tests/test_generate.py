@@ -210,3 +210,29 @@ def test_fine_tuning_as_a_run(command, plain, tmp_path):
     for one, other in zip(kgan.load(tmp_path / "run").discriminator.get_weights(), plain[0].discriminator.get_weights()):
         if one.ndim > 1:  # statistics of a batch are not trained
             np.testing.assert_array_equal(one, other)
+
+
+# === Texts ===
+
+def test_pictures_of_a_text(tmp_path):
+    gan, _ = run_of(tmp_path / "run", "gancls", (8, 8, 3), {**TINY, "word_dim": 2, "text_dim": 2})
+    text = "a large red 7 in italic"
+    made = generate.Generator(tmp_path / "run", text=text).samples([0, 5])
+    tokens = kinds.get("tokens").read(text.encode(), gan.fields["caption"])
+    np.testing.assert_allclose(made, [gan.generate(1, seed=seed, given={"caption": tokens[None]})[0] for seed in (0, 5)], atol=1e-6)
+    with pytest.raises(UserError, match="makes image of a text: say which, --text="):
+        generate.Generator(tmp_path / "run")
+    with pytest.raises(UserError, match="--text=a purple 7: 'purple' is none of the .* words"):
+        generate.Generator(tmp_path / "run", text="a purple 7")
+
+
+def test_texts_as_files(tmp_path, plain):
+    gan, _ = run_of(tmp_path / "run", "seqgan", (15,), {"units": 2, "word_dim": 2, "filters": (2,)})
+    generator = generate.Generator(tmp_path / "run")
+    rows = [{"file": f"{seed}.txt", "seed": seed, "class": ""} for seed in (3, 4)]
+    assert generate.write_files(generator, rows, tmp_path / "out") == 2
+    words = gan.fields["tokens"].more["words"]
+    numbers = [*gan.generate(1, seed=4)[0], 0]
+    assert (tmp_path / "out" / "4.txt").read_text().split() == [words[number] for number in numbers[:numbers.index(0)]]
+    with pytest.raises(UserError, match="--text=x: this generator is given no text"):
+        generate.Generator(plain[1], text="x")

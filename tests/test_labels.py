@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import shutil
+import unicodedata
 
 import keras
 import numpy as np
@@ -65,6 +66,15 @@ def test_which_labels():
 def test_labels_that_cannot_be(label, message):
     with pytest.raises(ValueError, match=message):
         linear().generate(2, label=label)
+
+
+def test_accents_of_their_own_are_the_same_name():
+    gan = kgan.models.build("cgan", (8, 8, 1), {"filters": 2, "noise_dim": 2}, classes=("Äpfel", "Birnen"))
+    apart = unicodedata.normalize("NFD", "Äpfel")
+    assert apart != "Äpfel"
+    np.testing.assert_array_equal(gan.generate(2, label=apart), gan.generate(2, label=0))
+    with pytest.raises(ValueError, match="label=Apfel"):
+        gan.generate(2, label="Apfel")
 
 
 def test_a_generator_with_labels_needs_their_names():

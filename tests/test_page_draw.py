@@ -149,6 +149,22 @@ def test_over_an_image(browser, painter, tmp_path):
     assert "A drawing of 9 × 7 pixels." == browser.find(".note").text
 
 
+def test_live(browser, painter):
+    """Chromium's own camera, which moves: the result is that of the frame beside it, again and again, until it is closed."""
+    opened(browser, painter)
+    browser.until(browser.find(".open").is_displayed)
+    browser.find(".open").click()
+    browser.until(lambda: browser.run("return document.querySelector('video').videoWidth > 0"))
+    browser.find(".live").click()
+    browser.until(lambda: "frames a second, of 16 × 12 pixels" in browser.find(".note").text)
+    frames = {browser.pixels().tobytes()}
+    browser.until(lambda: frames.add(browser.pixels().tobytes()) or len(frames) > 3)
+    browser.find(".close").click()
+    browser.until(lambda: browser.run("return document.querySelector('.live').getAttribute('aria-pressed')") == "false")
+    browser.until(lambda: np.abs(255 - browser.pixels()[..., :3].astype(int) - browser.pixels(".before")[..., :3]).max() <= 3)
+    assert browser.errors() == []
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_widths(browser, painter, width):
     browser.size(width, 844)

@@ -1,16 +1,15 @@
 """The page's control and view of sounds, and POST /make of a model of sounds."""
-import io
 import json
 
 import numpy as np
 import pytest
 from browsers import browser, chromium, site  # noqa: F401, fixtures
-from makers import written_sounds
+from makers import written_notes, written_sounds
 from servers import serving
 
 pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
 
-from kgan.kinds import Field, _sound, audio
+from kgan.kinds import Field, audio, notes
 
 FREE = Field("audio", (None, 1), more={"rate": 8000})
 
@@ -90,3 +89,28 @@ def test_a_recording(browser, softer):  # noqa: F811
     browser.run("return new Promise(done => setTimeout(done, 700))")
     browser.find(".record").click()
     browser.until(lambda: browser.text("status") == "From recording.wav")
+
+
+def test_notes_are_drawn_played_and_saved_as_midi(browser, tmp_path):  # noqa: F811
+    """What the page saves is what the server writes: the same file, but for the names of the tracks."""
+    pytest.importorskip("mido")
+    with serving(tmp_path, written_notes(tmp_path / "m")) as server:
+        browser.open(f"http://127.0.0.1:{server.port}/", tiles=0)
+        browser.until(lambda: browser.text("facts"))
+        assert "pieces of 2 bars for 2 tracks" in browser.text("facts")
+        browser.until(browser.find("#download").is_enabled)
+        # pitch 9 is the tenth row of four pixels from below, steps 2 to 4 of eight pixels
+        colour = browser.run("""return [...document.querySelector("#picture").getContext("2d").getImageData(20, 4 * 14 + 1, 1, 1).data]""")
+        assert colour == [217, 95, 2, 255]
+        browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+        browser.find("#download").click()
+        browser.until(lambda: list(tmp_path.glob("*.mid")))
+        field = Field("notes", (2, 8, 24, 2), more={"lowest": 48, "beat": 2, "tempo": 120, "tracks": ["drums", "lead"]})
+        found = notes.read(next(tmp_path.glob("*.mid")).read_bytes(), field)
+        wanted = np.zeros((2, 8, 24, 2), np.uint8)
+        wanted[0, 2:5, 9, 1] = wanted[0, 4, 0, 0] = 1
+        np.testing.assert_array_equal(found, wanted)
+        browser.find(".play").click()
+        browser.until(lambda: browser.find(".play").text == "Stop")
+        browser.until(lambda: browser.find(".play").text == "Play")  # after four seconds it is over
+        assert browser.errors() == []

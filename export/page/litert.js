@@ -63,7 +63,7 @@ export async function image(place, side) {
 
 export async function make(name, place, output, side) {
   const found = (await calls(name, await tensors(name, place)))[output.name];
-  return (await kindOf(output)).made(found, output.shape, cloud, range, side);
+  return (await kindOf(output)).made(found, output.shape, cloud, range, side, output);
 }
 
 // Name -> Float32Array, of a label its number.

@@ -14,7 +14,7 @@
 // A kind has, as an input, control(field, page) -> {elements, ready(), add(place), write(query), restore(query), refresh(),
 // words(place), file(place)} (restore gives a list of what in the address was no use), part(value) for a form and values(value, field)
 // for a tensor; as an output, view(field, page) -> {element, show(sample, place), save(scale) -> {blob, suffix}, scales: whether that
-// may be more than 1}, media and read(blob), or made(values, field), to what it shows.
+// may be more than 1}, media and read(blob), or made(values, shape, …, field), to what it shows.
 import {kindOf, latest} from "./dom.js";
 
 const LIST = new Intl.ListFormat("en");

@@ -38,7 +38,9 @@ const renew = latest(async () => {
 // Points and signals come as numbers, and are drawn as in a web export: for the size that they are shown at.
 export async function image(place, side) {
   const [name] = Object.keys(info.functions), [output] = info.functions[name].outputs;
-  if ((await kindOf(output)).cloud) return make(name, place, output, side);
+  const kind = await kindOf(output);
+  if (kind.cloud) return make(name, place, output, side);
+  if (kind.numbers) return kind.drawn(await make(name, place, output, side));
   const blob = await (await answer(address(place))).blob();
   // as they are: a canvas is to show the pixels that the server sent
   return createImageBitmap(blob, {colorSpaceConversion: "none", premultiplyAlpha: "none"});

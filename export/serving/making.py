@@ -31,6 +31,8 @@ class MakeQuery(BaseModel):
     output: str = Field(None, description="name of one of the function's outputs; default: the first")
     media: str = Field(None, description="media type of the file, one that the output's kind knows; default: its first")
     threshold: float = Field(None, allow_inf_nan=False, description="of voxels in a mesh: those above it are there")
+    surface: str = Field(None, description="of voxels in a mesh: cubes, or smooth by marching cubes where scikit-image is installed")
+    largest: bool = Field(None, description="of voxels in a mesh: whether the largest connected part alone is in it")
 
     def chosen(self, function):
         """(name of an output, media type, what else its kind's `write` is to know). Raises Refusal: there is no such thing."""
@@ -40,11 +42,11 @@ class MakeQuery(BaseModel):
         known = [*kinds.get(function.outputs[name].kind).MEDIA]
         if self.media not in (None, *known):
             raise Refusal(400, f"media={shown(self.media)}: {name} comes as {' or '.join(known)}")
-        if self.threshold is None:
-            return name, self.media or known[0], {}
-        if "threshold" not in inspect.signature(kinds.get(function.outputs[name].kind).write).parameters:
-            raise Refusal(400, f"threshold: {name} has none; leave it out")
-        return name, self.media or known[0], {"threshold": self.threshold}
+        more = {option: value for option in ("threshold", "surface", "largest") if (value := getattr(self, option)) is not None}
+        write = inspect.signature(kinds.get(function.outputs[name].kind).write).parameters
+        if strange := [option for option in more if option not in write]:
+            raise Refusal(400, f"{strange[0]}: {name} has none; leave it out")
+        return name, self.media or known[0], more
 
 
 class Form:
@@ -158,8 +160,11 @@ def joins(inputs, max_batch):
 
 
 def file(sample, name, field, media, more):
-    """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity."""
+    """The bytes of a file of one sample. Raises Refusal: 400, the model gave NaN or infinity, or it cannot be written so."""
     if not np.isfinite(sample).all():
         raise Refusal(400, f"{name}: the model gives no finite values for these inputs")
     kind = kinds.get(field.kind)
-    return kind.write(sample, media, **{**kinds.known(field, kind.write), **more})
+    try:
+        return kind.write(sample, media, **{**kinds.known(field, kind.write), **more})
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None

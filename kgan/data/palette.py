@@ -10,9 +10,12 @@ from kgan.data.source import DataError
 from kgan.kinds.image import strange
 
 MOST = 64        # labels at most
+PIXELS = 1 << 22  # looked at, about
 NEAR = 12        # a colour is one peak of this radius in the space of colours ...
 APART = 40       # ... that holds more than half of what is within this distance: what JPEG and scaling mix at borders is no peak
+BESIDE = 52      # within this no other colour is looked for
 LEAST = 5e-4     # share of all pixels that a colour has at least
+EXACT = 0.98     # of all pixels, that the colours of images without any mixtures have
 COVERED = 0.5    # of all pixels, that the colours of drawings and label maps have together; of photos it is far less
 TEXT = re.compile(r"|auto|[1-9][0-9]{0,2}|[0-9a-fA-F]{6}(,[0-9a-fA-F]{6})+")
 
@@ -30,6 +33,9 @@ def colours(images):
     codes, counts = np.unique((flat.astype(np.int32) @ (1 << 8 * np.arange(flat.shape[1]))), return_counts=True)
     values = (codes[:, None] >> 8 * np.arange(flat.shape[1])) & 255
     values, shares = values.astype(np.float64), counts / counts.sum()
+    often = np.flatnonzero(shares >= LEAST)
+    if 2 <= len(often) <= MOST and shares[often].sum() >= EXACT:  # drawn, and kept without loss
+        return [[int(value) for value in values[i]] for i in often[np.argsort(-shares[often], kind="stable")]]
     rough, places = np.unique(values // 4, axis=0, return_inverse=True)
     left, found, covered = shares.copy(), [], np.zeros(len(values), bool)
 
@@ -45,7 +51,7 @@ def colours(images):
         if left[within(peak, NEAR)].sum() > 0.5 * left[within(peak, APART)].sum():
             found.append([int(value) for value in np.rint(peak)])
             covered |= within(peak, 2 * NEAR)
-        left[within(peak, APART)] = 0
+        left[within(peak, BESIDE)] = 0
     return found if 2 <= len(found) <= MOST and shares[covered].sum() >= COVERED else []
 
 
@@ -65,7 +71,8 @@ def described(source, field, labels=""):
         DataError: the images are no such label maps; the message says which label or colour does not fit.
     """
     array = source.arrays[field]
-    rows = np.unique(np.linspace(0, len(array) - 1, 200).astype(int))
+    looked_at = min(200, max(4, PIXELS // (array.shape[1] * array.shape[2])))
+    rows = np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))
     if not labels or labels == "auto":
         found = colours(np.asarray(array[rows]))
         if not labels:

@@ -19,6 +19,7 @@ MEDIA = {"model/gltf-binary": ".glb", "model/obj": ".obj", "application/x-npy": 
 SUFFIXES = (".npy", ".binvox")
 MAX_VOXELS = 1 << 24  # of a file that `read` reads: 256³
 THRESHOLD = 0.5
+SURFACES = "cubes", "smooth"
 
 SIDE, SAMPLING = 112, 2  # pixels of a solid in a sheet, and rays to a pixel along each side
 TOWARDS = np.array([1.0, 0.62, 0.72])  # from the solid to whoever looks at it
@@ -85,15 +86,56 @@ def _bounded(shape, max_voxels):
     return shape
 
 
-def write(sample, media="model/gltf-binary", threshold=THRESHOLD):
-    """A solid as a mesh of the faces that can be seen, .glb or .obj; or all its numbers, float32 [D, H, W, 1], .npy."""
+def write(sample, media="model/gltf-binary", threshold=THRESHOLD, surface="cubes", largest=False):
+    """A solid as a mesh, .glb or .obj; or all its numbers, float32 [D, H, W, 1], .npy.
+
+    Args:
+        threshold: what lies above it is there.
+        surface: "cubes", the faces of voxels that can be seen; or "smooth", by marching cubes, which need scikit-image.
+        largest: whether all but the largest connected part is left out.
+
+    Raises:
+        ValueError: "smooth" without scikit-image, or another surface.
+    """
     sample = np.asarray(sample, np.float32)
     if media == "application/x-npy":
         buffer = io.BytesIO()
         np.save(buffer, sample)
         return buffer.getvalue()
-    corners, normals = mesh(sample, threshold)
-    return {"model/gltf-binary": _glb, "model/obj": _obj}[media](corners, normals, max(sample.shape))
+    if surface not in SURFACES:
+        raise ValueError(f"surface={surface}: must be one of {', '.join(SURFACES)}")
+    if largest:
+        sample = np.where(largest_part(sample[..., 0] > threshold)[..., None], sample, np.minimum(sample, threshold))
+    parts = smooth(sample, threshold) if surface == "smooth" else _squares(*mesh(sample, threshold))
+    return {"model/gltf-binary": _glb, "model/obj": _obj}[media](*parts, max(sample.shape))
+
+
+def _squares(corners, normals):
+    """Faces of four corners as positions, normals and triangles."""
+    triangles = 4 * np.arange(len(corners))[:, None] + [0, 1, 2, 0, 2, 3]
+    return corners.reshape(-1, 3), np.repeat(normals, 4, 0), triangles.reshape(-1, 3)
+
+
+def smooth(sample, threshold=THRESHOLD):
+    """The surface at which a solid's numbers pass a threshold, by marching cubes (Lorensen & Cline 1987).
+
+    Returns:
+        (positions, normals, triangles): float32 [n, 3] twice, in voxels, y up, and int [m, 3], anticlockwise from outside.
+
+    Raises:
+        ValueError: scikit-image is not installed.
+    """
+    try:
+        from skimage.measure import marching_cubes
+    except ImportError:
+        raise ValueError("surface=smooth: needs scikit-image (pip install scikit-image); surface=cubes does not") from None
+    values = np.pad(np.asarray(sample, np.float32)[..., 0], 1)
+    if not values.max() > threshold:
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros((0, 3), int)
+    # a voxel's number is that of its middle, half a unit from its corner, and one off for the rim
+    positions, triangles, normals, _ = marching_cubes(values, threshold, gradient_direction="ascent")
+    positions, normals = ((each[:, [0, 2, 1]] * (1, 1, -1)).astype(np.float32) for each in (positions - 0.5, normals))
+    return positions, normals, triangles
 
 
 def mesh(sample, threshold=THRESHOLD):
@@ -118,23 +160,22 @@ def mesh(sample, threshold=THRESHOLD):
     return tuple((np.concatenate(parts)[..., [0, 2, 1]] * (1, 1, -1)).astype(np.float32) for parts in (corners, normals))
 
 
-def _obj(corners, normals, size):
-    places, vertices = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+def _obj(positions, normals, triangles, size):
+    places, vertices = np.unique(positions, axis=0, return_inverse=True)
     ways, way = np.unique(normals, axis=0, return_inverse=True)
     lines = ["v {:g} {:g} {:g}".format(*place) for place in places] + ["vn {:g} {:g} {:g}".format(*each) for each in ways]
-    for face, normal in zip(vertices.reshape(-1, 4) + 1, way.reshape(-1) + 1):
-        lines.append("f " + " ".join(f"{vertex}//{normal}" for vertex in face))
+    vertices, way = vertices.reshape(-1) + 1, way.reshape(-1) + 1
+    lines += ["f " + " ".join(f"{vertices[corner]}//{way[corner]}" for corner in triangle) for triangle in triangles]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _glb(corners, normals, size):
+def _glb(positions, normals, triangles, size):
     """glTF 2.0, section 4 (the container) and 5 (its JSON): one mesh of one metre, standing over the origin."""
-    faces = len(corners)
+    count = len(triangles)
     about = {"asset": {"version": "2.0", "generator": "kgan"}, "scene": 0, "scenes": [{"name": "empty"}]}
-    arrays = corners.reshape(-1, 3), np.repeat(normals, 4, 0), (
-        4 * np.arange(faces)[:, None] + [0, 1, 2, 0, 2, 3]).astype(np.uint32).ravel()
+    arrays = positions.astype(np.float32), normals.astype(np.float32), triangles.astype(np.uint32).ravel()
     content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-    if faces:  # no list in a glTF file may be empty
+    if count:  # no list in a glTF file may be empty
         starts = np.cumsum([0] + [array.nbytes for array in arrays]).tolist()
         about.update(
             scenes=[{"nodes": [0]}],
@@ -146,12 +187,12 @@ def _glb(corners, normals, size):
             bufferViews=[{"buffer": 0, "byteOffset": start, "byteLength": array.nbytes, "target": target}
                          for start, array, target in zip(starts, arrays, (34962, 34962, 34963))],
             accessors=[
-                {"bufferView": 0, "componentType": 5126, "count": 4 * faces, "type": "VEC3",
-                 "min": corners.min((0, 1)).tolist(), "max": corners.max((0, 1)).tolist()},
-                {"bufferView": 1, "componentType": 5126, "count": 4 * faces, "type": "VEC3"},
-                {"bufferView": 2, "componentType": 5125, "count": 6 * faces, "type": "SCALAR"}])
+                {"bufferView": 0, "componentType": 5126, "count": len(positions), "type": "VEC3",
+                 "min": positions.min(0).tolist(), "max": positions.max(0).tolist()},
+                {"bufferView": 1, "componentType": 5126, "count": len(positions), "type": "VEC3"},
+                {"bufferView": 2, "componentType": 5125, "count": 3 * count, "type": "SCALAR"}])
     text = json.dumps(about, separators=(",", ":")).encode()
-    chunks = [(b"JSON", text + b" " * (-len(text) % 4))] + ([(b"BIN\0", content)] if faces else [])
+    chunks = [(b"JSON", text + b" " * (-len(text) % 4))] + ([(b"BIN\0", content)] if count else [])
     body = b"".join(struct.pack("<I4s", len(part), kind) + part for kind, part in chunks)
     return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
 

@@ -4,10 +4,11 @@
     python -m kgan.metrics.attack runs/NAME --against=A,B        transfer: others, trained apart on the same data
     python -m kgan.metrics.attack runs/NAME --test=folder:DEST/test
 
-All attacks have the run's ε and target. FGSM and PGD follow the gradient of the classifier, of a black box that of the student that
-has learned its answers. A row is an attack, on as many test examples as --count says: success, the share of those classified right
-before that are wrong now (of a target: taken for it); the accuracy before and after; the mean norms of the change, of images in
-[0, 1]; milliseconds an image; and the success against each of the others. `noise` costs nothing: each pixel ± ε at random.
+All attacks have the run's ε and target. FGSM and PGD follow the gradient of the classifier, of a black box that of the
+student that has learned its answers. A row is an attack, on as many test examples as --count says: success, the share
+of those classified right before that are wrong now (of a target: taken for it); the accuracy before and after; the mean
+norms of the change, of images in [0, 1]; milliseconds an image; and the success against each of the others. `noise`
+costs nothing: each pixel ± ε at random.
 
 Goes to attack.json in the run's directory.
 """
@@ -20,7 +21,6 @@ from kgan import command
 from kgan.command import UserError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
-
 
 
 def main(arguments):
@@ -47,8 +47,8 @@ def main(arguments):
     rows = np.sort(test.choose(FLAGS.count))
     images, labels = test.examples(rows), np.asarray(test.arrays["label"])[rows]
     found = compare(gan, images, labels, others, FLAGS.steps)
-    print(f"{settings['dataset']}, step {step:,}: {len(rows):,} examples{remark and ', ' + remark}; ε = {255 * gan.config.bound:.0f}/255"
-          f"{gan.config.target and ', target ' + gan.config.target}\n{table(found)}")
+    print(f"{settings['dataset']}, step {step:,}: {len(rows):,} examples{remark and ', ' + remark}; "
+          f"ε = {255 * gan.config.bound:.0f}/255{gan.config.target and ', target ' + gan.config.target}\n{table(found)}")
     write(run.directory / "attack.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "count": len(rows), "epsilon": gan.config.bound, "note": remark,
          "classifier": gan.config.classifier, "attacks": found}, indent=1).encode() + b"\n")
@@ -80,17 +80,19 @@ def compare(gan, images, labels, others=None, steps=40):
         spent = 1e3 * (time.perf_counter() - start) / len(images)
         transfer = {other: attacks.measure(classifier, images, changed, labels, target)["success"]
                     for other, classifier in (others or {}).items()}
-        found[name] = {**attacks.measure(gan.classifier, images, changed, labels, target), "milliseconds": spent, "transfer": transfer}
+        found[name] = {**attacks.measure(gan.classifier, images, changed, labels, target), "milliseconds": spent,
+                       "transfer": transfer}
     return found
 
 
 def table(found):
     """What `compare` gives, as text."""
     others = list(next(iter(found.values()))["transfer"])
-    lines = [f"{'':<16}{'success':>9}{'accuracy':>10}{'after':>8}{'L2':>8}{'L∞':>7}{'ms':>8}" + "".join(f"{'against ' + name[-12:]:>14}" for name in others)]
+    lines = [f"{'':<16}{'success':>9}{'accuracy':>10}{'after':>8}{'L2':>8}{'L∞':>7}{'ms':>8}"
+             + "".join(f"{'against ' + name[-12:]:>14}" for name in others)]
     for name, each in found.items():
-        lines.append(f"{name:<16}{100 * each['success']:>8.1f}%{100 * each['accuracy_before']:>9.1f}%{100 * each['accuracy_after']:>7.1f}%"
-                     f"{each['change_l2']:>8.2f}{each['change_linf']:>7.3f}{each['milliseconds']:>8.2f}"
+        shares = 100 * each["success"], 100 * each["accuracy_before"], 100 * each["accuracy_after"]
+        lines.append(f"{name:<16}{shares[0]:>8.1f}%{shares[1]:>9.1f}%{shares[2]:>7.1f}%{each['change_l2']:>8.2f}{each['change_linf']:>7.3f}{each['milliseconds']:>8.2f}"
                      + "".join(f"{100 * each['transfer'][other]:>13.1f}%" for other in others))
     return "\n".join(lines)
 

@@ -9,19 +9,23 @@ The run is of a conditional model. A small network learns, for a fixed number of
     real                  so many labelled examples, drawn in the proportions of the data
     real, augmented       the same, shifted, turned, enlarged at random (mirrored, where the run was trained so)
     real, oversampled     the classes come equally often
+                          likewise augmented: what samples have to beat
     real, class weights   the loss weighs them equally
-    samples               as many of each class as of any other: classification accuracy score (Ravuri & Vinyals 2019, arXiv:1905.10887)
+    samples               as many of each class as of any other: the classification accuracy score of Ravuri & Vinyals 2019
+                          (arXiv:1905.10887)
     both                  half of each batch real, half samples; likewise augmented
 
-and is tested on real examples: balanced accuracy, the mean of the classes' recalls, and the area under the curve where there are two. A
-seed draws the labels, the first weights and the order; the table has mean ± standard deviation over the seeds.
+and is tested on real examples: balanced accuracy, the mean of the classes' recalls, and the area under the curve where
+there are two. A seed draws the labels, the first weights and the order; the table has mean ± standard deviation over
+the seeds.
 
-The last line says, for each number of labels, whether samples help. The rule: of the ways with samples and of those without, the
-better on average is taken; where the 95 % interval (Student's t) of their difference, seed by seed, is above 0, it helps; where
-it is below 0, or within a point of 0, it does not; else it cannot be told.
+The last line says, for each number of labels, whether samples help. The rule: of the ways with samples and of those
+without, the better on average is taken; where the 95 % interval (Student's t) of their difference, seed by seed, is
+above 0, it helps; where it is below 0, or within a point of 0, it does not; else it cannot be told.
 
-**The GAN has seen the labels of its whole training split.** So with 20 labels the samples carry more labels than the 20: they show what a
-generator that somebody hands you is worth. For what they are worth to who has 20 labels, train the GAN on those 20.
+**The GAN has seen the labels of its whole training split.** So with 20 labels the samples carry more labels than the
+20: they show what a generator that somebody hands you is worth. For what they are worth to who has 20 labels, train the
+GAN on those 20.
 """
 import json
 
@@ -34,7 +38,7 @@ from kgan.metrics.few import BATCH, Plan, draw, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
-WITHOUT = "real", "real, augmented", "real, oversampled", "real, class weights"
+WITHOUT = "real", "real, augmented", "real, oversampled", "oversampled, augmented", "real, class weights"
 WITH = "both", "both, augmented"
 
 
@@ -54,8 +58,8 @@ def main(arguments):
     train, test, remark = labelled(settings, FLAGS.test)
     names = list(train.classes["label"])
     if list(gan.classes) != names or train.kind != "image":
-        raise UserError(f"{arguments[1]}: makes {gan.kind} of the classes {', '.join(gan.classes) or '(none)'}; images of the data's, "
-                        f"{', '.join(names[:10])}, are wanted: cgan, acgan, biggan and projection learn these")
+        raise UserError(f"{arguments[1]}: makes {gan.kind} of the classes {', '.join(gan.classes) or '(none)'}; images of the "
+                        f"data's, {', '.join(names[:10])}, are wanted: cgan, acgan, biggan and projection learn these")
     if FLAGS.rare and FLAGS.rare not in names:
         raise UserError(f"--rare={FLAGS.rare}: no such class; there are {', '.join(names)}")
     rows = np.sort(test.choose(5_000))
@@ -71,8 +75,8 @@ def main(arguments):
         for name, scores in trial(plan, gan, train, labels, chosen, held, seed, FLAGS.samples, FLAGS.rare).items():
             found.setdefault(name, []).append(scores)
     said = [table(found, names), *verdicts(found)]
-    print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps of {BATCH}, {FLAGS.samples:,} samples, "
-          f"tested on {len(rows):,} examples{remark and ', ' + remark}; the GAN has seen {len(labels):,} labels")
+    print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps of {BATCH}, "
+          f"{FLAGS.samples:,} samples, tested on {len(rows):,} examples{remark and ', ' + remark}; the GAN has seen {len(labels):,} labels")
     if FLAGS.rare:
         of = {name: int((labels[chosen['all']] == i).sum()) for i, name in enumerate(names)}
         print("real examples: " + ", ".join(f"{count:,} {name}" for name, count in of.items()))
@@ -95,8 +99,8 @@ def make_rare(labels, which, keep, rng):
 def trial(plan, gan, train, labels, chosen, held, seed, samples, rare=None):
     """One seed: dict of (way, number of labels) to a dict of scores.
 
-    `chosen`: number of labels -> rows. With a rare class the samples are of that, as many as it lacks of the largest; else they are
-    as many of each class, and half of each batch.
+    `chosen`: number of labels -> rows. With a rare class the samples are of that, as many as it lacks of the largest;
+    else they are as many of each class, and half of each batch.
     """
     classes, found = len(gan.classes), {}
     asked = np.arange(samples) % classes
@@ -119,6 +123,7 @@ def trial(plan, gan, train, labels, chosen, held, seed, samples, rare=None):
         found["real, augmented", count] = plan.learn(real, of, held, seed, augmented=True)
         if frequent.max() > 1.5 * frequent.min():
             found["real, oversampled", count] = plan.learn(real, of, held, seed, chance=frequent)
+            found["oversampled, augmented", count] = plan.learn(real, of, held, seed, chance=frequent, augmented=True)
             found["real, class weights", count] = plan.learn(real, of, held, seed, weights=frequent / frequent.mean())
         found["both", count] = plan.learn(*both, held, seed, chance=chance)
         found["both, augmented", count] = plan.learn(*both, held, seed, chance=chance, augmented=True)
@@ -139,8 +144,9 @@ def table(found, names):
     """dict of (way, number of labels) to a list of scores, a seed each, as text."""
     counts = list(dict.fromkeys(count for _, count in found if count != "-"))
     lines = []
-    for figure, title in [("balanced", "balanced accuracy, %"), *([("auc", "area under the curve, %")] if len(names) == 2 else [])]:
-        lines.append(f"{title:<26}" + "".join(f"{count:>15,} labels" if count != "all" else f"{'all':>15} labels" for count in counts))
+    titles = {"balanced": "balanced accuracy, %", **({"auc": "area under the curve, %"} if len(names) == 2 else {})}
+    for figure, title in titles.items():
+        lines.append(f"{title:<26}" + "".join(f"{count if count == 'all' else format(count, ','):>15} labels" for count in counts))
         for way in dict.fromkeys(way for way, _ in found):
             cells = [line(found.get((way, count)) or found.get((way, "-")), figure) for count in counts]
             lines.append(f"{way:<26}" + "".join(f"{cell:>22}" for cell in cells))
@@ -151,8 +157,9 @@ def verdicts(found, figure="balanced"):
     """What the rule says: a sentence for each number of labels, in one line."""
     parts = []
     for count in dict.fromkeys(count for _, count in found if count != "-"):
-        values = {way: np.array([scores[figure] for scores in found[way, count]]) for way in (*WITHOUT, *WITH) if (way, count) in found}
-        without, with_ = (max((way for way in ways if way in values), key=lambda way: values[way].mean()) for ways in (WITHOUT, WITH))
+        values = {way: np.array([scores[figure] for scores in found[way, count]]) for way in (*WITHOUT, *WITH)
+                  if (way, count) in found}
+        without, with_ = (max(set(ways) & set(values), key=lambda way: values[way].mean()) for ways in (WITHOUT, WITH))
         parts.append((f"{count:,}" if count != "all" else "all") + " labels " + judged(values[with_] - values[without])
                      + f" ({with_} against {without})")
     return [f"Samples: with {'; with '.join(parts)}."]

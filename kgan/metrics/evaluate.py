@@ -25,8 +25,10 @@ from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
           "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True,
-          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True}
+          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "music_distance": False, "hole_l1": False,
+          "hole_psnr": True}
 SURE = 0.9
+EQUAL = 100.0  # dB that the PSNR of two equal images counts as: a mean of infinities says nothing
 
 
 def sources(settings):
@@ -126,7 +128,7 @@ class Evaluator:
             compared = compare(seen(kind, np.asarray(samples)), seen(kind, self.examples),
                                **kinds.known(self.train.fields[self.train.key], compare))
             # of examples that are too short for a measure there is none
-            figures.update((name, np.mean(values[~np.isnan(values)]) if not np.isnan(values).all() else np.nan)
+            figures.update((name, np.mean(np.minimum(values[~np.isnan(values)], EQUAL)) if not np.isnan(values).all() else np.nan)
                            for name, values in compared.items())
         try:
             # of pairs there are often few, and other figures to go by

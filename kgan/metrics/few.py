@@ -97,14 +97,15 @@ class Plan:
         else:
             order = rng.choice(len(labels), self.steps * BATCH, p=np.asarray(chance) / np.sum(chance))
         weights = np.ones(len(labels)) if weights is None else weights
+        order = order.reshape(-1, BATCH).astype(np.int32)
         self._learn(tf.constant(images), tf.constant(labels.astype(np.int32)), tf.constant(np.float32(weights)),
-                    tf.constant(order.reshape(-1, BATCH).astype(np.int32)), tf.constant(augmented), tf.constant([seed, 0], tf.int32))
+                    tf.constant(order), tf.constant(augmented), tf.constant([seed, 0], tf.int32))
         logits = np.concatenate([np.asarray(self._ask(tf.constant(held[0][i:i + 500]))) for i in range(0, len(held[0]), 500)])
         return scores(logits, held[1])
 
 
 def initial(network, rng):
-    """Gives a network of dense layers and convolutions first weights from a NumPy generator: Glorot's uniform ones, biases of 0."""
+    """Gives a network of dense layers and convolutions first weights: Glorot's uniform ones by a NumPy generator, biases 0."""
     for variable in network.weights:
         shape = tuple(variable.shape)
         if "seed_generator" in variable.path:  # of dropout
@@ -130,8 +131,10 @@ def small(shape, classes):
 
 
 def moved(images, seed, flip=False):
-    """Images [n, H, W, C] shifted by up to a tenth, turned by up to 15°, enlarged or shrunk by up to a tenth; mirrored, if at all, half
-    of them. What lies beyond the edge is the edge. `seed`: int32 [2]."""
+    """Images [n, H, W, C] at random shifted by up to a tenth, turned by up to 15°, enlarged or shrunk by up to a tenth.
+
+    With `flip` half of them are mirrored. What lies beyond the edge is the edge. `seed`: int32 [2].
+    """
     import tensorflow as tf
     height, width = images.shape[1:3]
     count = tf.shape(images)[0]
@@ -160,7 +163,7 @@ def scores(logits, labels):
 
 
 def area(values, positive):
-    """The area under the ROC curve: how often a positive example has the larger value than a negative one, draws counted half."""
+    """The area under the ROC curve: how often a positive example has a larger value than a negative one; draws count half."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     own = positive.sum()
@@ -176,8 +179,10 @@ def line(each, figure):
 
 
 def judged(differences, helps="they help", fails="they do not help"):
-    """What differences, a seed each, say: `helps` where their 95 % interval (Student's t) is above 0, `fails` where it is below 0 or
-    within POINT of it, else that it cannot be told; and the interval, in points."""
+    """What differences, a seed each, say, and their 95 % interval (Student's t) in points.
+
+    `helps` where that is above 0, `fails` where it is below 0 or within POINT of it, else that it cannot be told.
+    """
     mean, count = float(np.mean(differences)), len(differences)
     half = T95.get(count, 2.2) * float(np.std(differences, ddof=1)) / count ** 0.5
     nothing = mean + half < 0 or max(abs(mean - half), abs(mean + half)) < POINT

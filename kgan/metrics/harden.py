@@ -3,18 +3,21 @@
     python -m kgan.metrics.harden runs/NAME                      an advgan run, whose classifier is hardened
     python -m kgan.metrics.harden runs/NAME --steps=600 --test=folder:DEST/test
 
-A copy of the run's classifier goes on learning, half of each batch real examples as they are and half the same examples attacked:
+A copy of the run's classifier goes on learning, half of each batch real examples as they are and half the same examples
+attacked:
 
     fixed       by the run's generator
     follows     by a generator that begins as the run's, and makes a step against the classifier at each of its steps
     fgsm        by one step along the classifier's gradient, from a random point (Wong et al. 2020, arXiv:2001.03994)
     pgd         by five (Madry et al. 2018), the usual yardstick, at several times the cost
 
-Beside the classifier as it was (`none`), and one that went on learning from clean examples as long (`clean`), each row has the accuracy on clean test
-examples, on those with noise, under FGSM and PGD against the row's own classifier, and on what the run's generator makes. Robust
-accuracy against PGD is the figure to believe: a classifier can learn one attack, and fall to the next.
+Beside the classifier as it was (`none`), and one that went on learning from clean examples as long (`clean`), each row
+has the accuracy on clean test examples, on those with noise, under FGSM and PGD against the row's own classifier, and
+on what the run's generator makes. Robust accuracy against PGD is the figure to believe: a classifier can learn one
+attack, and fall to the next.
 
-The classifier of the row --kept is written to hardened.keras in the run's directory, images [-1, 1] -> logits; the table to harden.json.
+The classifier of the row --kept is written to hardened.keras in the run's directory, images [-1, 1] -> logits; the
+table to harden.json.
 """
 import json
 import time
@@ -39,7 +42,8 @@ def main(arguments):
     if settings.get("model") != "advgan":
         raise UserError(f"{arguments[1]} is a run of {settings.get('model')}; advgan's classifiers are hardened")
     if strange := set(FLAGS.ways) - set(WAYS):
-        raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are {', '.join(WAYS)}")
+        raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are "
+                        f"{', '.join(WAYS)}")
     import_tensorflow()
     import numpy as np
 
@@ -61,10 +65,11 @@ def main(arguments):
             gan.classifier.network.trainable = True  # of who loads it
             gan.classifier.network.save(run.directory / "hardened.keras")
         found[way] = {**robust(gan, load(arguments[1])[0], *held), "seconds": spent}
-    print(f"{settings['dataset']}, step {step:,}, classifier {gan.config.classifier}: {FLAGS.steps} steps of {BATCH}, {len(rows):,} test "
-          f"examples{remark and ', ' + remark}; ε = {255 * gan.config.bound:.0f}/255\n{table(found)}")
-    write(run.directory / "harden.json", json.dumps({"step": step, "dataset": settings["dataset"], "steps": FLAGS.steps, "count": len(rows),
-                                                     "note": remark, "accuracy": found}, indent=1).encode() + b"\n")
+    print(f"{settings['dataset']}, step {step:,}, classifier {gan.config.classifier}: {FLAGS.steps} steps of {BATCH}, "
+          f"{len(rows):,} test examples{remark and ', ' + remark}; ε = {255 * gan.config.bound:.0f}/255\n{table(found)}")
+    write(run.directory / "harden.json", json.dumps(
+        {"step": step, "dataset": settings["dataset"], "steps": FLAGS.steps, "count": len(rows), "note": remark,
+         "accuracy": found}, indent=1).encode() + b"\n")
     if FLAGS.kept in FLAGS.ways:
         print(run.directory / "hardened.keras")
     return 0
@@ -107,7 +112,8 @@ def learn(gan, train, way, steps, seed=0):
             with tf.GradientTape() as tape:
                 tape.watch(now)
                 loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, gan.classifier(now)))
-            now = tf.clip_by_value(now + (1.25 * epsilon if inner == 1 else 2 * epsilon / inner) * tf.sign(tape.gradient(loss, now)), low, high)
+            far = 1.25 * epsilon if inner == 1 else 2 * epsilon / inner
+            now = tf.clip_by_value(now + far * tf.sign(tape.gradient(loss, now)), low, high)
         return tf.stop_gradient(now)
 
     @tf.function
@@ -132,7 +138,8 @@ def robust(gan, before, images, labels):
     from kgan.kinds.image import scale, store
     from kgan.metrics import attacks
     epsilon = gan.config.bound
-    shown = {"clean": images, "noise": attacks.noise(images, epsilon), "FGSM": attacks.fgsm(gan.classifier, images, labels, epsilon),
+    shown = {"clean": images, "noise": attacks.noise(images, epsilon),
+             "FGSM": attacks.fgsm(gan.classifier, images, labels, epsilon),
              "PGD": attacks.pgd(gan.classifier, images, labels, epsilon, 40, max(1 / 255, epsilon / 10)),
              "advgan": before.generate(len(images), given={"input": images})}
     return {name: float((verdicts(gan.classifier, scale(store(each).astype("f"))).argmax(1) == labels).mean())

@@ -10,8 +10,8 @@ def labelled(settings, test=None):
 
     Args:
         settings: as in a run's config.json.
-        test: a data set to test on, as for `--dataset`; None: the test split, or where there is none a fifth of the examples, drawn
-            at random, which the GAN has seen.
+        test: a data set to test on, as for `--dataset`; None: the test split, or where there is none a fifth of the
+            examples, drawn at random, which the GAN has seen.
 
     Raises:
         DataError: there are no labels, or the classes of `test` are others.
@@ -26,8 +26,8 @@ def labelled(settings, test=None):
     if held is not None and "label" in held.classes:
         held = held.ordered("label", train.classes["label"])
         if list(held.classes["label"]) != list(train.classes["label"]):
-            raise DataError(f"{test or settings['dataset']}: has the classes {', '.join(held.classes['label'][:10])}, and what was trained "
-                            f"on {', '.join(train.classes['label'][:10])}; they must be the same")
+            raise DataError(f"{test or settings['dataset']}: has the classes {', '.join(held.classes['label'][:10])}, and what was "
+                            f"trained on {', '.join(train.classes['label'][:10])}; they must be the same")
         return train, held, ""
     order = np.random.default_rng(0).permutation(len(train))
     fifth = len(train) // 5
@@ -40,4 +40,5 @@ def labelled(settings, test=None):
 def subset(source, rows):
     """Some examples of a Source: what is made, its input where there is one, and labels."""
     arrays = {field: array[rows] for field, array in source.arrays.items() if field in (source.key, "input", "label")}
-    return Source(source.name, arrays, source.classes, kinds={name: kind for name, kind in source.kinds.items() if name in arrays})
+    kept = {name: kind for name, kind in source.kinds.items() if name in arrays}
+    return Source(source.name, arrays, source.classes, kinds=kept)

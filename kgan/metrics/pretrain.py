@@ -1,20 +1,20 @@
 """A discriminator as the start of a classifier: what its features are worth where labels are few.
 
-    python -m kgan.metrics.pretrain runs/NAME                    with 20, 100, 1,000 labels, against the same network from scratch
+    python -m kgan.metrics.pretrain runs/NAME                  20, 100, 1,000 labels; against the same network from scratch
     python -m kgan.metrics.pretrain runs/NAME --labels=50,all --export=MINE.keras
 
-D without its last layer, which says real or generated, gets one for the data's classes, and all of it learns from so many labelled
-examples (Radford et al. 2015 learn the last layer alone: kgan.metrics.probe). `from scratch` is the same network with first weights, the
-same examples, the same steps, twice the learning rate. A seed draws the labels, the first weights and the order; the table has mean ± standard
-deviation over the seeds, of the balanced accuracy on real test examples, and by the rule of kgan.metrics.augment the last
-line says whether it helps.
+D without its last layer, which says real or generated, gets one for the data's classes, and all of it learns from so
+many labelled examples (Radford et al. 2015 learn the last layer alone: kgan.metrics.probe). `from scratch` is the same
+network with first weights, the same examples, the same steps, twice the learning rate. A seed draws the labels, the
+first weights and the order; the table has mean ± standard deviation over the seeds, of the balanced accuracy on real
+test examples, and by the rule of kgan.metrics.augment the last line says whether it helps.
 
-Written is the classifier of the most labels (--export; default: classifier.keras in the run's directory): an ordinary Keras file, images
-[n, H, W, C] from 0 to 255 -> probabilities. Layers of kgan's become Keras's own, so that it loads without kgan; where one has no
-equal among these, that is said. Its classes are in classifier.json.
+Written is the classifier of the most labels (--export; default: classifier.keras in the run's directory): an ordinary
+Keras file, images [n, H, W, C] from 0 to 255 -> probabilities. Layers of kgan's become Keras's own, so that it loads
+without kgan; where one has no equal among these, that is said. Its classes are in classifier.json.
 
-D must look at nothing but images (dcgan, wgan_gp, sngan …; not cgan). That of acgan has been taught the labels: its figures say nothing of
-what can be learned without.
+D must look at nothing but images (dcgan, wgan_gp, sngan …; not cgan). That of acgan has been taught the labels: its
+figures say nothing of what can be learned without.
 """
 import json
 from pathlib import Path
@@ -69,18 +69,19 @@ def main(arguments):
                 found.setdefault((way, count), []).append(scores)
             if seed == 0 and (kept is None or len(some) >= kept[0]):
                 kept = len(some), network.get_weights(), scores
-    print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps, tested on {len(rows):,} examples"
-          f"{remark and ', ' + remark}" + ("; this D has been taught labels" if gan.classes else ""))
+    print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps, tested on "
+          f"{len(rows):,} examples{remark and ', ' + remark}" + ("; this D has been taught labels" if gan.classes else ""))
     print(f"{'balanced accuracy, %':<22}" + "".join(f"{str(count) + ' labels':>18}" for count in counts))
     for way in plans:
         print(f"{way:<22}" + "".join(f"{line(found[way, count], 'balanced'):>18}" for count in counts))
     balanced = {key: np.array([scores["balanced"] for scores in each]) for key, each in found.items()}
     verdict = "Pretraining: with " + "; with ".join(
-        f"{count} labels {judged(balanced['D, tuned', count] - balanced['from scratch', count], 'it helps', 'it does not help')}"
+        f"{count} labels " + judged(balanced["D, tuned", count] - balanced["from scratch", count], "it helps", "it does not help")
         for count in counts) + "."
     network.set_weights(kept[1])
     kgan_layers = export(network, path)
-    write(path.with_suffix(".json"), json.dumps({"classes": list(names), "labels": kept[0], "test": kept[2], "takes": [0, 255]}).encode() + b"\n")
+    write(path.with_suffix(".json"), json.dumps(
+        {"classes": list(names), "labels": kept[0], "test": kept[2], "takes": [0, 255]}).encode() + b"\n")
     write(run.directory / "pretrain.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "seeds": FLAGS.seeds, "note": remark, "verdict": verdict,
          "scores": {f"{way} | {count}": each for (way, count), each in found.items()}}, indent=1).encode() + b"\n")
@@ -102,8 +103,8 @@ def classifier(gan, classes):
     from kgan.metrics.probe import last
     network = gan.discriminator
     if gan.kind != "image" or len(network.inputs) != 1 or gan.config.packing > 1:
-        raise UserError(f"this D takes {', '.join(tensor.name for tensor in network.inputs)}, and a classifier takes one image: dcgan, sngan, "
-                        "wgan_gp and others have such a D")
+        taken = ", ".join(tensor.name for tensor in network.inputs)
+        raise UserError(f"this D takes {taken}, and a classifier takes one image: dcgan, sngan, wgan_gp and others have such a D")
     copy = keras.models.clone_model(network, clone_function=plain)
     copy.set_weights(network.get_weights())
     x = copy.get_layer(last(network)).output

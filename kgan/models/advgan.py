@@ -10,10 +10,10 @@ github.com/mathcbc/advGAN_pytorch (not the authors').
     python train.py --model=advgan --set blackbox=true                              a classifier that can only be asked
     python -m kgan.metrics.attack runs/NAME --against=A,B                           beside FGSM and PGD; transfer
 
-x + G(x) differs from x by at most ε in each pixel and stays an image. D tells x + G(x) from x; a hinge on the classifier's logits
-(Carlini & Wagner 2017) is what fools it, another on the norm of G(x) keeps the change small. No gradient is needed once G is
-trained. Of a black box a network of our own learns what it answers, to x and to what G makes, at each step (dynamic distillation).
-What to do against it: `python -m kgan.metrics.harden runs/NAME`.
+x + G(x) differs from x by at most ε in each pixel and stays an image. D tells x + G(x) from x; a hinge on the
+classifier's logits (Carlini & Wagner 2017) is what fools it, another on the norm of G(x) keeps the change small. No
+gradient is needed once G is trained. Of a black box a network of our own learns what it answers, to x and to what G
+makes, at each step (dynamic distillation). What to do against it: `python -m kgan.metrics.harden runs/NAME`.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -26,7 +26,7 @@ from keras import layers
 from kgan import classifiers, pictures
 from kgan.anysize import Cut, RoundUp
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled, nearest
+from kgan.config import ConfigError, Loss, Scheduled, nearest
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.layers import BatchNormalization, InstanceNormalization
@@ -48,7 +48,7 @@ class Config(BaseConfig):
 
     batch_size: int = 128
     steps: int = 1_000
-    evaluate_by: EvaluateBy = "l1"
+    evaluate_by: Literal["success", "accuracy_after", "change_l2"] = "success"  # the best checkpoint is kept by this
     evaluate_count: int = 2_000
     loss: Loss = "least_squares"  # as in the paper, section 3.2
     noise_dim: int = 0
@@ -58,7 +58,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.99
     adversarial_weight: float = 10.0  # of the hinge on the classifier's logits; that of the GAN loss is 1
     confidence: float = 1.0  # κ: by how much the wrong class is to lead. Above 0, since files round what G makes
-    norm_weight: float = 1.0  # of the hinge on the L2 norm of the change
+    norm_weight: float = 1.0  # of the hinge on the L2 norm of the change; the larger, the smaller the change and the success
     norm_bound: float = 0.1  # c: the norm that costs nothing
     filters: int = 8  # of the widest maps; doubled with each of two halvings
     blocks: int = 4  # residual ones in G
@@ -68,6 +68,8 @@ class Config(BaseConfig):
     def __post_init__(self):
         super().__post_init__()
         self._check("filters", 1)
+        if self.degrade != "same":
+            raise ConfigError(f"degrade={self.degrade}: advgan changes images as they are, `same`; leave it out")
         if self.bound < 1 / 255:
             raise ConfigError(f"epsilon={self.epsilon}: must be a number or a fraction from 1/255 to 1, of images in [0, 1]")
 
@@ -92,6 +94,7 @@ class AdvGAN(GAN):
     """
 
     Config = Config
+    led = True  # G follows the classifier, whether or not D can tell: kgan.advice does not warn of a D that always can
     # transfer and what it is beside: python -m kgan.metrics.attack
     measures = {"success": True, "accuracy_before": True, "accuracy_after": False, "change_l2": False, "change_linf": False}
 
@@ -171,8 +174,8 @@ class AdvGAN(GAN):
     def exported(self, function):
         images = keras.Input(self.fields["input"].shape, name="input")
         made = self.ema_generator(images)
-        return keras.Model(images, {"images": made, **{name: layers.Softmax(name=name)(self.classifier(shown)) for name, shown in (
-            ("before", images), ("after", made))}}, name="attack")
+        said = {name: layers.Softmax(name=name)(self.classifier(shown)) for name, shown in (("before", images), ("after", made))}
+        return keras.Model(images, {"images": made, **said}, name="attack")
 
     def described(self, function):
         verdict = Field("verdict", (len(self.told),), self.told)
@@ -181,7 +184,8 @@ class AdvGAN(GAN):
     # === Saving ===
 
     def get_config(self):
-        return {**super().get_config(), "classes": self.told, "classifier": keras.saving.serialize_keras_object(self.classifier)}
+        return {**super().get_config(), "classes": self.told,
+                "classifier": keras.saving.serialize_keras_object(self.classifier)}
 
     @classmethod
     def from_config(cls, config):
@@ -192,7 +196,7 @@ class AdvGAN(GAN):
 
 @keras.saving.register_keras_serializable("kgan")
 class BlackBoxAdvGAN(AdvGAN):
-    """Section 3.3: the classifier is only asked; its student learns its answers to x and to x + G(x), then G fools the student."""
+    """Section 3.3: the classifier is only asked; a student learns its answers to x and to x + G(x), and G fools that."""
 
     players = {**GAN.players, "student": ("student",)}
 
@@ -254,7 +258,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None):
     fields = fields or {"input": Field("image", shape), "image": Field("image", shape),
                         "label": Field("label", (), tuple("0123456789"))}
     if fields["input"].shape != shape:
-        raise ConfigError(f"advgan: `input` has the shape {fields['input'].shape} and what is made {shape}; they must be the same")
+        raise ConfigError(f"advgan: `input` has the shape {fields['input'].shape}, and what is made {shape}: let them be the same")
     classes = fields["label"].classes
     if config.target and config.target not in classes:
         raise ConfigError(f"target={config.target}: no class has this name{nearest(config.target, classes)}; there are "

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from kgan import kinds
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.gan import GAN
@@ -45,6 +46,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.99
     filters: int = 16  # of the widest maps, those nearest the voxels; doubled with each halving
     fill: float = 0.04  # share of voxels that an untrained G fills: about that of the data, or D tells them by that alone
+    largest: bool = False  # whether pictures of each solid's largest connected part lie beside the sheets, and say so
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
@@ -72,6 +74,11 @@ class GAN3D(GAN):
     def figures(self, evaluator, samples, asked=None):
         """How the solids resemble the real ones by IoU, of at most OVERLAP of each."""
         return overlap.compared(samples[:OVERLAP], evaluator.examples[:OVERLAP])
+
+    def drawn(self, count, seed=0):
+        if not getattr(self.config, "largest", False):
+            return {}
+        return {"largest": kinds.get("voxels").sheet(self.generate(count, seed), largest=True)}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -121,38 +128,53 @@ def build(shape=(32, 32, 32, 1), config=None, seed=0):
         ConfigError: the shape is none of those.
     """
     config = config or Config()
+    check_shape(shape, "gan3d")
+    return GAN3D(generator(shape, config), discriminator(shape, config), config, seed)
+
+
+def check_shape(shape, model):
+    """Raises ConfigError unless these are cubes that the networks can be built for; `model`: its name, to be told."""
     sides = _sides(shape)
     if tuple(shape) != (shape[0],) * 3 + (1,) or len(sides) < 2 or sides[0] > START:
-        raise ConfigError(f"gan3d makes cubes of voxels whose sides can be halved down to 4 to {START}: 16, 32, 64 and others, "
+        raise ConfigError(f"{model} makes cubes of voxels whose sides can be halved down to 4 to {START}: 16, 32, 64 and others, "
                           f"not {'×'.join(map(str, shape))}")
-    return GAN3D(generator(shape, config), discriminator(shape, config), config, seed)
 
 
 def generator(shape, config):
     """noise [n, noise_dim] -> voxels [n, S, S, S, 1] in [0, 1]."""
+    noise = keras.Input((config.noise_dim,), name="noise")
+    return keras.Model(noise, grow(noise, shape, config), name="generator")
+
+
+def grow(x, shape, config):
+    """Vectors [n, d] -> voxels [n, S, S, S, 1] in [0, 1]: doubles the size again and again."""
     sides = _sides(shape)
     widths = _widths(sides, config)[::-1]
-    noise = keras.Input((config.noise_dim,), name="noise")
-    x = layers.Dense(sides[0]**3 * widths[0], use_bias=False, kernel_initializer=_weights())(noise)
+    x = layers.Dense(sides[0]**3 * widths[0], use_bias=False, kernel_initializer=weights())(x)
     x = layers.ReLU()(_batch_norm()(layers.Reshape((sides[0],) * 3 + (widths[0],))(x)))
     for width in widths[1:]:
-        x = layers.Conv3DTranspose(width, 4, 2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
+        x = layers.Conv3DTranspose(width, 4, 2, padding="same", use_bias=False, kernel_initializer=weights())(x)
         x = layers.ReLU()(_batch_norm()(x))
     start = keras.initializers.Constant(math.log(config.fill / (1 - config.fill)))
-    x = layers.Conv3DTranspose(1, 4, 2, padding="same", bias_initializer=start, kernel_initializer=_weights())(x)
-    return keras.Model(noise, layers.Activation("sigmoid", dtype="float32", name="voxels")(x), name="generator")
+    x = layers.Conv3DTranspose(1, 4, 2, padding="same", bias_initializer=start, kernel_initializer=weights())(x)
+    return layers.Activation("sigmoid", dtype="float32", name="voxels")(x)
 
 
 def discriminator(shape, config):
     """voxels [n, S, S, S, 1] in [0, 1] -> logits [n, k]: G's mirror."""
-    voxels = x = keras.Input(config.packed(shape), name="voxels")
+    voxels = keras.Input(config.packed(shape), name="voxels")
+    logits = layers.Dense(config.discriminator_outputs, kernel_initializer=weights(), dtype="float32", name="logits")(
+        layers.Flatten()(shrink(voxels, shape, config)))
+    return keras.Model(voxels, logits, name="discriminator")
+
+
+def shrink(x, shape, config):
+    """Voxels -> maps of D's last layer: halves the size again and again."""
     for i, width in enumerate(_widths(_sides(shape), config)):
         # the first is not normalised, and has a bias instead
-        x = layers.Conv3D(width, 4, 2, padding="same", use_bias=not i, kernel_initializer=_weights())(x)
+        x = layers.Conv3D(width, 4, 2, padding="same", use_bias=not i, kernel_initializer=weights())(x)
         x = layers.LeakyReLU(negative_slope=0.2)(_batch_norm()(x) if i else x)
-    logits = layers.Dense(config.discriminator_outputs, kernel_initializer=_weights(), dtype="float32", name="logits")(
-        layers.Flatten()(x))
-    return keras.Model(voxels, logits, name="discriminator")
+    return x
 
 
 def _sides(shape):
@@ -165,7 +187,7 @@ def _widths(sides, config):
     return [config.filters * 2**i for i in range(len(sides) - 1)]
 
 
-def _weights():
+def weights():
     return keras.initializers.RandomNormal(0.0, 0.02)
 
 

@@ -66,6 +66,7 @@ class GANCLS(GAN):
     """Algorithm 1 of the paper, and equation 5. Batches have `mismatch` beside `caption`: those of something else."""
 
     Config = Config
+    measures = {f"{word}_{name}": True for word in ("caption", "unseen") for name in ("label", "color", "size", "slant", "all")}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -88,8 +89,8 @@ class GANCLS(GAN):
 
     def _join(self, maps, caption, training):
         """D's logits of what it has seen of pictures, with these captions."""
-        text = self.discriminator.get_layer("text")(caption, training=training)
-        return tf.cast(self.discriminator.get_layer("logits")([maps, text], training=training), tf.float32)
+        text = self.judging().get_layer("text")(caption, training=training)
+        return tf.cast(self.judging().get_layer("logits")([maps, text], training=training), tf.float32)
 
     def generator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
         loss = super().generator_loss(real, fake, given, noise, draw, training)
@@ -144,10 +145,15 @@ def build(shape=(32, 32, 3), config=None, seed=0, fields=None):
     config = config or Config()
     check_shape(shape, "gancls", odd=True)
     fields = fields or {"caption": built_in(), "image": Field("image", shape)}
-    caption = fields["caption"]
-    if not caption.more.get("words"):
-        raise ConfigError("gancls: the field `caption` has no vocabulary; give it as more={\"words\": [\"\", …]}")
+    caption = known(fields["caption"], "gancls")
     return GANCLS(generator(shape, caption, config), discriminator(shape, caption, config), config, seed, fields=fields)
+
+
+def known(caption, model):
+    """The kgan.kinds.Field of the captions. Raises ConfigError: it has no vocabulary."""
+    if not caption.more.get("words"):
+        raise ConfigError(f"{model}: the field `caption` has no vocabulary; give it as more={{\"words\": [\"\", …]}}")
+    return caption
 
 
 def built_in():
@@ -176,7 +182,7 @@ def encoder(caption, config):
     return keras.Model(tokens, x, name="text")
 
 
-def discriminator(shape, caption, config):
+def discriminator(shape, caption, config, name="discriminator"):
     """image [n, H, W, C] and caption int32 [n, T] -> a dict of `logits` [n, k] and `maps`, what it has seen of the image."""
     image = keras.Input(shape, name="image")
     tokens = keras.Input(caption.shape, dtype="int32", name="caption")
@@ -189,4 +195,4 @@ def discriminator(shape, caption, config):
     join = keras.Model([maps, text], dcgan.linear(x, config.discriminator_outputs, config, "linear"), name="logits")
     seen = see(image)
     logits = join([seen, encoder(caption, config)(tokens)])
-    return keras.Model({"image": image, "caption": tokens}, {"logits": logits, "maps": seen}, name="discriminator")
+    return keras.Model({"image": image, "caption": tokens}, {"logits": logits, "maps": seen}, name=name)

@@ -17,12 +17,12 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from kgan.anysize import Cut, RoundUp
+from kgan.anysize import Cut, Reflect, RoundUp
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
-from kgan.models._residual import ReflectPad, block, convolved, weights
+from kgan.models._residual import block, convolved, weights
 from kgan.models.pix2pixhd import coarse, judged, matched
 
 
@@ -164,7 +164,7 @@ def generator(poses, made, config):
 
 def _levels(x, made):
     """What a tanh makes images of."""
-    return layers.Conv2D(made, 7, kernel_initializer=weights())(ReflectPad(3)(x))
+    return layers.Conv2D(made, 7, kernel_initializer=weights())(Reflect(3)(x))
 
 
 def discriminator(poses, made, config):

@@ -38,7 +38,7 @@ class Config(BaseConfig):
     that is added to its input, and sees no farther than some tens of pixels, so that large pictures can be made in tiles.
     """
 
-    preset: Literal["laptop", "published", "restore"] = "laptop"
+    preset: Literal["laptop", "realtime128", "realtime256", "published", "restore"] = "laptop"
     dataset: str = "outlines"
     direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is what is given, and `input` is what is made
     degrade: str = ""  # of images without partners: what is done to each to have an input, see kgan.data.degrade
@@ -70,6 +70,9 @@ class Config(BaseConfig):
     needs: ClassVar[dict] = {"input": "image", "image": "image"}
     presets: ClassVar[dict] = {
         "laptop": {},
+        # as wide as 30 frames a second of 128 pixels, and 15 of 256, allow in a browser's CPU runtime: see benchmarks/frames.py
+        "realtime128": dict(filters=32, patch="70"),
+        "realtime256": dict(filters=20, patch="70"),
         # appendix 6.2, and 6.1: 64-128-256-512-512-512-512-512 both ways, C64-C128-C256-C512; 200 epochs of 400 images,
         # resized to 286 and cut to 256
         "published": dict(filters=64, patch="70", batch_size=1, steps=80_000, generator_learning_rate=2e-4,

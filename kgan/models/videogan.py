@@ -7,6 +7,7 @@ Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Vi
 """
 import dataclasses
 import functools
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -17,9 +18,9 @@ from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.data import bouncing
 from kgan.data.source import Source, seen
-from kgan.gan import GAN
 from kgan.kinds import Field, video
 from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from kgan.models import gan3d
 from kgan.models._shapes import START, doublings
 
 
@@ -32,35 +33,40 @@ class Config(BaseConfig):
     dataset: str = "bouncing"
     frames: int = 16  # of a clip; of files the first that are read at an even pace
     digits: int = 2  # of the built-in clips: how many fly
-    batch_size: int = 32
+    batch_size: int = 16
     steps: int = 3_000
     sample_every: int = 100
     evaluate_count: int = 1_000
     noise_dim: int = 64
-    generator_learning_rate: Scheduled = "cosine:2e-3:5e-4"
-    discriminator_learning_rate: Scheduled = 2e-4
+    generator_learning_rate: Scheduled = "cosine:1e-3:3e-4"
+    discriminator_learning_rate: Scheduled = 4e-4
     ema_decay: Scheduled = 0.99
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
     # content_motion: a clip's content is the same in all frames, and its motion a code for each. two_stream: what moves before a
     # background that does not, and a mask that says where each is seen
-    generator: Literal["content_motion", "two_stream"] = "content_motion"
+    generator: Literal["content_motion", "two_stream"] = "two_stream"
     content: int = 32  # numbers of the noise that each frame sees; the rest say how it moves
     motion: int = 16  # numbers a frame that say where it is in its movement
+    # how bright an untrained G's pixels are, 0 black and 1 white: about as the data are, or D tells them by that alone
+    fill: float = 0.05
     filters: int = 16  # of the widest maps, those nearest the pixels; doubled with each halving
-    judge_frames: bool = True  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
+    rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
+    judge_frames: bool = False  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("frames", "digits", "content", "motion", "filters"):
             self._check(name, 1)
+        self._check("rest", above=0)
+        self._check("fill", above=0, below=1)
         if self.content >= self.noise_dim:
             raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
 
 
 @keras.saving.register_keras_serializable("kgan")
-class VideoGAN(GAN):
-    """An ordinary GAN of clips; what is its own is what it measures."""
+class VideoGAN(gan3d.GAN3D):
+    """A GAN of clips whose D rests as gan3d's; what is its own is what it measures."""
 
     Config = Config
     measures = {"frame_distance": False, "motion_distance": False, "kept": True, "flicker": False, "pace": True,
@@ -153,7 +159,7 @@ def content_motion(shape, sides, config):
     for width in widths[1:]:
         x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
         x = layers.ReLU()(_batch_norm()(x))
-    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", kernel_initializer=_weights())(x)
+    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", bias_initializer=_level(config), kernel_initializer=_weights())(x)
     x = ops.reshape(x, (-1, *shape))
     return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
 
@@ -195,9 +201,11 @@ def two_stream(shape, sides, config):
     for width in widths[1:]:
         x = layers.ReLU()(_bn()(layers.Conv3DTranspose(width, 4, use_bias=False, **options)(x)))
         still = layers.ReLU()(_bn()(layers.Conv2DTranspose(width, 4, use_bias=False, **options)(still)))
-    front = layers.Activation("tanh", dtype="float32", name="foreground")(layers.Conv3DTranspose(shape[-1], 4, **options)(x))
+    front = layers.Activation("tanh", dtype="float32", name="foreground")(
+        layers.Conv3DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(x))
     mask = layers.Activation("sigmoid", dtype="float32", name="mask")(layers.Conv3DTranspose(1, 4, **options)(x))
-    still = layers.Activation("tanh", dtype="float32", name="background")(layers.Conv2DTranspose(shape[-1], 4, **options)(still))
+    still = layers.Activation("tanh", dtype="float32", name="background")(
+        layers.Conv2DTranspose(shape[-1], 4, bias_initializer=_level(config), **options)(still))
     x = mask * front + (1 - mask) * still[:, None]
     return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(x), name="generator")
 
@@ -226,6 +234,11 @@ def discriminator(shape, sides, config):
 def _widths(sides, config):
     """Widths of the maps of `sides`, the pixels themselves left out, from the smallest up."""
     return [config.filters * min(2**i, 8) for i in range(len(sides) - 1)][::-1]
+
+
+def _level(config):
+    """Of the last layer before tanh: its bias."""
+    return keras.initializers.Constant(math.atanh(2 * config.fill - 1))
 
 
 def _weights():

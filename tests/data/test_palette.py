@@ -39,6 +39,13 @@ def test_the_colours_of_label_maps():
     assert counts == sorted(counts, reverse=True)
 
 
+def test_colours_that_are_near_each_other():
+    # as Cityscapes' bus and train: told apart where nothing is mixed
+    near = [(0, 60, 100), (0, 80, 100), (0, 0, 90)]
+    found = palette.colours(np.stack([label_map(seed, colours=near) for seed in range(4)]))
+    assert sorted(map(tuple, found)) == sorted(near)
+
+
 def test_what_jpeg_mixes_at_borders_is_hardly_a_colour():
     found = np.array(palette.colours(np.stack([jpeg(label_map(seed, 128, least=12))[::2, ::2] for seed in range(40)])))
     assert len(found) <= 13  # one mixture; the real facades have none

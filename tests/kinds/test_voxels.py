@@ -104,6 +104,35 @@ def test_glb_is_laid_out_as_gltf_says():
     assert ends == [480, 960, 1200] and ends[-1] == size
 
 
+@pytest.mark.parametrize("media, suffix", [("model/gltf-binary", "glb"), ("model/obj", "obj")])
+def test_smooth_surface_of_a_ball(media, suffix):
+    pytest.importorskip("skimage")
+    middle = np.stack(np.meshgrid(*[np.arange(16) + 0.5] * 3, indexing="ij"), -1) - (6, 8, 9)
+    ball = (1 / (1 + np.exp(np.linalg.norm(middle, axis=-1) - 5)))[..., None]  # .5 at a distance of 5
+    found, unit = load(voxels.write(ball, media, surface="smooth"), suffix), 1 / 16 if suffix == "glb" else 1
+    assert found.is_watertight and found.volume == pytest.approx(4 / 3 * np.pi * (5 * unit) ** 3, rel=0.03)
+    outwards = (found.face_normals * (found.triangles_center - found.center_mass)).sum(1)
+    assert (outwards > 0).all()
+    place = np.array([6, 9, -8.0]) * unit + ([-0.5, 0, 0.5] if suffix == "glb" else 0)
+    np.testing.assert_allclose(found.center_mass, place, atol=0.05 * unit)
+    assert load(voxels.write(ball, media, surface="smooth", threshold=0.9), suffix).volume < 0.5 * found.volume
+    assert b"v " not in voxels.write(0 * ball, "model/obj", surface="smooth")
+
+
+def test_largest_part_of_a_mesh():
+    grid = solid((0, 0, 0), (0, 0, 1), (3, 3, 3))
+    assert len(load(voxels.write(grid, "model/obj"), "obj").faces) == 2 * 16
+    assert len(load(voxels.write(grid, "model/obj", largest=True), "obj").faces) == 2 * 10
+
+
+def test_surfaces_that_cannot_be(monkeypatch):
+    with pytest.raises(ValueError, match="surface=round: must be one of cubes, smooth"):
+        voxels.write(solid((0, 0, 0)), surface="round")
+    monkeypatch.setitem(__import__("sys").modules, "skimage.measure", None)
+    with pytest.raises(ValueError, match="needs scikit-image .pip install scikit-image.; surface=cubes does not"):
+        voxels.write(solid((0, 0, 0)), surface="smooth")
+
+
 def test_nothing_is_a_file_without_a_mesh():
     trimesh = pytest.importorskip("trimesh")
     data = voxels.write(np.zeros((4, 4, 4, 1)))

@@ -25,7 +25,8 @@ def test_as_the_toolbox_has_them(network, target):
     from art.estimators.classification import TensorFlowV2Classifier
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     yardstick = TensorFlowV2Classifier(model=lambda x, training=False: network(2 * x - 1), nb_classes=5, input_shape=(8, 8, 1),
-                                       loss_object=lambda y, p: loss(tf.argmax(y, -1) if len(y.shape) > 1 else y, p), clip_values=(0, 1))
+                                       loss_object=lambda y, p: loss(tf.argmax(y, -1) if len(y.shape) > 1 else y, p),
+                                       clip_values=(0, 1))
     x, labels = images(), np.arange(20) % 5
     aim = np.eye(5)[labels if target is None else np.full(20, target)]
     fgsm = evasion.FastGradientMethod(yardstick, eps=0.1, targeted=target is not None).generate((x + 1) / 2, aim)

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 from battery import CLASSES, Battery
 
+import export.check
 import export.contract
 import export.saved_model
 from kgan import classifiers, kinds, models
+from kgan.advice import alarms
 from kgan.config import ConfigError
 from kgan.models import advgan
 
@@ -103,7 +105,8 @@ def test_losses_by_hand(target):
     assert float(gan.content(None, tf.constant(fake, tf.float32), given, {})) == pytest.approx(wanted, rel=1e-4)
     judged = np.asarray(gan.logits(fake.astype("f"), training=False))
     objective = ((judged - 1) ** 2).mean()  # least squares
-    scale = float(gan.generator_loss(tf.constant(data["image"]), tf.constant(fake, tf.float32), given, None, training=False)) - wanted
+    whole = gan.generator_loss(tf.constant(data["image"]), tf.constant(fake, tf.float32), given, None, training=False)
+    scale = float(whole) - wanted
     assert scale == pytest.approx(objective, rel=1e-3) or scale == pytest.approx(objective / 2, rel=1e-3)
 
 
@@ -120,7 +123,8 @@ def test_a_change_of_nothing_has_a_gradient():
 @pytest.mark.parametrize("settings", [dict(target="bee"), dict(blackbox=True)])
 def test_it_fools(settings, monkeypatch):
     """On examples never seen, against a classifier whose weights stay; a black box here has no gradient."""
-    gan = gan_of(generator_learning_rate=5e-3, filters=4, steps=96, ema_decay=0.0, norm_weight=0.1, student_learning_rate=5e-3, **settings)
+    gan = gan_of(generator_learning_rate=5e-3, filters=4, steps=96, ema_decay=0.0, norm_weight=0.1, student_learning_rate=5e-3,
+                 **settings)
     gan.compile()
     if settings.get("blackbox"):
         inside = gan.classifier.network
@@ -163,11 +167,18 @@ def test_it_must_be_prepared():
         gan.train_on_batch(batch())
 
 
+def test_a_discriminator_that_can_tell_is_no_alarm():
+    gan = gan_of()
+    assert not any("D has won" in alarm.text for alarm in alarms(gan))
+
+
 def test_wrong_settings():
     with pytest.raises(ConfigError, match=r"target=bea: no class has this name \(did you mean 'bee'\?\)"):
         gan_of(target="bea")
     with pytest.raises(ConfigError, match="classifier=A: is for images of 28 pixels or more"):
         models.build("advgan", (8, 8, 1), {"classifier": "A", **TINY}, fields=fields((8, 8, 1)))
+    with pytest.raises(ConfigError, match="degrade=grey: advgan changes images as they are"):
+        advgan.Config.of(degrade="grey")
     with pytest.raises(ConfigError, match="8 pixels or more"):
         advgan.build((4, 4, 1), advgan.Config(**TINY))
 
@@ -210,8 +221,29 @@ def test_export_has_both_verdicts(tmp_path):
         np.testing.assert_allclose(np.sum(found[name], 1), 1, atol=1e-5)
 
 
+def test_verdicts_may_differ_more_than_images():
+    # of images at the border of classes a probability changes by ten times as much as a pixel
+    made, keras_s = np.full((1, 3), 0.5 + 6e-5, np.float32), np.full((1, 3), 0.5, np.float32)
+    with pytest.raises(export.check.CheckError, match="file: differs from Keras by 6e-05, above 1e-05"):
+        export.check._compare("file", made, keras_s, (0, 1), "float32")
+    assert export.check._compare("file", made, keras_s, (0, 1), "float32", kinds.get("verdict").STEEP)["bound"] == pytest.approx(1e-4)
+
+
 def test_verdicts_as_files():
     kind = kinds.get("verdict")
     assert json.loads(kind.write(np.array([0.25, 0.75], np.float32))) == [0.25, 0.75]
     examples = kind.examples(kinds.Field("verdict", (3,), CLASSES), 4)
     assert examples.shape == (4, 3) and np.allclose(examples.sum(1), 1)
+
+
+def test_an_image_that_is_not_changed_stops_no_training():
+    # PSNR is then infinite, and log.csv takes what is not finite for the end of training
+    from kgan.metrics.evaluate import EQUAL, Evaluator
+    images = batch(4)["image"]
+    evaluator = Evaluator.__new__(Evaluator)
+    evaluator.given, evaluator.examples, evaluator.network, evaluator._aligned = {"input": images}, images, None, True
+
+    class Train:
+        kind, key, shape, fields = "image", "image", (8, 8, 1), fields((8, 8, 1))
+    evaluator.train = Train
+    assert evaluator.figures(images)["psnr"] == EQUAL

@@ -161,3 +161,10 @@ def test_figures_of_data_without_labels(tmp_path):
     assert found == overlap.compared(voxels[:12], evaluator.examples) and set(found) == set(gan.measures)
     assert evaluator.real_of(gan) == found  # the training examples
     assert gan.figures(evaluator, voxels[12:])["iou_mmd"] == 0 < found["iou_mmd"]
+
+
+def test_pictures_of_the_largest_part_say_so():
+    gan = small(largest=True)
+    picture = np.asarray(gan.drawn(4, seed=1)["largest"])
+    np.testing.assert_array_equal(picture, np.asarray(kinds.get("voxels").sheet(gan.generate(4, 1), largest=True)))
+    assert small().drawn(4) == {}

@@ -143,7 +143,7 @@ def test_losses_by_hand():
     hinge = np.maximum(0, 1 - logits["real"]).mean() + np.maximum(0, 1 + logits["fake"]).mean()
     assert float(gan.discriminator_loss(real, fake, given, training=False)) == pytest.approx(hinge, rel=1e-5)
     hole = np.abs(real - made)[np.broadcast_to(batch["mask"] == 1, made.shape)].mean() / 2
-    assert float(gan._means["hole_l1"].result()) == pytest.approx(hole, rel=1e-5)
+    assert float(gan._means["hole"].result()) == pytest.approx(hole, rel=1e-5)
     # in evaluation there is the result alone
     gan.generator_loss(real, tf.constant(made), given, training=False)
     gan.test_on_batch(batch)
@@ -186,7 +186,10 @@ def test_figures_are_of_the_hole():
 @pytest.mark.parametrize("shape, settings, message", [
     ((64, 64, 3), dict(hole_least=0.5, hole_most=0.4), "hole_least=0.5, hole_most=0.4: shares of the image"),
     ((64, 64, 3), dict(hole_most=1.5), "at most 1"), ((64, 64, 3), dict(noise_dim=3), "takes no noise"),
-    ((64, 64, 3), dict(masks="circles"), "must be one of strokes"), ((10, 10), {}, "is for images"), ((7, 9, 1), {}, "at least 8 pixels")])
+    ((64, 64, 3), dict(augment="color+flip"), "augment=color.flip: moves what D sees, and not the mask"),
+    ((64, 64, 3), dict(consistency_weight=1.0), "consistency_weight: moves"),
+    ((64, 64, 3), dict(masks="circles"), "must be one of strokes"), ((10, 10), {}, "is for images"),
+    ((7, 9, 1), {}, "at least 8 pixels")])
 def test_what_cannot_be_built(shape, settings, message):
     with pytest.raises(ConfigError, match=message):
         inpaint.build(shape, inpaint.Config.of(**settings))

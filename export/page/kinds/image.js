@@ -24,6 +24,7 @@ const CONTROL = `
         <video autoplay muted playsinline></video>
         <div class="row">
           <button type="button" class="take">Take the picture</button>
+          <button type="button" class="live" aria-pressed="false">Live</button>
           <button type="button" class="close">Close the camera</button>
         </div>
       </div>
@@ -98,13 +99,18 @@ export function control(field, page) {
   });
   const drawn = board(field, title, follow);
 
+  // [height, width] of what is drawn or filmed: as in training, where any will do.
+  function usual() {
+    const most = Math.floor(Math.sqrt(page.info.limits?.max_pixels ?? Infinity)), trained = [...field.size ?? []];
+    return size(field).map(side => side ?? trained.shift() ?? Math.min(SIDE, most));
+  }
+
   function draw() {
     const open = drawn.element.hidden;
     drawn.element.hidden = !open;
     $(".draw").setAttribute("aria-expanded", open);
     if (!open) return;
-    const most = Math.floor(Math.sqrt(page.info.limits?.max_pixels ?? Infinity)), trained = [...field.size ?? []];
-    drawn.start(given?.picture, size(field).map(side => side ?? trained.shift() ?? Math.min(SIDE, most)));
+    drawn.start(given?.picture, usual());
     drawn.canvas.focus();
   }
 
@@ -129,10 +135,30 @@ export function control(field, page) {
   }
 
   function close() {
+    watch(false);
     stream?.getTracks().forEach(track => track.stop());
     stream = video.srcObject = null;
     $(".camera").hidden = true;
     $(".open").focus();
+  }
+
+  // Frame after frame, each as soon as the one before has been drawn.
+  async function watch(on) {
+    const seen = stream, ended = () => stream !== seen || !section.isConnected || $(".live").getAttribute("aria-pressed") !== "true";
+    $(".live").setAttribute("aria-pressed", on);
+    const begun = performance.now();
+    for (let frames = 1; on && !ended(); frames++) {
+      if (video.videoWidth) {
+        const {picture} = fitted(video, [video.videoHeight, video.videoWidth], field, usual());
+        given = {blob: await encoded(picture, "image/png"), name: "camera.png", picture, note: ""};
+        problem.hidden = true;
+        await page.draw();
+        note.textContent = `${(1000 * frames / (performance.now() - begun)).toFixed(frames < 20 ? 0 : 1)} frames a second, of `
+          + `${words_of([picture.height, picture.width])} pixels.`;
+        note.hidden = false;
+      }
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   function still() {
@@ -183,6 +209,7 @@ export function control(field, page) {
   $(".open").onclick = open;
   $(".close").onclick = close;
   $(".take").onclick = still;
+  $(".live").onclick = () => watch($(".live").getAttribute("aria-pressed") !== "true");
   $(".paste").onclick = paste;
   return {
     elements: [section],
@@ -218,14 +245,7 @@ async function prepared(blob, name, field, limits) {
   const from = [image.height, image.width], [height, width] = size(field);
   const scale = Math.min(1, Math.sqrt((limits?.max_pixels ?? Infinity) / (image.width * image.height)));
   const to = [height ?? Math.floor(from[0] * scale), width ?? Math.floor(from[1] * scale)].map(side => Math.max(1, side));
-  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
-  pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
-  pen.fillRect(0, 0, picture.width, picture.height);
-  pen.imageSmoothingQuality = "high";
-  pen.imageSmoothingEnabled = !field.labels;  // each pixel of a label map is one of its labels, and no mixture
-  // the middle of it, in the shape that is wanted
-  const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
-  pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
+  const {picture, cut} = fitted(image, from, field, to);
   const same = from[0] === to[0] && from[1] === to[1];
   const cropped = Math.abs(cut[0] - from[0]) >= 1 || Math.abs(cut[1] - from[1]) >= 1;
   const free = height === null || width === null, now = words_of(to);
@@ -240,6 +260,19 @@ async function prepared(blob, name, field, limits) {
     throw new Error(`${name} has ${sent.size} bytes even as a JPEG; at most ${most} can be sent: take a smaller one.`);
   }
   return {blob: sent, name, picture, note};
+}
+
+// {picture, cut}: a canvas of `to` pixels [height, width] with the middle of an image of `from` pixels, of which that is `cut`.
+function fitted(image, from, field, to) {
+  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
+  pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
+  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.imageSmoothingQuality = "high";
+  pen.imageSmoothingEnabled = !field.labels;  // each pixel of a label map is one of its labels, and no mixture
+  // the middle of it, in the shape that is wanted
+  const factor = Math.max(to[0] / from[0], to[1] / from[1]), cut = [to[0] / factor, to[1] / factor];
+  pen.drawImage(image, (from[1] - cut[1]) / 2, (from[0] - cut[0]) / 2, cut[1], cut[0], 0, 0, to[1], to[0]);
+  return {picture, cut};
 }
 
 function encoded(picture, type) {

@@ -8,7 +8,7 @@ export const source = ({name}) => name;
 export function control(field, page) {
   const label = element('<label class="named pair"><span></span> <input type="number" step="any"></label>');
   const input = label.querySelector("input"), [low, high] = field.range ?? [null, null];
-  let value = low === null ? 0 : (low + high) / 2;
+  let value = field.default ?? (low === null ? 0 : (low + high) / 2);
   label.firstElementChild.textContent = field.name;
   if (low !== null) Object.assign(input, {min: low, max: high});
   // The number in a text; null: none, or none that may be.

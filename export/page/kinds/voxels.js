@@ -1,6 +1,7 @@
 // Voxels: a solid of cubes that can be turned, on a plain canvas. Axes x, y, z, z up, as in kgan.kinds.voxels.
 import {canvas, element, limited} from "../dom.js";
 import {glb} from "../glb.js";
+import {npy} from "../npy.js";
 
 export const media = "application/x-npy", suffix = ".glb";
 const COLOUR = [226, 178, 108], TOWARDS = [1, 0.62, 0.72];  // as the server draws
@@ -13,15 +14,9 @@ export const words = ({shape}) => `solids of ${shape.slice(1, 4).map(size => siz
 
 export const made = (values, shape) => ({values, size: shape.slice(1, 4)});
 
-// What an .npy file holds: float32 or uint8 of C order, [x, y, z] or [x, y, z, 1].
 export async function read(blob) {
-  const bytes = await blob.arrayBuffer(), head = new DataView(bytes);
-  const start = head.getUint8(6) === 1 ? 10 : 12, length = start === 10 ? head.getUint16(8, true) : head.getUint32(8, true);
-  const text = new TextDecoder("latin1").decode(new Uint8Array(bytes, start, length));
-  const shape = text.match(/'shape': \(([^)]*)\)/)[1].split(",").filter(size => size.trim()).map(Number);
-  const type = text.match(/'descr': '([^']*)'/)[1], Values = {"<f4": Float32Array, "|u1": Uint8Array}[type];
-  if (!Values || /'fortran_order': True/.test(text)) throw new Error(`Voxels of type ${type} are not shown: export again.`);
-  return {values: new Values(bytes.slice(start + length)), size: shape.slice(0, 3)};
+  const {values, shape} = await npy(blob);
+  return {values, size: shape.slice(0, 3)};
 }
 
 // === What is seen ===

@@ -1,0 +1,87 @@
+"""Folders of MIDI files, `--dataset=folder:PATH` of models of notes: cut into pieces of a few bars.
+
+    PATH/*.mid                      any depth; sub-folders are labels
+    PATH/train/, PATH/test/         where both are there: the splits
+"""
+import hashlib
+import json
+import os
+
+import numpy as np
+
+from kgan.data import files
+from kgan.data.cache import cached, expanded
+from kgan.data.source import DataError, Source
+from kgan.kinds import notes
+
+TOLERATED = 0.1  # part of the files that may be unreadable
+
+
+def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split="train"):
+    """The MIDI files below a folder, cut into pieces of `bars` bars of four beats that begin at each bar. Pieces
+    without notes are left out.
+
+    Args:
+        path: the folder.
+        bars, steps_a_bar: of a piece, of a bar; a multiple of 4.
+        pitches, lowest: how many there are, and the MIDI number of the first.
+        tracks: names joined by +; those of a file come in its order, those of the tenth channel go to the one called
+            drums.
+        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train"
+            alone.
+
+    Returns:
+        Source with `notes` uint8 [N, bars, steps, pitches, tracks], and perhaps `label` int64 [N].
+
+    Raises:
+        DataError: no such folder or split, no music in it, or more than a tenth of the files unreadable.
+    """
+    if not notes.SUFFIXES:
+        raise DataError(f"folder:{path}: to read MIDI files pip install mido")
+    root = os.path.realpath(expanded(str(path), "folder:"))
+    there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
+    if len(there) == 2:
+        root = there[split]
+    elif split != "train":
+        raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
+    found, left_out = files.survey(root, notes.SUFFIXES)
+    if not found:
+        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
+        raise DataError(f"No music in {root}: {other}. kgan reads {', '.join(notes.SUFFIXES)}.")
+    listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
+    names, steps = tuple(filter(None, tracks.split("+"))), steps_a_bar
+    more = {"lowest": lowest, "beat": max(1, steps // 4), "tempo": notes.MORE["tempo"], "tracks": list(names)}
+    key = dict(kind="scores", version=1, files=listing, bars=bars, steps=steps, pitches=pitches, **more)
+    arrays, kept = cached(f"scores-{os.path.basename(root)}", key,
+                          lambda directory: _write(directory, root, [name for name, *_ in found], bars, steps, pitches, more))
+    note = " ".join(filter(None, (kept["note"], files.note(left_out))))
+    return Source(f"folder:{path}", arrays, kept["classes"], note, kinds={"notes": "notes"}, more={"notes": more})
+
+
+def _write(directory, root, names, bars, steps, pitches, more):
+    """Cuts the files into `notes.npy` and writes `label.npy`; see `cached`."""
+    pieces, labels, skipped = [], [], {}
+    for name in names:
+        try:
+            with open(os.path.join(root, name), "rb") as file:
+                roll = notes.parse(file.read(), pitches, len(more["tracks"]), more["lowest"], more["beat"], more["tracks"])
+        except (OSError, ValueError) as error:
+            skipped[name] = str(error)
+            continue
+        whole = max(bars, -(-len(roll) // steps))
+        roll = np.pad(roll, [(0, whole * steps - len(roll)), (0, 0), (0, 0)]).reshape(whole, steps, *roll.shape[1:])
+        cut = [roll[bar:bar + bars] for bar in range(whole - bars + 1) if roll[bar:bar + bars].any()]
+        pieces += cut
+        labels += [name.split("/")[0]] * len(cut)
+    some = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
+    if len(skipped) > TOLERATED * len(names):
+        raise DataError(f"{len(skipped)} of {len(names)} MIDI files in {root} cannot be read, more than the {TOLERATED:.0%} "
+                        f"that are tolerated ({some}). Repair or remove them.")
+    np.save(directory / "notes.npy", np.stack(pieces))
+    classes = {}
+    if all("/" in name for name in names):
+        classes["label"] = files.ordered(files.text(label) for label in labels)
+        number = {name: i for i, name in enumerate(classes["label"])}
+        np.save(directory / "label.npy", np.array([number[files.text(label)] for label in labels], np.int64))
+    note = f"{len(skipped)} MIDI files cannot be read and are left out ({some})." if skipped else ""
+    return dict(note=note, skipped=skipped, classes=classes)
