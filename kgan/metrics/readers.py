@@ -15,7 +15,7 @@ from kgan.data import captions
 from kgan.data.cache import cached
 from kgan.metrics import features
 
-SEEN = 100_000  # examples in all
+SEEN = 60_000  # examples in all
 
 
 def figures(evaluator, samples):
@@ -69,7 +69,7 @@ def _network(shape, digest, train):
 
 
 def _built(shape):
-    base = features._network(shape, 1)
+    base = features.network(shape, 1)
     x = base.get_layer("features").output
     ends = {name: layers.Dense(len(words), kernel_initializer=keras.initializers.GlorotUniform(seed=100 + i), name=name)(x)
             for i, (name, words) in enumerate(captions.ATTRIBUTES.items())}
