@@ -122,11 +122,11 @@ def _judged(name, kind, precision, found, wanted):
     """What `check` gives, of each output of one function."""
     more, results = {"milliseconds": float(found["milliseconds"])}, []
     for output, sort in zip(wanted["outputs"], wanted["kinds"]):
-        bounds = getattr(kinds.get(str(sort)), "RANGE", None)
+        bounds, steep = (getattr(kinds.get(str(sort)), each, usual) for each, usual in (("RANGE", None), ("STEEP", 1)))
         # the other size first: what is told is of that which it was trained at
         for case in (f"out1/{output}", f"out0/{output}"):
             if case in found:
-                result = _compare(name, found[case], wanted[case], bounds, precision)
+                result = _compare(name, found[case], wanted[case], bounds, precision, steep)
         results.append({**result, **more})
     if len(taken := found.get("taken", ())):
         raise CheckError(f"{name}: makes something of label {taken[0]}, which is no class")
@@ -135,12 +135,13 @@ def _judged(name, kind, precision, found, wanted):
     return results
 
 
-def _compare(name, samples, keras, bounds, precision):
+def _compare(name, samples, keras, bounds, precision, steep=1):
     """`largest`, `mean` and `psnr` of what an artefact makes against Keras's.
 
     Args:
         bounds: the range of the samples, or None.
         precision: key of BOUNDS, or where whole numbers are given, tokens, of OTHERS.
+        steep: how many times larger the largest difference may be.
     """
     if samples.shape != keras.shape or samples.dtype != keras.dtype:
         raise CheckError(f"{name}: makes {samples.dtype} {samples.shape}, Keras {keras.dtype} {keras.shape}")
@@ -153,7 +154,7 @@ def _compare(name, samples, keras, bounds, precision):
     result = {"largest": float(difference.max()), "mean": float(difference.mean()),
               "psnr": 10 * float(np.log10(peak ** 2 / error)) if error else None}
     if most is not None:
-        result["bound"] = most = most * max(1.0, float(np.abs(keras).max()))
+        result["bound"] = most = steep * most * max(1.0, float(np.abs(keras).max()))
         if not result["largest"] <= most:  # nor NaN
             raise CheckError(f"{name}: differs from Keras by {result['largest']:.2g}, above {most:.2g}")
     if least is not None and error and not result["psnr"] >= least:

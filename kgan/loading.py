@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kgan.command import UserError
-from kgan.run import Run, RunError
+from kgan.run import RunError
 from kgan.run import load as load_run
 
 

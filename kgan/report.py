@@ -64,13 +64,19 @@ def summary(gan):
 
 def cost(gan, batches):
     """What training will cost, from some steps of `batches` that are made and thrown away, as text. Changes `gan`."""
-    clock, steps = callbacks.Clock(), gan.config.steps
-    calls = 2 if gan.steps_per_execution > 1 else 10
-    gan.fit(batches, steps_per_epoch=calls * gan.steps_per_execution, shuffle=False, verbose=0,
-            callbacks=[clock.end, clock.begin])
-    each = clock.updates / clock.steps
-    lines = [f"time       {clock.first:.1f} s to the first step, then {1e3 * each:.3g} ms a step: about "
-             f"{(clock.first + steps * each) / 60:.1f} minutes for {steps:,} steps, without pictures and measures"]
+    steps, calls, found, minutes = gan.config.steps, 2 if gan.steps_per_execution > 1 else 10, [], 0.0
+    starts = [first for first, _ in gan.phases() if first < steps]
+    for start, end in zip(starts, [*starts[1:], steps]):
+        if start == end:  # a phase without steps
+            continue
+        gan.optimizer_of(next(iter(gan.players))).iterations.assign(start)  # which says which phase it is
+        clock, count = callbacks.Clock(), min(calls * gan.steps_per_execution, end - start)
+        gan.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0, callbacks=[clock.end, clock.begin])
+        each = clock.updates / clock.steps if clock.steps else clock.first / count
+        minutes += (clock.first + (end - start) * each) / 60
+        phase = gan.phase_of(start) and f"{gan.phase_of(start)}: "
+        found.append(f"{phase}{clock.first:.1f} s to the first step, then {1e3 * each:.3g} ms a step")
+    lines = [f"time       {'; '.join(found)}: about {minutes:.1f} minutes for {steps:,} steps, without pictures and measures"]
     used = {"main memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)} \
         if resource else {}
     for gpu in tf.config.list_logical_devices("GPU"):

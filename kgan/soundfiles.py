@@ -3,9 +3,10 @@
     python -m kgan.translate runs/NAME FOLDER --out=CLEAN          all sounds below, in the same sub-folders
     python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN
 
-Files of any length and rate: channels are averaged, the sound is brought to the model's rate and what is made of it back to the
-file's own, as a WAV file of 16 bits with as many samples. What lies above half of the lower rate is lost. Long files are made in
-parts of one or two minutes that overlap by more than the network sees: the same sound as in one piece.
+Files of any length and rate: channels are averaged, the sound is brought to the model's rate and what is made of it
+back to the file's own, as a WAV file of 16 bits with as many samples. What lies above half of the lower rate is lost.
+Long files are made in parts of one or two minutes that overlap by more than the network sees: the same sound as in one
+piece.
 """
 import numpy as np
 from tqdm import tqdm

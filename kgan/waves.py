@@ -1,6 +1,6 @@
-"""Layers of networks that make sounds: strided convolutions along time, pre- and de-emphasis, phase shuffle. Of [n, T, C].
+"""Layers of networks that make sounds [n, T, C]: strided convolutions along time, pre- and de-emphasis.
 
-All of them go through SavedModel, TFLite and ONNX; the first four of any length.
+All of them go through SavedModel, TFLite and ONNX, and take sounds of any length.
 """
 import keras
 import numpy as np
@@ -9,10 +9,11 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("kgan")
 class Strided1D(keras.layers.Layer):
-    """[n, T, C] -> [n, T / strides, filters]: what keras.layers.Conv1D(filters, taps, strides, "same") computes, on frames.
+    """[n, T, C] -> [n, T / strides, filters]: what keras.layers.Conv1D(filters, taps, strides, "same") computes, on
+    frames.
 
-    `strides` samples become one row of C · strides channels, so that it is a convolution of stride 1 with a short kernel: on a CPU
-    1.4 times as fast where there are few channels. T has to be a multiple of the strides.
+    `strides` samples become one row of C · strides channels, so that it is a convolution of stride 1 with a short
+    kernel: on a CPU 1.4 times as fast where there are few channels. T has to be a multiple of the strides.
     """
 
     def __init__(self, filters, taps=31, strides=4, kernel_initializer="glorot_uniform", **kwargs):
@@ -44,7 +45,9 @@ class Strided1D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kgan")
 class Strided1DTranspose(Strided1D):
-    """[n, T, C] -> [n, T · strides, filters]: what keras.layers.Conv1DTranspose(filters, taps, strides, "same") computes, likewise."""
+    """[n, T, C] -> [n, T · strides, filters]: what keras.layers.Conv1DTranspose(filters, taps, strides, "same")
+    computes, likewise.
+    """
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(self.taps, self.filters, input_shape[-1]), initializer=self.kernel_initializer,
@@ -93,7 +96,9 @@ class PreEmphasis(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kgan")
 class DeEmphasis(PreEmphasis):
-    """The reverse, y[t] = x[t] + factor · y[t - 1], as a convolution: the recursion is cut off where it has fallen to 1e-6. C is 1."""
+    """The reverse, y[t] = x[t] + factor · y[t - 1], as a convolution: the recursion is cut off where it has fallen to
+    1e-6. C is 1.
+    """
 
     def call(self, inputs):
         count = max(1, int(np.ceil(np.log(1e-6) / np.log(self.factor)))) if self.factor else 1

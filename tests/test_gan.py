@@ -240,8 +240,11 @@ def test_any_network_with_objective_and_penalty(model):
     """--set loss=wasserstein --set penalty=gp --set discriminator_steps=5, and what else a user may combine."""
     outline = kgan.models.outline(model)
     needs = outline.Config.needs
-    shape = (8, 8, 8, 1) if "voxels" in needs else {"sine": (10,)}.get(model, (8, 8, 1))
-    small = dict(filters=4, widths="8", group_width=4, patch="16", generator_units="8", discriminator_units="8", noise_dim=4)
+    if list(needs.values()) == ["tokens"]:
+        pytest.skip("words have no gradient: tests/models/test_seqgan.py has what is refused")
+    shape = (8, 8, 8, 1) if "voxels" in needs else {"sine": (10,), "stackgan": (16, 16, 1)}.get(model, (8, 8, 1))
+    small = dict(filters=4, widths="8", group_width=4, patch="16", generator_units="8", discriminator_units="8", noise_dim=4,
+                 condition_dim=1, sketching=0, interpolation=0)
     names = {field.name for field in dataclasses.fields(outline.Config)}
     settings = {name: value for name, value in small.items() if name in names}
     labelled = bool(outline.Config().condition) or "categories" in names
@@ -254,6 +257,8 @@ def test_any_network_with_objective_and_penalty(model):
     real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
     before = weights(gan.discriminator)
     fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3, **{name: real for name in needs if name != "label"}}
+    if "caption" in needs:
+        fields.update(caption=np.ones((20, 9), np.int32), mismatch=np.zeros((20, 9), np.int32))
     if hasattr(gan, "classifier"):
         gan.classifier.accuracy.assign(0.5)  # as if it had learned
     logs = gan.train_on_batch(fields, return_dict=True)

@@ -1,5 +1,4 @@
 """The page's control and view of sounds, and POST /make of a model of sounds."""
-import io
 import json
 
 import numpy as np

@@ -1,6 +1,7 @@
 """Phases: updates one after the other, chosen on the host, whatever calls the compiled step."""
 import csv
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kgan import callbacks
+from kgan import callbacks, report
 from kgan.config import Config
 from kgan.gan import GAN
 from kgan.replicas import len_of
@@ -168,3 +169,9 @@ def test_two_devices_are_one(command, tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["replicas"] == 2 and found["moved"] > 1e-2 and found["steps"] == [8, 8]
     assert found["apart"] < 1e-6
+
+
+def test_what_training_costs_is_measured_in_each_phase():
+    text = report.cost(build(), tf.data.Dataset.from_tensor_slices({"sample": EXAMPLES}).repeat())
+    assert re.search(r"time +warm_up: [\d.]+ s to the first step, then [\d.]+ ms a step; discriminator: .* ms a step; adversarial: .* ms a "
+                     r"step: about [\d.]+ minutes for 12 steps", text)

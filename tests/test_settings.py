@@ -1,5 +1,6 @@
 """The settings of each model, explained."""
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,11 @@ def test_help_of_a_model(command, tmp_path):
         assert done.returncode == 0 and "--model=sngan" in done.stdout and "discriminator_learning_rate=" in done.stdout
     done = command("-m", "kgan", "settings", "sngn", cwd=tmp_path)
     assert done.returncode == 2 and "did you mean 'sngan'" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_table_has_all_models():
+    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.M)) == models.names()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not {name for name in models.names() if f"`{name}`" not in readme}
+    assert len(readme.splitlines()) <= 150 and max(map(len, readme.splitlines())) <= 120

@@ -53,6 +53,18 @@ def test_files(gan, tmp_path):
     assert soundfiles.translate_files(lambda x: x, 8000, placed)[:2] == (0, 2)
 
 
+def test_a_file_of_the_samples_lies_beside_their_sheet(gan, tmp_path):
+    from kgan import callbacks
+    noisy = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 64, 1)).astype(np.float32)
+    samples = callbacks.Samples(tmp_path, 1, real=noisy, given={"input": noisy})
+    samples.set_model(gan)
+    samples.on_step(0, {})
+    sound, rate = audio.decode((tmp_path / "step-000000000.wav").read_bytes())
+    assert rate == 8000 and len(sound) == 3 * (64 + 2000) and (tmp_path / "step-000000000.png").exists()
+    made = gan.generate(3, given={"input": noisy})
+    np.testing.assert_array_equal(audio.store(sound[2064:2128]), audio.store(made[1, :, 0]))
+
+
 def test_what_is_exported_is_plain_sound_at_the_rate_that_is_said(gan):
     from export.contract import interface
     function = interface(gan)["functions"]["generator"]

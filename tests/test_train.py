@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kgan import models
+
 COLUMNS = ["d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_gradient", "g_gradient", "diversity"]
 
 
@@ -295,3 +297,16 @@ def test_numbers_that_are_none_any_more(command, tiny, tmp_path):
     for path in (run / "checkpoints").glob("step-*.npz"):
         with np.load(path) as file:
             assert all(np.isfinite(file[name]).all() for name in file.files), path.name
+
+
+# === Every model, with nothing but its name ===
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", models.names())
+def test_a_model_needs_no_data_of_the_users(command, tmp_path, model):
+    """Two steps from the command line to a checked SavedModel, with the built-in data and the default networks."""
+    done = command("train.py", f"--model={model}", "--steps=2", "--batch_size=4", "--set=sample_every=2", "--set=checkpoint_every=2",
+                   "--set=log_every=1", "--run_dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "export" / "saved_model" / "saved_model.pb").exists()
+    assert (tmp_path / "run" / "samples" / "step-000000002.png").stat().st_size > 500

@@ -7,6 +7,7 @@
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
 """
+import dataclasses
 import functools
 import importlib.util
 import inspect
@@ -38,7 +39,7 @@ BUILT_IN = {
     "grammar": "sentences of arithmetic, 3 to 15 words, 10,000; whether one is valid can be checked",
     "oracle": "sequences of 20 of 500 words by a known LSTM, which tells how likely a sequence is, 10,000",
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
-    "voices": "tones like speech: vowels, hissing consonants, pauses; 6,000 sounds of any rate and length, labels",
+    "voices": "tones like speech: vowels, hissing consonants, pauses; 4,000 sounds of any rate and length, labels",
     "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
     "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",

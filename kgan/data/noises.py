@@ -1,10 +1,10 @@
 """Noises over sound: the `input` that a model of speech enhancement is to restore the sound from.
 
-    python train.py --model=segan --dataset=folder:PATH --set noises=hum+babble+clicks+coloured --set snr_low=0 --set snr_high=15
+    python train.py --model=segan --dataset=folder:PATH --set noises=hum+babble --set snr_low=0 --set snr_high=15
 
-Which noise, how loud and each of its samples are functions of (seed, position): in training the position counts the examples
-before, so that noise is new each time; else it is the row in the data set, and the levels come in turn. Those in UNSEEN are
-for tests: other sources, so that a figure says how a model does in noise that it has not heard.
+Which noise, how loud and each of its samples are functions of (seed, position): in training the position counts the
+examples before, so that noise is new each time; else it is the row in the data set, and the levels come in turn. Those
+in UNSEEN are for tests: other sources, so that a figure says how a model does in noise that it has not heard.
 """
 import numpy as np
 
@@ -21,8 +21,8 @@ class Noisy:
     Args:
         sounds: int16 [N, T, 1], an array or what can be read like one.
         text: names in KINDS joined by +; each sound has one of them.
-        snr: (lowest, highest) signal-to-noise ratio in dB, drawn evenly between; or more levels, which come in turn. The signal's
-            power is that of the samples in which there is sound, not of the silence around it.
+        snr: (lowest, highest) signal-to-noise ratio in dB, drawn evenly between; or more levels, which come in turn.
+            The signal's power is that of the samples in which there is sound, not of the silence around it.
         rate: samples a second.
         seed: int.
     """
@@ -58,7 +58,8 @@ def parse(text):
     names = tuple(filter(None, (name.strip() for name in text.split("+"))))
     for name in names or [text]:
         if name not in KINDS:
-            raise DataError(f"noises={text}: no noise is named {name!r}{nearest(name, KINDS)}; join some of {', '.join(KINDS)} by +")
+            raise DataError(f"noises={text}: no noise is named {name!r}{nearest(name, KINDS)}; join some of "
+                            f"{', '.join(KINDS)} by +")
     return names
 
 
@@ -99,7 +100,7 @@ def clicks(rng, length, rate, others):
 
 
 def coloured(rng, length, rate, others):
-    """Noise of an even or a falling spectrum, f^-a with a from 0 to 1, through a band of its own, swelling slowly or not at all."""
+    """Noise of a spectrum f^-a, a from 0 to 1, through a band of its own, that swells slowly or not at all."""
     slope, low, wide = rng.uniform(0, 1), rng.uniform(0, 0.5), rng.uniform(0.2, 1)
     swell = 1 + rng.uniform() * np.sin(2 * np.pi * (rng.uniform(0.5, 6) * np.arange(length) / rate + rng.uniform()))
     return swell * _shaped(rng, length, lambda f: (f + 0.01) ** -slope * np.where((f > low) & (f < low + wide), 1, 0.1))

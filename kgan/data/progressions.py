@@ -8,7 +8,8 @@ TRACKS = "drums", "bass", "chords", "melody"
 SPLITS = {"train": (0, 8_000), "test": (1, 1_000)}  # name: (stream of the seed, default count)
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 # degrees of the scale, a bar each
-WAYS = {"major": ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 0), (1, 4, 0, 0)), "minor": ((0, 5, 2, 6), (0, 3, 4, 0), (0, 6, 5, 4), (0, 3, 6, 2))}
+WAYS = {"major": ((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 0), (1, 4, 0, 0)),
+        "minor": ((0, 5, 2, 6), (0, 3, 4, 0), (0, 6, 5, 4), (0, 3, 6, 2))}
 KICK, SNARE, HAT = 0, 2, 6  # above the lowest pitch, 36: as in General MIDI
 
 
@@ -32,7 +33,8 @@ def source(bars=2, steps_a_bar=16, pitches=48, lowest=36, split="train", count=N
     if split not in SPLITS:
         raise DataError(f"progressions: split must be one of {', '.join(SPLITS)}, not {split!r}")
     if bars < 1 or steps_a_bar % 8 or steps_a_bar < 8 or pitches < 48 or lowest != 36:
-        raise DataError(f"progressions: has bars of a multiple of 8 steps, and 48 pitches or more from 36 on, not steps_a_bar={steps_a_bar}, "
+        raise DataError("progressions: has bars of a multiple of 8 steps, and 48 pitches or more from 36 on, not "
+                        f"steps_a_bar={steps_a_bar}, "
                         f"pitches={pitches}, lowest={lowest}")
     stream, default, steps = *SPLITS[split], steps_a_bar
     # raise the version when other pieces are drawn for the same arguments
@@ -44,7 +46,8 @@ def source(bars=2, steps_a_bar=16, pitches=48, lowest=36, split="train", count=N
 
 
 def _write(directory, version, bars, steps, pitches, stream, count, seed):
-    notes = np.lib.format.open_memmap(directory / "notes.npy", mode="w+", dtype=np.uint8, shape=(count, bars, steps, pitches, 4))
+    notes = np.lib.format.open_memmap(directory / "notes.npy", mode="w+", dtype=np.uint8,
+                                      shape=(count, bars, steps, pitches, 4))
     labels = np.zeros(count, np.int64)
     for i in range(count):  # a generator for each: it does not depend on how many are drawn
         rng = np.random.default_rng([seed, stream, i])

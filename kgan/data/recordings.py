@@ -23,15 +23,17 @@ SILENT = 33  # of 32,768: windows that are nowhere louder are left out
 def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
     """The sound files below a folder, resampled, mixed to one channel and cut into windows.
 
-    Windows of a file begin every (1 - overlap) · length samples, as many as it takes to hold all of it; the last is filled with
-    silence. Windows without sound are left out. Labels are the first-level sub-folders, if every file lies in one.
+    Windows of a file begin every (1 - overlap) · length samples, as many as it takes to hold all of it; the last is
+    filled with silence. Windows without sound are left out. Labels are the first-level sub-folders, if every file lies
+    in one.
 
     Args:
         path: the folder.
         rate: samples a second.
         length: samples of a window.
         overlap: part of a window that the next one has too, below 1.
-        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train" alone.
+        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train"
+            alone.
 
     Returns:
         Source with `audio` int16 [N, length, 1], perhaps `label` int64 [N], and of pairs `input` int16 [N, length, 1].

@@ -18,14 +18,17 @@ TOLERATED = 0.1  # part of the files that may be unreadable
 
 
 def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split="train"):
-    """The MIDI files below a folder, cut into pieces of `bars` bars of four beats that begin at each bar. Pieces without notes are left out.
+    """The MIDI files below a folder, cut into pieces of `bars` bars of four beats that begin at each bar. Pieces
+    without notes are left out.
 
     Args:
         path: the folder.
         bars, steps_a_bar: of a piece, of a bar; a multiple of 4.
         pitches, lowest: how many there are, and the MIDI number of the first.
-        tracks: names joined by +; those of a file come in its order, those of the tenth channel go to the one called drums.
-        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train" alone.
+        tracks: names joined by +; those of a file come in its order, those of the tenth channel go to the one called
+            drums.
+        split: "train" or "test"; where the folder has these two sub-folders that one is read, else there is "train"
+            alone.
 
     Returns:
         Source with `notes` uint8 [N, bars, steps, pitches, tracks], and perhaps `label` int64 [N].
@@ -72,13 +75,13 @@ def _write(directory, root, names, bars, steps, pitches, more):
         labels += [name.split("/")[0]] * len(cut)
     some = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
     if len(skipped) > TOLERATED * len(names):
-        raise DataError(f"{len(skipped)} of {len(names)} MIDI files in {root} cannot be read, more than the {TOLERATED:.0%} that are "
-                        f"tolerated ({some}). Repair or remove them.")
+        raise DataError(f"{len(skipped)} of {len(names)} MIDI files in {root} cannot be read, more than the {TOLERATED:.0%} "
+                        f"that are tolerated ({some}). Repair or remove them.")
     np.save(directory / "notes.npy", np.stack(pieces))
     classes = {}
     if all("/" in name for name in names):
         classes["label"] = files.ordered(files.text(label) for label in labels)
         number = {name: i for i, name in enumerate(classes["label"])}
         np.save(directory / "label.npy", np.array([number[files.text(label)] for label in labels], np.int64))
-    return dict(note=f"{len(skipped)} MIDI files cannot be read and are left out ({some})." if skipped else "", skipped=skipped,
-                classes=classes)
+    note = f"{len(skipped)} MIDI files cannot be read and are left out ({some})." if skipped else ""
+    return dict(note=note, skipped=skipped, classes=classes)

@@ -9,6 +9,7 @@ as they make sense for the kind:
     UNIT            what a progress bar counts: "img"
     DTYPE           of what networks take and give; left out: float32
     RANGE           (low, high) of the numbers that networks see; None: they are not bounded
+    STEEP           how many times as far as images an exported file's values may be from Keras's, if not 1
     SHOWN           how many samples a sheet has
     PLOT            whether a sheet has all samples in one plot; else each is a picture
     MIRRORED        whether mirroring the images of an example mirrors this too; False where it is left out

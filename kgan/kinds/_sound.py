@@ -10,7 +10,8 @@ BANDS = FRAMES = 64  # of a spectrogram
 
 
 def resample(waves, old, new, taper=0.05):
-    """Waveforms at another rate, float64 [..., T'], T' = ceil(T · new / old): by Fourier transform, ends continued by reflection.
+    """Waveforms at another rate, float64 [..., T'], T' = ceil(T · new / old): by Fourier transform, ends continued by
+    reflection.
 
     What is above the lower of the two rates' limits is taken out, with a cosine over the last `taper` of the band.
 
@@ -39,7 +40,8 @@ def resample(waves, old, new, taper=0.05):
 # === Spectrograms ===
 
 def spectrogram(waves):
-    """How loud each band is at each time, float32 [n, BANDS, FRAMES] in dB from FLOOR up to 0, a sine of full scale; low bands first.
+    """How loud each band is at each time, float32 [n, BANDS, FRAMES] in dB from FLOOR up to 0, a sine of full scale;
+    low bands first.
 
     Hann windows of two frames' length, half of which overlap; bands by triangles that are wider towards the top, from one
     64th of an eighth of the spectrum on. Of a waveform of any rate and length: a frame is a 64th of it.
@@ -73,7 +75,8 @@ def _triangles(bins):
 # === Measures: of float [T] each ===
 
 def si_sdr(made, true):
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019, "SDR – half-baked or well done?", equation 5).
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019, "SDR – half-baked or well done?", equation
+    5).
 
     Means are not taken off. NaN where the true one is silent.
     """
@@ -105,8 +108,8 @@ def segmental_snr(made, true, rate):
 def stoi(made, true, rate):
     """Short-time objective intelligibility, up to 1 (Taal et al. 2011, doi:10.1109/TASL.2011.2114881).
 
-    At 10 kHz: frames more than 40 dB below the loudest of the true one are left out of both; 15 bands of a third of an octave from
-    150 Hz on; correlations over 30 frames (384 ms). NaN where fewer frames are left.
+    At 10 kHz: frames more than 40 dB below the loudest of the true one are left out of both; 15 bands of a third of an
+    octave from 150 Hz on; correlations over 30 frames (384 ms). NaN where fewer frames are left.
     """
     true, made = (resample(values, rate, 10_000) for values in (true, made))
     size, hop, segment = 256, 128, 30
@@ -126,7 +129,8 @@ def stoi(made, true, rate):
         return np.nan
     energy = 20 * np.log10(np.linalg.norm(true, axis=1) + TINY)
     heard = energy > energy.max() - 40
-    true, made = (np.sqrt(np.abs(np.fft.rfft(frames(joined(values[heard])), 512)) ** 2 @ _thirds()).T for values in (true, made))
+    true, made = (np.sqrt(np.abs(np.fft.rfft(frames(joined(values[heard])), 512)) ** 2 @ _thirds()).T
+                  for values in (true, made))
     if true.shape[1] < segment:
         return np.nan
     true, made = (np.lib.stride_tricks.sliding_window_view(values, segment, 1) for values in (true, made))  # [bands, m, 30]

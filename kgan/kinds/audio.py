@@ -1,8 +1,8 @@
 """Sound: waveforms of one channel, stored as int16 [T, 1], seen by networks as float32 in [-1, 1].
 
-`Field.more["rate"]` says how many samples a second has. Files of any rate and number of channels are read: they are resampled,
-and channels are averaged. WAV of 8 to 32 bits is read by the standard library; FLAC, OGG and WAV of floats where `soundfile`
-is installed.
+`Field.more["rate"]` says how many samples a second has. Files of any rate and number of channels are read: they are
+resampled, and channels are averaged. WAV of 8 to 32 bits is read by the standard library; FLAC, OGG and WAV of floats
+where `soundfile` is installed.
 """
 import importlib.util
 import io
@@ -42,12 +42,14 @@ def store(values):
 # === Files ===
 
 def read(data, field, max_pixels=MAX_SAMPLES):
-    """The bytes of a sound file as int16 [T, 1], of the field's rate; of a field whose length is fixed, cut or filled with silence.
+    """The bytes of a sound file as int16 [T, 1], of the field's rate; of a field whose length is fixed, cut or filled
+    with silence.
 
     Args:
         data: bytes.
         field: kgan.kinds.Field; its rate is `more["rate"]`, else 16,000.
-        max_pixels: samples that the sound may have at most, at the field's rate. (A server bounds all kinds by one number.)
+        max_pixels: samples that the sound may have at most, at the field's rate. (A server bounds all kinds by one
+            number.)
 
     Raises:
         ValueError: it is no sound that can be read, is longer than that, or is empty.
@@ -98,15 +100,16 @@ def _wave(data, most, new):
 
 def _other(data, most, new, reason):
     if not _OTHERS:
-        raise ValueError(f"this is no sound that can be read ({reason}): WAV files of 8 to 32 bits are; for FLAC, OGG and WAV of "
-                         "floats pip install soundfile")
+        raise ValueError(f"this is no sound that can be read ({reason}): WAV files of 8 to 32 bits are; for FLAC, OGG and "
+                         "WAV of floats pip install soundfile")
     import soundfile
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _bounded(file.frames, file.channels, file.samplerate, most, new)
             return np.clip(file.read(file.frames, always_2d=True), -1, 1), file.samplerate
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise ValueError(f"this is no sound that can be read ({' '.join(str(error).split())}); WAV, FLAC and OGG are") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"this is no sound that can be read ({reason}); WAV, FLAC and OGG are") from None
 
 
 def _bounded(count, channels, rate, most, new):
@@ -131,7 +134,9 @@ def write(sample, media="audio/wav", rate=MORE["rate"]):
 
 
 def beside(samples, rate=MORE["rate"]):
-    """{".wav": a file of the first SHOWN sounds, float [n, T, 1], one after the other, with a quarter of a second between}."""
+    """{".wav": a file of the first SHOWN sounds, float [n, T, 1], one after the other, with a quarter of a second
+    between}.
+    """
     padded = np.pad(np.asarray(samples, np.float32)[:SHOWN, :, 0], [(0, 0), (0, rate // 4)])
     return {".wav": write(padded.reshape(-1, 1), rate=rate)}
 
@@ -139,7 +144,8 @@ def beside(samples, rate=MORE["rate"]):
 # === Pictures ===
 
 def sheet(samples, behind=None, columns=8, smallest=512, gap=2):
-    """One picture of many sounds, each as its waveform above its spectrogram: low frequencies below, from -80 dB to full scale.
+    """One picture of many sounds, each as its waveform above its spectrogram: low frequencies below, from -80 dB to
+    full scale.
 
     Args:
         samples: float [n, T, 1].
@@ -185,7 +191,9 @@ def _coloured(loud):
 
 
 def images(samples):
-    """Spectrograms, float32 [n, 64, 64, 1]: -1 is silence (-80 dB), 1 a sine of full scale; the lowest band in the first row."""
+    """Spectrograms, float32 [n, 64, 64, 1]: -1 is silence (-80 dB), 1 a sine of full scale; the lowest band in the
+    first row.
+    """
     return (1 - 2 * _sound.spectrogram(np.asarray(samples)[..., 0]) / _sound.FLOOR)[..., None].astype(np.float32)
 
 
@@ -194,8 +202,8 @@ def images(samples):
 def compare(made, true, rate=MORE["rate"]):
     """Two aligned batches, float [n, T, 1]: dict of float64 [n].
 
-    `si_sdr` and `segmental_snr` in dB, `stoi` up to 1; `pesq` where that package is installed and the rate is 8,000 or 16,000.
-    NaN where a sound is too short or silent. kgan.kinds._sound has the protocol of each.
+    `si_sdr` and `segmental_snr` in dB, `stoi` up to 1; `pesq` where that package is installed and the rate is 8,000 or
+    16,000. NaN where a sound is too short or silent. kgan.kinds._sound has the protocol of each.
     """
     pairs = list(zip(np.asarray(made)[..., 0], np.asarray(true)[..., 0]))
     found = {"si_sdr": [_sound.si_sdr(*pair) for pair in pairs],

@@ -1,8 +1,9 @@
 """Notes: music as rolls, stored as uint8 0 or 1 [bars, steps, pitches, tracks], seen by networks as float32 in [-1, 1].
 
-A note that lasts is there in each of its steps; what is above 0 is there. `Field.more` says the MIDI number of the lowest pitch,
-steps a beat, beats a minute, and the names of the tracks; of one that is called drums a pitch is an instrument. MIDI files are read and
-written where `mido` is installed, and what is written as WAV is played by a plain synthesiser: harmonics that fade, drums of noise.
+A note that lasts is there in each of its steps; what is above 0 is there. `Field.more` says the MIDI number of the
+lowest pitch, steps a beat, beats a minute, and the names of the tracks; of one that is called drums a pitch is an
+instrument. MIDI files are read and written where `mido` is installed, and what is written as WAV is played by a plain
+synthesiser: harmonics that fade, drums of noise.
 """
 import importlib.util
 import io
@@ -55,9 +56,9 @@ def read(data, field):
 def parse(data, pitches, count, lowest=36, beat=4, tracks=()):
     """A whole MIDI file as uint8 [steps, pitches, count].
 
-    Its tracks that have notes come in the file's order; those of the tenth channel go to the track that is called drums, if there is
-    one, and else are left out. A note begins at the step that is nearest, and is a step long at least. Pitches beyond those that there
-    are move by octaves until they are.
+    Its tracks that have notes come in the file's order; those of the tenth channel go to the track that is called
+    drums, if there is one, and else are left out. A note begins at the step that is nearest, and is a step long at
+    least. Pitches beyond those that there are move by octaves until they are.
 
     Raises:
         ValueError: as for `read`.
@@ -69,7 +70,8 @@ def parse(data, pitches, count, lowest=36, beat=4, tracks=()):
         file = mido.MidiFile(file=io.BytesIO(data), clip=True)
         notes = [_notes(track, file.ticks_per_beat / beat) for track in file.tracks]
     except Exception as error:  # mido raises nearly anything on broken files
-        raise ValueError(f"this is no MIDI file that can be read ({' '.join(str(error).split()) or type(error).__name__})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"this is no MIDI file that can be read ({reason})") from None
     drums = list(tracks).index(DRUMS) if DRUMS in tracks else None
     places = [i for i in range(count) if i != drums]
     parts = [part for part in ([note for note in some if not note[3]] for some in notes) if part]
@@ -121,7 +123,9 @@ def _tracks(sample):
 
 
 def write(sample, media=next(iter(MEDIA)), lowest=36, beat=4, tempo=100, tracks=()):
-    """A piece, float [bars, steps, pitches, tracks], as a MIDI file, as a WAV file of what it sounds like, or its numbers as .npy."""
+    """A piece, float [bars, steps, pitches, tracks], as a MIDI file, as a WAV file of what it sounds like, or its
+    numbers as .npy.
+    """
     if media == "application/x-npy":
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(sample, np.float32))
@@ -141,8 +145,8 @@ def write(sample, media=next(iter(MEDIA)), lowest=36, beat=4, tempo=100, tracks=
         time = 0
         for step, on, pitch in events:
             ticks = 480 * step // beat
-            track.append(mido.Message("note_on" if on else "note_off", channel=channel, note=min(127, lowest + pitch), velocity=80 * on,
-                                      time=ticks - time))
+            track.append(mido.Message("note_on" if on else "note_off", channel=channel, note=min(127, lowest + pitch),
+                                      velocity=80 * on, time=ticks - time))
             time = ticks
         file.tracks.append(track)
     buffer = io.BytesIO()

@@ -5,6 +5,9 @@ import numpy as np
 
 FIELD = OUTPUT = "verdict"
 RANGE = (0.0, 1.0)
+# how many times larger than elsewhere the difference of an exported file may be: of images that were made to lie at the border of
+# classes, by another network of the file, a classifier's probability changes by ten times as much as a pixel
+STEEP = 10
 MEDIA = {"application/json": ".json"}
 SUFFIXES = ()
 

@@ -1,7 +1,8 @@
-"""Measures of music as rolls bool [n, bars, steps, pitches, tracks]: Dong et al. 2017 (MuseGAN), section 4, and Mogren 2016.
+"""Measures of music as rolls bool [n, bars, steps, pitches, tracks]: Dong et al. 2017 (MuseGAN), section 4, and Mogren
+2016.
 
-None has a best value: what counts is how near samples come to the data's own. The published program's pitch classes are wrong: it
-folds 84 pitches into 12 bands of seven semitones; here they are what is the same in each octave.
+None has a best value: what counts is how near samples come to the data's own. The published program's pitch classes are
+wrong: it folds 84 pitches into 12 bands of seven semitones; here they are what is the same in each octave.
 """
 import numpy as np
 
@@ -9,8 +10,9 @@ NAMES = "empty_bars", "pitch_classes", "qualified_notes", "polyphony", "tone_spa
 
 
 def of(rolls, lowest=36, tracks=()):
-    """All measures of rolls, a dict of float: those in NAMES, means over the tracks that are no drums; `drum_patterns` where there are
-    drums; `tonal_distance`, mean over the pairs of the others. NaN where there is nothing to measure."""
+    """All measures of rolls, a dict of float: those in NAMES, means over the tracks that are no drums; `drum_patterns`
+    where there are drums; `tonal_distance`, mean over the pairs of the others. NaN where there is nothing to
+    measure."""
     rolls = np.asarray(rolls) > 0
     drums = [i for i in range(rolls.shape[-1]) if i < len(tracks) and tracks[i] == "drums"]
     tuned = [i for i in range(rolls.shape[-1]) if i not in drums]
@@ -59,7 +61,9 @@ def qualified_notes(rolls, least=3):
 
 
 def polyphony(rolls):
-    """Share of the steps with notes that have two or more (Mogren 2016; its POLYPHONY counts tones that begin together)."""
+    """Share of the steps with notes that have two or more (Mogren 2016; its POLYPHONY counts tones that begin
+    together).
+    """
     counts = rolls.sum(-1)
     return float((counts >= 2).sum() / (counts >= 1).sum()) if counts.any() else np.nan
 
@@ -85,16 +89,18 @@ def drum_patterns(rolls):
     return float(starts[:, :, ::every].sum() / starts.sum()) if starts.any() else np.nan
 
 
-MEASURES = {"empty_bars": empty_bars, "pitch_classes": pitch_classes, "qualified_notes": qualified_notes, "polyphony": polyphony,
-            "tone_span": tone_span, "repetition": repetition}
+MEASURES = {"empty_bars": empty_bars, "pitch_classes": pitch_classes, "qualified_notes": qualified_notes,
+            "polyphony": polyphony, "tone_span": tone_span, "repetition": repetition}
 
 
 # === Of two tracks ===
 
 def tonal_distance(one, other, lowest=0):
-    """Mean distance of two tracks' tonal centroids, of half bars in which both play (TD; Harte, Sandler & Gasser 2006, equation 2).
+    """Mean distance of two tracks' tonal centroids, of half bars in which both play (TD; Harte, Sandler & Gasser 2006,
+    equation 2).
 
-    Chroma vectors, divided by their sums, are laid on the circles of fifths (radius 1), minor thirds (1) and major thirds (.5).
+    Chroma vectors, divided by their sums, are laid on the circles of fifths (radius 1), minor thirds (1) and major
+    thirds (.5).
     """
     centroids = []
     for rolls in (one, other):
@@ -109,5 +115,6 @@ def tonal_distance(one, other, lowest=0):
 def _circles():
     """[12, 6]."""
     pitch = np.arange(12)
-    parts = [radius * turn(pitch * step * np.pi) for radius, step in ((1, 7 / 6), (1, 3 / 2), (0.5, 2 / 3)) for turn in (np.sin, np.cos)]
+    parts = [radius * turn(pitch * step * np.pi) for radius, step in ((1, 7 / 6), (1, 3 / 2), (0.5, 2 / 3))
+             for turn in (np.sin, np.cos)]
     return np.stack(parts, -1)

@@ -26,7 +26,7 @@ from keras import layers
 from kgan import classifiers, pictures
 from kgan.anysize import Cut, RoundUp
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled, nearest
+from kgan.config import ConfigError, Loss, Scheduled, nearest
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.layers import BatchNormalization, InstanceNormalization
@@ -48,7 +48,7 @@ class Config(BaseConfig):
 
     batch_size: int = 128
     steps: int = 1_000
-    evaluate_by: EvaluateBy = "l1"
+    evaluate_by: Literal["success", "accuracy_after", "change_l2"] = "success"  # the best checkpoint is kept by this
     evaluate_count: int = 2_000
     loss: Loss = "least_squares"  # as in the paper, section 3.2
     noise_dim: int = 0
@@ -58,7 +58,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.99
     adversarial_weight: float = 10.0  # of the hinge on the classifier's logits; that of the GAN loss is 1
     confidence: float = 1.0  # κ: by how much the wrong class is to lead. Above 0, since files round what G makes
-    norm_weight: float = 0.2  # of the hinge on the L2 norm of the change; the larger, the smaller the change and the success
+    norm_weight: float = 1.0  # of the hinge on the L2 norm of the change; the larger, the smaller the change and the success
     norm_bound: float = 0.1  # c: the norm that costs nothing
     filters: int = 8  # of the widest maps; doubled with each of two halvings
     blocks: int = 4  # residual ones in G

@@ -40,7 +40,6 @@ class Config(BaseConfig):
 
     needs: ClassVar[dict] = {"input": "image", "image": "image"}  # A, B
     paired: ClassVar[bool] = False
-
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "slants"
     jitter: float = 0.0  # images are enlarged by this share and cut back at random
@@ -75,10 +74,9 @@ class Config(BaseConfig):
         super().__post_init__()
         self._check("filters", 1)
         self._check("jitter", 0, below=1)
-        fixed = {"discriminator_steps": 1, "penalty": "none", "packing": 1, "noise_dim": 0, "augment_target": 0, "drift_weight": 0,
-                 "consistency_weight": 0, "latent_consistency_weight": 0, "latent_diversity_weight": 0}
-        for name, value in fixed.items():
-            if getattr(self, name) != value:
+        for name in ("discriminator_steps", "penalty", "packing", "augment_target", "drift_weight", "consistency_weight",
+                     "latent_consistency_weight", "latent_diversity_weight", "noise_dim"):
+            if getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(f"{name}={getattr(self, name)}: a model of two generators has no such thing; leave it out")
 
 

@@ -1,13 +1,14 @@
 """MuseGAN: a few bars of music for several tracks that play together, as rolls (Dong et al. 2017).
 
-Dong, Hsiao, Yang, Yang 2017, "MuseGAN: Multi-track Sequential Generative Adversarial Networks for Symbolic Music Generation and
-Accompaniment", arXiv:1709.06298, its hybrid model; their own program: github.com/salu133445/musegan.
+Dong, Hsiao, Yang, Yang 2017, "MuseGAN: Multi-track Sequential Generative Adversarial Networks for Symbolic Music
+Generation and Accompaniment", arXiv:1709.06298, its hybrid model; their own program: github.com/salu133445/musegan.
 
     python train.py --model=musegan                                            built-in progressions: drums, bass, chords, melody
     python train.py --model=musegan --dataset=folder:CHORALES --set tracks=soprano+alto+tenor+bass
 
-Each bar of each track comes from four parts of the noise: what all tracks share and what is the track's own, each as it stays
-for the whole piece and as it changes from bar to bar. D judges all bars and tracks at once. What lies above 0 is a note.
+Each bar of each track comes from four parts of the noise: what all tracks share and what is the track's own, each as it
+stays for the whole piece and as it changes from bar to bar. D judges all bars and tracks at once. What lies above 0 is
+a note.
 """
 import dataclasses
 import math
@@ -106,7 +107,8 @@ def build(shape=(2, 16, 48, 4), config=None, seed=0, fields=None):
     """
     config = config or Config()
     if len(shape) != 4 or shape[1] % 4 or shape[2] % 4:
-        raise ConfigError(f"musegan makes rolls whose steps a bar and pitches are multiples of 4, not {'×'.join(map(str, shape))}")
+        raise ConfigError("musegan makes rolls whose steps a bar and pitches are multiples of 4, not "
+                          f"{'×'.join(map(str, shape))}")
     if shape[3] != len(config.names):
         raise ConfigError(f"tracks={config.tracks}: the data have {shape[3]} tracks: name as many")
     more = {"lowest": config.lowest, "beat": max(1, config.steps_a_bar // 4), "tempo": 100, "tracks": list(config.names)}
@@ -144,9 +146,12 @@ def _changing(z, bars):
 
 
 def _bar(x, steps, pitches, config):
-    """[m, 4d] -> [m, steps, pitches, 1]: one bar of one track (the paper's G_bar), each half of the way by its own axis first."""
+    """[m, 4d] -> [m, steps, pitches, 1]: one bar of one track (the paper's G_bar), each half of the way by its own axis
+    first.
+    """
     start = steps // 4, pitches // 4
-    x = layers.Dense(start[0] * start[1] * config.filters)(layers.ReLU()(BatchNormalization()(layers.Dense(8 * config.filters)(x))))
+    x = layers.ReLU()(BatchNormalization()(layers.Dense(8 * config.filters)(x)))
+    x = layers.Dense(start[0] * start[1] * config.filters)(x)
     x = layers.ReLU()(BatchNormalization()(layers.Reshape((*start, config.filters))(x)))
     x = layers.ReLU()(BatchNormalization()(layers.Conv2DTranspose(config.filters, 4, 2, padding="same", use_bias=False)(x)))
     return layers.Conv2DTranspose(1, 4, 2, padding="same")(x)
@@ -155,7 +160,9 @@ def _bar(x, steps, pitches, config):
 # === D ===
 
 def discriminator(shape, config):
-    """notes [n, bars, steps, pitches, tracks] -> logits [n, k]: convolutions over steps and pitches, bars and tracks side by side."""
+    """notes [n, bars, steps, pitches, tracks] -> logits [n, k]: convolutions over steps and pitches, bars and tracks
+    side by side.
+    """
     bars, steps, pitches, tracks = config.packed(shape)
     notes = keras.Input((bars, steps, pitches, tracks), name="notes")
     x = layers.Reshape((steps, pitches, bars * tracks))(layers.Permute((2, 3, 1, 4))(notes))

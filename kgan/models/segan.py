@@ -7,8 +7,8 @@ Pascual, Bonafonte, Serrà 2017, "SEGAN: Speech Enhancement Generative Adversari
     python train.py --model=segan --dataset=folder:PATH                    PATH/noisy and PATH/clean: your pairs
     python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN            files of any length and rate
 
-G is an autoencoder along time: strided convolutions down, transposed ones up, each level joined to its mirror image; D judges a
-sound beside the noisy one that it is for; an L1 loss says what G's sound should be on the whole.
+G is an autoencoder along time: strided convolutions down, transposed ones up, each level joined to its mirror image; D
+judges a sound beside the noisy one that it is for; an L1 loss says what G's sound should be on the whole.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -27,7 +27,9 @@ from kgan.waves import DeEmphasis, Limit, PreEmphasis, Strided1D, Strided1DTrans
 
 @dataclasses.dataclass(frozen=True)
 class Config(BaseConfig):
-    """The default is SEGAN+'s network of five layers (Pascual et al. 2019), narrow, for 8 kHz; `published` has the paper's values."""
+    """The default is SEGAN+'s network of five layers (Pascual et al. 2019), narrow, for 8 kHz; `published` has the
+    paper's values.
+    """
 
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "voices"
@@ -88,7 +90,9 @@ class Config(BaseConfig):
 
 @keras.saving.register_keras_serializable("kgan")
 class SEGAN(GAN):
-    """G minimises the adversarial loss and content_weight times the mean absolute difference from the clean sound (equation 5)."""
+    """G minimises the adversarial loss and content_weight times the mean absolute difference from the clean sound
+    (equation 5).
+    """
 
     Config = Config
 
@@ -121,8 +125,8 @@ def build(shape=(4096, 1), config=None, seed=0, fields=None):
     config = config or Config()
     multiple = config.strides ** len(config.filters)
     if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
-        raise ConfigError(f"length={shape[0]}: {len(config.filters)} layers of stride {config.strides} take windows of one channel whose "
-                          f"length is a multiple of {multiple}")
+        raise ConfigError(f"length={shape[0]}: {len(config.filters)} layers of stride {config.strides} take windows of one "
+                          f"channel whose length is a multiple of {multiple}")
     fields = fields or {name: Field(kind, shape, more={"rate": config.rate}) for name, kind in config.needs.items()}
     return SEGAN(generator(config), discriminator(shape, config), config, seed, fields=fields)
 

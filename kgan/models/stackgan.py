@@ -48,7 +48,7 @@ class Config(gancls.Config):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("sketching", "condition_dim", "blocks"):
+        for name in ("condition_dim", "blocks"):
             self._check(name, 1)
         if self.ratio not in (2, 4, 8):
             raise ConfigError(f"ratio={self.ratio}: must be 2, 4 or 8")

@@ -1,14 +1,16 @@
 """WaveGAN: a second of sound out of noise, asked for a class where there are any (Donahue et al. 2019).
 
-Donahue, McAuley, Puckette 2019, "Adversarial Audio Synthesis", arXiv:1802.04208; their own program: github.com/chrisdonahue/wavegan.
+Donahue, McAuley, Puckette 2019, "Adversarial Audio Synthesis", arXiv:1802.04208; their own program:
+github.com/chrisdonahue/wavegan.
 
     python train.py --model=wavegan                                            built-in voices, a row a vowel
     python train.py --model=wavegan --dataset=folder:DIGITS                    spoken digits, a sub-folder each
     python train.py --model=wavegan --dataset=folder:PATH --set condition=     sounds without labels
     python train.py --model=wavegan --set preset=published --dataset=folder:PATH
 
-DCGAN along time: kernels of 25 samples, steps of four, five times. Transposed convolutions leave a pitch of their own in what G
-makes; lest D go by its phase alone, its layers see maps that are shifted by up to two places at random (phase shuffle).
+DCGAN along time: kernels of 25 samples, steps of four, five times. Transposed convolutions leave a pitch of their own
+in what G makes; lest D go by its phase alone, its layers see maps that are shifted by up to two places at random (phase
+shuffle).
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -61,9 +63,9 @@ class Config(BaseConfig):
     presets: ClassVar[dict] = {
         "laptop": {},
         # table 3 (appendix D)
-        "published": dict(rate=16_000, length=16_384, batch_size=64, steps=200_000, loss="wasserstein", penalty="gp", penalty_weight=10.0,
-                          penalty_every=1, discriminator_steps=5, generator_learning_rate=1e-4, discriminator_learning_rate=1e-4,
-                          beta_2=0.9, noise="uniform", ema_decay=0.0, filters=64, normalization="none"),
+        "published": dict(rate=16_000, length=16_384, batch_size=64, steps=200_000, loss="wasserstein", penalty="gp",
+                          penalty_weight=10.0, penalty_every=1, discriminator_steps=5, generator_learning_rate=1e-4,
+                          discriminator_learning_rate=1e-4, beta_2=0.9, noise="uniform", ema_decay=0.0, filters=64, normalization="none"),
     }
 
     def __post_init__(self):
@@ -115,11 +117,12 @@ def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None):
     config = config or Config()
     multiple = config.strides ** config.halvings
     if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
-        raise ConfigError(f"length={shape[0]}: {config.halvings} layers of stride {config.strides} make sounds of one channel whose "
-                          f"length is a multiple of {multiple}")
+        raise ConfigError(f"length={shape[0]}: {config.halvings} layers of stride {config.strides} make sounds of one channel "
+                          f"whose length is a multiple of {multiple}")
     fields = {"audio": (fields or {}).get("audio") or Field("audio", shape, more={"rate": config.rate})}
     classes = classes if config.condition else ()
-    return WaveGAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes, fields)
+    networks = generator(shape, config, len(classes)), discriminator(shape, config, len(classes))
+    return WaveGAN(*networks, config, seed, classes, fields)
 
 
 def generator(shape, config, classes=0):
@@ -144,7 +147,8 @@ def generator(shape, config, classes=0):
 def discriminator(shape, config, classes=0):
     """audio [n, T, 1] in [-1, 1], and label [n] if there are classes -> logits [n, k].
 
-    With classes the logits are those of a projection (Miyato & Koyama 2018): the features along a direction for each class count too.
+    With classes the logits are those of a projection (Miyato & Koyama 2018): the features along a direction for each
+    class count too.
     """
     given = {"audio": keras.Input(config.packed(shape), name="audio")}
     x = given["audio"]
@@ -173,7 +177,8 @@ def _norm(x, one_hot, config):
 
 @keras.saving.register_keras_serializable("kgan")
 class PhaseShuffle(keras.layers.Layer):
-    """[n, T, C], all of the batch shifted by `shift` places, from -most to most; the ends are filled by reflection (section 3.2).
+    """[n, T, C], all of the batch shifted by `shift` places, from -most to most; the ends are filled by reflection
+    (section 3.2).
 
     In inference nothing is shifted.
     """

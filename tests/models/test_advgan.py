@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from battery import CLASSES, Battery
 
+import export.check
 import export.contract
 import export.saved_model
 from kgan import classifiers, kinds, models
@@ -218,6 +219,14 @@ def test_export_has_both_verdicts(tmp_path):
     for name, images in (("before", data["image"]), ("after", made)):
         np.testing.assert_allclose(found[name], tf.nn.softmax(gan.classifier(images)), atol=1e-5)
         np.testing.assert_allclose(np.sum(found[name], 1), 1, atol=1e-5)
+
+
+def test_verdicts_may_differ_more_than_images():
+    # of images at the border of classes a probability changes by ten times as much as a pixel
+    made, keras_s = np.full((1, 3), 0.5 + 6e-5, np.float32), np.full((1, 3), 0.5, np.float32)
+    with pytest.raises(export.check.CheckError, match="file: differs from Keras by 6e-05, above 1e-05"):
+        export.check._compare("file", made, keras_s, (0, 1), "float32")
+    assert export.check._compare("file", made, keras_s, (0, 1), "float32", kinds.get("verdict").STEEP)["bound"] == pytest.approx(1e-4)
 
 
 def test_verdicts_as_files():
