@@ -105,3 +105,16 @@ def test_the_built_in_captions_by_default():
     assert gan.fields["caption"].more["words"] == list(captions.WORDS)
     made = gan.generate(2, given={"caption": captions.captions(np.array([[7, 0, 1, 1]] * 2), np.zeros(2, int))})
     assert made.shape == (2, 8, 8, 3)
+
+
+def test_a_reader_learns_once(monkeypatch):
+    """Of a few examples next to nothing: but it gives four numbers a picture, and the same again from the cache."""
+    monkeypatch.setattr(readers, "SEEN", 256)
+    monkeypatch.setattr(readers, "COUNT", 128)
+    monkeypatch.setattr(readers, "_KEPT", {})
+    train = captions.source(28, count=128)
+    found = readers.read(train, train.examples(slice(5)))
+    assert found.shape == (5, 4) and (found >= 0).all() and (found < [10, 8, 2, 2]).all()
+    readers._KEPT.clear()
+    monkeypatch.setattr(readers, "_learn", None)
+    np.testing.assert_array_equal(readers.read(train, np.asarray(train.arrays["image"][:5])), found)
