@@ -1,7 +1,8 @@
 """Whether pictures are what their captions asked for: a small network that reads digit, colour, size and slant off a picture.
 
-It is the classifier of kgan.metrics.features with four ends, learned once from the training split, with a seed of its own, and kept
-in the cache. `held_back` pairs of digit and colour are not among what it learns; on real pictures of these it is as good (docs/results.md).
+It is the classifier of kgan.metrics.features with four ends, learned once with a seed of its own, and kept in the cache. It learns from
+pictures of its own, of all pairs of digit and colour: of the training split it would learn that held-back pairs do not occur, and read
+only 83 % of the digits of real ones.
 """
 import functools
 from pathlib import Path
@@ -15,7 +16,7 @@ from kgan.data import captions
 from kgan.data.cache import cached
 from kgan.metrics import features
 
-SEEN = 60_000  # examples in all
+SEEN, COUNT, SEED = 60_000, 20_000, 1  # examples in all; of so many different ones; of these
 
 
 def figures(evaluator, samples):
@@ -47,10 +48,10 @@ def read(train, images):
     """What pictures show, int [n, 4] in the order of kgan.data.captions.ATTRIBUTES.
 
     Args:
-        train: Source of captioned glyphs, from which reading is learned.
+        train: Source of captioned glyphs, whose size counts.
         images: float [n, H, W, 3] in [-1, 1], or uint8.
     """
-    network = _network(train.shape, features._digest(train), train)
+    network = _network(train.shape)
     found = [network.predict_on_batch(features.viewed("image", np.asarray(images[i:i + 250]))) for i in range(0, len(images), 250)]
     return np.stack([np.concatenate([part[name].argmax(1) for part in found]) for name in captions.ATTRIBUTES], 1)
 
@@ -58,11 +59,11 @@ def read(train, images):
 _KEPT = {}
 
 
-def _network(shape, digest, train):
-    key = dict(kind="reader", version=1, seen=SEEN, batch=features.BATCH, rate=features.RATE, shape=list(shape), data=digest)
+def _network(shape):
+    key = dict(kind="reader", version=2, seen=SEEN, count=COUNT, seed=SEED, batch=features.BATCH, rate=features.RATE, shape=list(shape))
     if (name := str(key)) not in _KEPT:
         network = _built(shape)
-        arrays, _ = cached("reader-captions", key, functools.partial(_learn, network, train))
+        arrays, _ = cached("reader-captions", key, functools.partial(_learn, network, shape))
         features._unflatten(network, arrays["weights"])
         _KEPT[name] = network
     return _KEPT[name]
@@ -76,7 +77,8 @@ def _built(shape):
     return keras.Model(base.input, ends)
 
 
-def _learn(network, train, folder):
+def _learn(network, shape, folder):
+    train = captions.source(shape[0], "test", COUNT, SEED)  # the split that has all pairs, but drawn anew
     batch = min(features.BATCH, len(train))
     steps = SEEN // batch
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(features.RATE, steps)),

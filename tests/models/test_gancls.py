@@ -110,6 +110,7 @@ def test_the_built_in_captions_by_default():
 def test_a_reader_learns_once(monkeypatch):
     """Of a few examples next to nothing: but it gives four numbers a picture, and the same again from the cache."""
     monkeypatch.setattr(readers, "SEEN", 256)
+    monkeypatch.setattr(readers, "COUNT", 128)
     monkeypatch.setattr(readers, "_KEPT", {})
     train = captions.source(28, count=128)
     found = readers.read(train, train.examples(slice(5)))
