@@ -2,7 +2,7 @@
 
 Yu, Zhang, Wang, Yu 2016, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient", arXiv:1609.05473.
 
-    python train.py --model=seqgan                                   sentences of a small grammar, about five CPU minutes
+    python train.py --model=seqgan                                   sentences of a small grammar
     python train.py --model=seqgan --dataset=oracle                  sequences of a known LSTM, which judges what is made
     python train.py --model=seqgan --dataset=folder:PATH             the lines of your text files; --set tokens=characters
     python train.py --model=seqgan --set imitation=5000 --set examiner=0 --steps=5000     imitation alone, to compare with
@@ -53,7 +53,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.0
     beta_1: float = 0.9
     global_clipnorm: float = 5.0
-    # the second from the examiner on; published: 1e-2 all along. At 1e-3 policy gradient undid in 100 steps what imitation had learned
+    # the second from the examiner on; published: 1e-2 all along. At 1e-3, NLL_oracle rose from 6.01 to 6.56 in 100 steps of policy gradient
     generator_learning_rate: Scheduled = "step:5e-3:2e-4:0.65"
     discriminator_learning_rate: Scheduled = 1e-3
     units: int = 64  # of G's LSTM

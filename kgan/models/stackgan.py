@@ -30,7 +30,7 @@ class Config(gancls.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     ratio: int = 2  # of the picture's side to the sketch's, a power of 2
-    steps: int = 10_000
+    steps: int = 12_000
     sketching: int = 6_000  # steps of the first stage
     noise_dim: int = 32 + 2 * 16  # the sketch's own, and for each stage those of the conditioning augmentation
     condition_dim: int = 16  # what a stage knows of a caption
