@@ -39,7 +39,8 @@ def main():
                                    ("another", another, asked)):
             told = dances.measure(clip[1:], places[1:], frames[1:] if name != "another" else None)
             if name in ("made", "before"):
-                told["psnr"] = float(np.mean(image.compare(*(image.scale(some[1:].astype(np.float32)) for some in (clip, frames)))["psnr"]))
+                seen = [image.scale(some[1:].astype(np.float32)) for some in (clip, frames)]
+                told["psnr"] = float(np.mean(image.compare(*seen)["psnr"]))
             found[name].append(told)
         if not i and arguments.out:
             draw(Path(arguments.out), poses, made, frames, others, another)

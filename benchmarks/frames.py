@@ -151,8 +151,9 @@ def main():
                     if kind == "web":
                         told[kind], told["web_best"] = browse(folder, size)
                         continue
-                    done = subprocess.run([sys.executable, __file__, f"--measure={kind}:{folder}"], capture_output=True, text=True,
-                                          env={**os.environ, "THREADS": str(arguments.threads), "OMP_NUM_THREADS": str(arguments.threads)})
+                    threads = str(arguments.threads)
+                    done = subprocess.run([sys.executable, __file__, f"--measure={kind}:{folder}"], capture_output=True,
+                                          text=True, env={**os.environ, "THREADS": threads, "OMP_NUM_THREADS": threads})
                     if done.returncode:
                         raise SystemExit(f"{model} at {size} by {kind}: {done.stderr[-2000:]}")
                     rate, off = json.loads(done.stdout.splitlines()[-1])

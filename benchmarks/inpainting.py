@@ -8,6 +8,7 @@ hole and over the whole image; Fréchet and kernel distance of the filled images
 features (of the true ones too, as `real`); the share that the classifier takes for the true image's label; CPU seconds an image.
 """
 import argparse
+import dataclasses
 import json
 import time
 
@@ -17,28 +18,34 @@ from kgan import kinds, latent, pictures
 from kgan.kinds import image as kind
 from kgan.metrics import frechet, holes, kernel
 from kgan.metrics.evaluate import Evaluator
+from kgan.models.inpaint import Config
 from kgan.run import Run, load
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inpaint")
+    parser.add_argument("inpaint", help="a run of inpaint; none: the search alone, with the masks of inpaint's defaults")
     parser.add_argument("noise", help="a run of a GAN that makes such images of noise")
     for name, default in (("count", 200), ("steps", 500), ("restarts", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--picture", help="a PNG file: hole, biharmonic, search, network, truth of the first 16")
     arguments = parser.parse_args()
-    evaluator = Evaluator(Run(arguments.inpaint).settings(required=True), count=10**9)  # all of the test split
+    settings = Run(arguments.noise if arguments.inpaint == "none" else arguments.inpaint).settings(required=True)
+    if arguments.inpaint == "none":
+        settings = {**settings, "model": "inpaint", "config": dataclasses.asdict(Config(dataset=settings["dataset"]))}
+        settings.pop("data", None)
+    evaluator = Evaluator(settings, count=10**9)  # all of the test split
     true, labels = evaluator.examples[:arguments.count], evaluator.labels
     given = {name: evaluator.given[name][:len(true)] for name in ("input", "mask")}
-    (gan, step), (noise, noise_step) = load(arguments.inpaint), load(arguments.noise)
+    (gan, step), (noise, noise_step) = (load(run) if run != "none" else (None, None) for run in (arguments.inpaint, arguments.noise))
     ways = {
         "nothing": lambda: kind.store(given["input"]), "border": lambda: holes.surrounded(true, given["mask"]),
         "biharmonic": lambda: _biharmonic(given),
         "fill": lambda: kind.store(latent.fill(noise, given["input"], given["mask"], steps=arguments.steps,
                                                restarts=arguments.restarts)[0]),
-        "inpaint": lambda: kind.store(gan.generate(len(true), given=given)), "real": lambda: true}
-    gan.generate(2, given={name: values[:2] for name, values in given.items()})  # what is compiled once
+        "inpaint": lambda: gan and kind.store(gan.generate(len(true), given=given)), "real": lambda: true}
+    if gan:
+        gan.generate(2, given={name: values[:2] for name, values in given.items()})  # what is compiled once
     found, made = {}, {}
     for name, way in ways.items():
         began = time.process_time()

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kgan.command import UserError
 from kgan.kinds import Field, get
-from kgan.sampling import feed, inputs_of
+from kgan.sampling import feed
 
 
 def functions_of(generator, contract, label=None):

@@ -257,8 +257,9 @@ def prepare(classifier, name, train, test=None, range_="auto", seed=0):
     guess = np.bincount(np.asarray(held.arrays["label"])).max() / len(held)  # by who always says the same
     weak = found[best] < guess + SURE * (1 - guess)
     order = ", ".join(names[:10]) + " …" * (len(names) > 10)
-    return found[best], said, (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by "
-                               f"guessing: its classes must be in the order of the data's, {order}") * weak
+    warning = (f"classifier={name}: is right on {_percent(found[best])} of the examples, hardly more than by guessing: its classes "
+               f"must be in the order of the data's, {order}")
+    return found[best], said, warning if weak else ""
 
 
 def _seeded(name, seed, shape, classes):

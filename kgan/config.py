@@ -20,7 +20,7 @@ Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hin
                "relativistic_average", "mmd_rbf", "mmd_polynomial"]
 Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
 EvaluateBy = Literal["frechet_distance", "kernel_distance", "sliced_wasserstein", "precision", "recall", "density", "coverage",
-                     "psnr", "ssim", "l1", "iou", "si_sdr", "segmental_snr", "stoi", "pesq", "hole_l1", "hole_psnr"]
+                     "psnr", "ssim", "l1", "iou", "si_sdr", "segmental_snr", "stoi", "pesq", "music_distance", "hole_l1", "hole_psnr"]
 Auto = bool | None  # a switch; None leaves it to what suits the device at hand
 Scheduled = float | str  # a number, or the text of a Schedule: the type of a field that may change in the course of a run
 

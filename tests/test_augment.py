@@ -192,7 +192,7 @@ def test_mistakes():
 
 # === Gradients ===
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
 def test_jitted_and_twice_differentiable(name, jit):
     # f = Σ sin(a(x)) is bent; h = |∇f|². For a(x) = Ax + b: ∇f = Aᵀ cos(Ax + b), ∇h = -2 Aᵀ (sin(Ax + b) · A Aᵀ cos(…))

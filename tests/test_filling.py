@@ -180,7 +180,8 @@ def test_a_signature_of_the_saved_model(tmp_path):
     gan = linear_gan()
     filling.export(gan, steps=20, restarts=2)
     told = contract.interface(gan)
-    assert [[each["name"] for each in told["functions"]["fill"][way]] for way in ("inputs", "outputs")] == [["input", "mask"], ["images"]]
+    names = [[each["name"] for each in told["functions"]["fill"][way]] for way in ("inputs", "outputs")]
+    assert names == [["input", "mask"], ["images"]]
     saved_model.write({name: gan.exported(name) for name in gan.exports()}, told, tmp_path / "out", gan.latents)
     serve = tf.saved_model.load(str(tmp_path / "out")).signatures["fill"]
     true, missing = gan.generate(3, seed=5), np.concatenate([masks(), masks(1)])

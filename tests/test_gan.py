@@ -250,9 +250,13 @@ def test_any_network_with_objective_and_penalty(model):
     labelled = bool(outline.Config().condition) or "categories" in names
     if "discriminator_normalization" in names:
         settings["discriminator_normalization"] = "none"
-    gan = kgan.models.build(model, shape, dict(
-        loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, packing=1 if labelled or len(needs) > 1 else 2,
-        instance_noise="linear:0.1:0", **settings), classes="abc")
+    combined = dict(loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, instance_noise="linear:0.1:0",
+                    packing=1 if labelled or len(needs) > 1 else 2, **settings)
+    if model in ("cyclegan", "discogan"):  # two generators: said in a sentence
+        with pytest.raises(ConfigError, match="=.*: a model of two generators has no such thing"):
+            kgan.models.build(model, shape, combined)
+        return
+    gan = kgan.models.build(model, shape, combined, classes="abc")
     gan.compile(run_eagerly=True)
     real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
     before = weights(gan.discriminator)

@@ -31,9 +31,10 @@ from kgan.kinds import noise as noise_kind
 from kgan.kinds.image import store
 
 ROOT = Path(export.__file__).parents[1]
-FILES = {"index.html", "page.js", "style.css", "dom.js", "latent.js", "gif.js", "glb.js", "npy.js", "plot.js", "generator.js",
-         "generator.json",
-         *(f"kinds/{name}.js" for name in ("image", "label", "noise", "number", "points", "signal", "video", "voxels")),
+FILES = {"index.html", "page.js", "style.css", "dom.js", "draw.js", "latent.js", "gif.js", "glb.js", "npy.js", "plot.js",
+         "generator.js", "generator.json",
+         *(f"kinds/{name}.js" for name in ("audio", "image", "label", "mask", "noise", "notes", "number", "points", "signal",
+                                           "tokens", "verdict", "video", "voxels")),
          "generator.tflite", "litert/index.js",
          "litert/wasm-utils.js", "litert/LICENSE", "litert/NOTICE",
          *(f"litert/litert_wasm_{name}internal.{kind}" for name in ("", "compat_") for kind in ("js", "wasm"))}

@@ -430,6 +430,7 @@ def exported(folder, inputs, outputs, inner, **more):
     return folder
 
 
+@pytest.mark.slow
 def test_image_in_a_web_export(browser, packages, tmp_path):
     """Cut and scaled to the one size that the file takes, which is said; the rest is as on the server."""
     import keras

@@ -58,12 +58,12 @@ def test_player(browser, clips, tmp_path):
     shown = {browser.pixels()[..., 0].tobytes()}  # it plays by itself
     browser.until(lambda: shown.add(browser.pixels()[..., 0].tobytes()) or len(shown) == 5)
     assert shown == {frame[..., 0].tobytes() for frame in clip}
-    move = "const slider = document.getElementById('frame'); slider.value = arguments[0]; slider.oninput()"
+    move = "const slider = document.getElementById('frame-number'); slider.value = arguments[0]; slider.oninput()"
     for frame in (4, 1, 5):
         browser.run(move, frame)  # which also stops it
         np.testing.assert_array_equal(browser.pixels()[..., :3], clip[frame - 1])
-    assert browser.find("#play").get_attribute("aria-pressed") == "false" and browser.find("#play").text == "Play"
-    assert browser.find("#frame").get_attribute("aria-valuetext") == "5 of 5"
+    assert browser.find("#run").get_attribute("aria-pressed") == "false" and browser.find("#run").text == "Play"
+    assert browser.find("#frame-number").get_attribute("aria-valuetext") == "5 of 5"
     np.testing.assert_array_equal(browser.pixels(".tile canvas")[..., :3], np.repeat(stored(server, 0), 3, -1)[2])
 
     browser.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
@@ -74,8 +74,8 @@ def test_player(browser, clips, tmp_path):
     with Image.open(file) as picture:
         assert picture.info["duration"] == 100 and picture.info["loop"] == 0
     np.testing.assert_array_equal(video.read(file.read_bytes(), FIELD), stored(server, 3))
-    browser.find("#play").click()
-    assert browser.find("#play").text == "Pause"
+    browser.find("#run").click()
+    assert browser.find("#run").text == "Pause"
     browser.until(lambda: browser.pixels()[..., 0].tobytes() != clip[4, ..., 0].tobytes())
     assert browser.errors() == []
 

@@ -260,6 +260,7 @@ def test_what_the_data_do_not_allow(command, tiny, tmp_path, flags, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_going_back_where_numbers_end(command, tmp_path):
     """And what follows a rollback is the same after an interruption."""
     settings = dict(preset="mixture", generator_units=8, discriminator_units=8, jit_compile=False, loss="least_squares",

@@ -61,7 +61,8 @@ def source(image_size=64, channels=3, split="train", count=None, seed=0):
 def _write(directory, version, image_size, stream, count, seed):
     clips = [clip("stout", image_size, [seed, stream, i])[:2] for i in range(count)]
     poses, frames = (np.stack(some) for some in zip(*clips))
-    for name, some in {"input": poses[:, 1:], "input_before": poses[:, :-1], "image": frames[:, 1:], "before": frames[:, :-1]}.items():
+    for name, some in {"input": poses[:, 1:], "input_before": poses[:, :-1], "image": frames[:, 1:],
+                       "before": frames[:, :-1]}.items():
         np.save(directory / f"{name}.npy", some.reshape(-1, *some.shape[2:]))
     return {}
 
@@ -82,7 +83,8 @@ def clip(actor, size, seed, frames=FRAMES, body=None):
     """
     angles = dance(seed, frames)
     own, asked = (joints(ACTORS[name], angles) for name in (actor, body or actor))
-    return (np.stack([_pose(each, size) for each in asked]), np.stack([_frame(each, size, ACTORS[actor]) for each in own]), asked * size)
+    poses, frames = [_pose(each, size) for each in asked], [_frame(each, size, ACTORS[actor]) for each in own]
+    return np.stack(poses), np.stack(frames), asked * size
 
 
 def dance(seed, frames):
@@ -218,11 +220,12 @@ def in_order(source, split="train"):
             names = [name for name, *_ in files.survey(side)[0]]
             for one, other in zip(sorted(names), sorted(names, key=_by_number)):
                 if one != other:
-                    raise DataError(f"{side}: frames are taken in the order of their names, in which {one!r} comes before {other!r}: write "
-                                    "numbers with as many digits each, as in 0001.png")
+                    raise DataError(f"{side}: frames are taken in the order of their names, in which {one!r} comes before "
+                                    f"{other!r}: write numbers with as many digits each, as in 0001.png")
     arrays = {name: source.arrays[name] for name in ("input", "image")}
     if len(arrays["image"]) < 2:
         raise DataError(f"{source.name}: holds no two frames, one after the other")
     return dataclasses.replace(source, arrays={
-        "input": arrays["input"][1:], "input_before": arrays["input"][:-1], "image": arrays["image"][1:], "before": arrays["image"][:-1],
+        "input": arrays["input"][1:], "input_before": arrays["input"][:-1],
+        "image": arrays["image"][1:], "before": arrays["image"][:-1],
     }, kinds=dict.fromkeys(("input", "input_before", "image", "before"), "image"), classes={}, groups={})

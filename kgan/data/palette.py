@@ -10,6 +10,7 @@ from kgan.data.source import DataError
 from kgan.kinds.image import strange
 
 MOST = 64        # labels at most
+PIXELS = 1 << 22  # looked at, about
 NEAR = 12        # a colour is one peak of this radius in the space of colours ...
 APART = 40       # ... that holds more than half of what is within this distance: what JPEG and scaling mix at borders is no peak
 BESIDE = 52      # within this no other colour is looked for
@@ -70,7 +71,8 @@ def described(source, field, labels=""):
         DataError: the images are no such label maps; the message says which label or colour does not fit.
     """
     array = source.arrays[field]
-    rows = np.unique(np.linspace(0, len(array) - 1, 200).astype(int))
+    looked_at = min(200, max(4, PIXELS // (array.shape[1] * array.shape[2])))
+    rows = np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))
     if not labels or labels == "auto":
         found = colours(np.asarray(array[rows]))
         if not labels:

@@ -25,7 +25,7 @@ from kgan.metrics import classes, features, frechet, kernel, neighbors, sliced
 # figure -> whether a larger value is better; those that choose the best checkpoint
 BETTER = {"frechet_distance": False, "kernel_distance": False, "sliced_wasserstein": False, "precision": True,
           "recall": True, "density": True, "coverage": True, "psnr": True, "ssim": True, "l1": False, "iou": True,
-          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "hole_l1": False,
+          "si_sdr": True, "segmental_snr": True, "stoi": True, "pesq": True, "music_distance": False, "hole_l1": False,
           "hole_psnr": True}
 SURE = 0.9
 EQUAL = 100.0  # dB that the PSNR of two equal images counts as: a mean of infinities says nothing

@@ -25,6 +25,13 @@ def of(rolls, lowest=36, tracks=()):
     return found
 
 
+def distance(made, real):
+    """How far measures, dicts as `of` gives them, are from real ones: the mean of |made - real| / (|real| + .1), of those that both have."""
+    found = [abs(made[name] - value) / (abs(value) + 0.1) for name, value in real.items() if name in made]
+    found = [value for value in found if np.isfinite(value)]
+    return float(np.mean(found)) if found else np.nan
+
+
 # === Of one track, bool [n, bars, steps, pitches] ===
 
 def empty_bars(rolls):

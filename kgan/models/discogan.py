@@ -8,6 +8,7 @@ networks and the preset `program` as in their program, github.com/SKTBrain/Disco
     python train.py --model=discogan --set preset=program                  weighed as the authors' program does, not their paper
 
 The cheap one of its kind: no residual blocks, no pool, no identity loss; but details pass through the innermost maps of 4×4.
+How good it gets has not been measured yet: `python benchmarks/unpaired.py RUN` does that.
 """
 import dataclasses
 from typing import ClassVar, Literal

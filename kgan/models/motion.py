@@ -116,7 +116,8 @@ class Motion(GAN):
             float32 numpy array [T, H, W, C'] in [-1, 1].
         """
         network = network or self.ema_generator
-        before = -tf.ones((1, *poses.shape[1:3], self.fields[self.key].shape[-1])) if first is None else tf.convert_to_tensor(first)[None]
+        size = (1, *poses.shape[1:3], self.fields[self.key].shape[-1])
+        before = -tf.ones(size) if first is None else tf.convert_to_tensor(first)[None]
         frames = []
         for pose in tf.convert_to_tensor(poses):
             before = network({"input": pose[None], "before": before})
@@ -142,7 +143,8 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     config = config or Config()
     least = 2 ** (config.halvings + 1)
     if len(shape) != 3 or min(shape[:2]) < least:
-        raise ConfigError(f"motion is for images of at least {least} pixels with halvings={config.halvings}, not {'×'.join(map(str, shape))}")
+        raise ConfigError(f"motion is for images of at least {least} pixels with halvings={config.halvings}, not "
+                          f"{'×'.join(map(str, shape))}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     poses = fields["input"].shape[-1]
     return Motion(generator(poses, shape[-1], config), discriminator(poses, shape[-1], config), config, seed, fields=fields)

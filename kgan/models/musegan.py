@@ -15,10 +15,11 @@ import math
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from kgan.config import Config as BaseConfig
-from kgan.config import ConfigError, Loss, Penalty, Scheduled
+from kgan.config import ConfigError, EvaluateBy, Loss, Penalty, Scheduled
 from kgan.gan import GAN
 from kgan.kinds import Field
 from kgan.layers import BatchNormalization
@@ -38,6 +39,7 @@ class Config(BaseConfig):
     lowest: int = 36  # MIDI number of the first
     tracks: str = "drums+bass+chords+melody"
     features: str = "none"  # what is measured is music: kgan.metrics.music
+    evaluate_by: EvaluateBy = "music_distance"
     evaluate_count: int = 1_000
     batch_size: int = 32
     steps: int = 2_000
@@ -80,13 +82,15 @@ class MuseGAN(GAN):
     """GAN's update; what it measures of its samples is music."""
 
     Config = Config
-    measures = {"empty_bars": False, "pitch_classes": False, "qualified_notes": True, "polyphony": True, "tone_span": False,
+    measures = {"music_distance": False, "empty_bars": False, "pitch_classes": False, "qualified_notes": True, "polyphony": True, "tone_span": False,
                 "repetition": True, "tonal_distance": False}
 
     def figures(self, evaluator, samples, asked=None):
         from kgan.metrics import music
         more = self.fields["notes"].more
-        found = music.of(samples, more.get("lowest", 36), more.get("tracks", ()))
+        made, real = (music.of(rolls, more.get("lowest", 36), more.get("tracks", ()))
+                      for rolls in (np.asarray(samples) > 0, np.asarray(evaluator.examples) > 0))
+        found = {**made, "music_distance": music.distance(made, real)}
         return {name: found.get(name, math.nan) for name in self.measures}
 
 

@@ -61,7 +61,8 @@ class Config(BaseConfig):
     enhancer_blocks: int = 2  # residual ones of the local enhancer, which is half as wide; 0: there is none
     coarse_share: float = 0.4  # of the steps, in which the global generator is trained at half the size
     enhancer_share: float = 0.1  # of the steps after these, in which the enhancer alone is
-    upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest, then a convolution; no checkerboards
+    # resize: nearest, then a convolution. transpose, as published: after 1,200 steps all facades had checkerboards
+    upsampling: Literal["transpose", "resize"] = "resize"
     discriminators: int = 2  # each sees images of half the size of the one before
     discriminator_filters: int = 16
     discriminator_layers: int = 3  # of stride 2; each of the logits sees a patch of 70 pixels with 3
@@ -70,10 +71,12 @@ class Config(BaseConfig):
     needs: ClassVar[dict] = {"input": "image", "image": "image"}
     presets: ClassVar[dict] = {
         "laptop": {},
-        # section 4 and the authors' scripts: 200 epochs of 2,975 images at half the size; then 10 of the enhancer alone, 90 of both
+        # section 4 and the authors' scripts: 200 epochs of 2,975 images at half the size; then 10 of the enhancer alone, 90 of
+        # both together
         "published": dict(filters=64, halvings=4, blocks=9, enhancer_blocks=3, discriminators=3, discriminator_filters=64,
                           batch_size=1, steps=892_500, coarse_share=2 / 3, enhancer_share=1 / 30, ema_decay=0.0,
-                          generator_learning_rate="linear:2e-4:0:0.8333:1", discriminator_learning_rate="linear:2e-4:0:0.8333:1"),
+                          upsampling="transpose", generator_learning_rate="linear:2e-4:0:0.8333:1",
+                          discriminator_learning_rate="linear:2e-4:0:0.8333:1"),
     }
 
     def __post_init__(self):
@@ -83,8 +86,8 @@ class Config(BaseConfig):
         for name in ("coarse_share", "enhancer_share", "jitter"):
             self._check(name, 0, below=1)
         if self.coarse_share + self.enhancer_share >= 1:
-            raise ConfigError(f"coarse_share={self.coarse_share} and enhancer_share={self.enhancer_share}: nothing is left to train "
-                              "both together in; their sum must be below 1")
+            raise ConfigError(f"coarse_share={self.coarse_share} and enhancer_share={self.enhancer_share}: nothing is left to "
+                              "train both together in; their sum must be below 1")
         if self.enhancer_blocks and self.filters % 2:
             raise ConfigError(f"filters={self.filters}: must be even, for the enhancer has half as many")
         if self.noise_dim:
@@ -93,7 +96,8 @@ class Config(BaseConfig):
         from kgan.data.palette import TEXT
         from kgan.data.source import DataError
         if not TEXT.fullmatch(self.labels):
-            raise ConfigError(f"labels={self.labels}: must be auto, a number of grey levels, as in 12, or colours, as in 000000,ff0000")
+            raise ConfigError(f"labels={self.labels}: must be auto, a number of grey levels, as in 12, or colours, as in "
+                              "000000,ff0000")
         try:
             parse(self.degrade)
         except DataError as error:
@@ -190,8 +194,8 @@ class Pix2PixHD(GAN):
 
     def settle(self):
         if self._early():
-            warnings.warn(f"step {self.step}: the local enhancer is not trained before step {self.borders[0]}; samples are the global "
-                          "generator's, enlarged, and an export is of no use yet", stacklevel=2)
+            warnings.warn(f"step {self.step}: the local enhancer is not trained before step {self.borders[0]}; samples are the "
+                          "global generator's, enlarged, and an export is of no use yet", stacklevel=2)
 
     # === Losses ===
 
@@ -210,7 +214,8 @@ class Pix2PixHD(GAN):
 
 def matched(wanted, judged):
     """The sum over layers of the mean absolute differences of what D's layers say of examples from what they say of others."""
-    return tf.add_n([tf.reduce_mean(tf.abs(tf.stop_gradient(wanted[name]) - judged[name])) for name in wanted if name != "logits"])
+    return tf.add_n([tf.reduce_mean(tf.abs(tf.stop_gradient(wanted[name]) - judged[name]))
+                     for name in wanted if name != "logits"])
 
 
 def halved(images, labels=False):
@@ -241,7 +246,8 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     colours = fields["input"].more.get("labels", ())
     if config.labels and not colours:
-        raise ConfigError(f"labels={config.labels}: the field `input` names no colours; give it more={{\"labels\": [[0, 0, 0], …]}}")
+        raise ConfigError(f"labels={config.labels}: the field `input` names no colours; give it "
+                          "more={\"labels\": [[0, 0, 0], …]}")
     given = fields["input"].shape[-1]
     return Pix2PixHD(generator(shape, given, colours, config), discriminator(shape, given, colours, config), config, seed,
                      fields=fields)
@@ -276,8 +282,9 @@ class LabelMaps(keras.layers.Layer):
         values, least = (pixels, 2.5) if self.instances else (maps, 0.5)
         down = tf.cast(tf.reduce_max(tf.abs(values[:, 1:] - values[:, :-1]), -1, keepdims=True) > least, tf.float32)
         right = tf.cast(tf.reduce_max(tf.abs(values[:, :, 1:] - values[:, :, :-1]), -1, keepdims=True) > least, tf.float32)
-        edges = tf.maximum(tf.maximum(tf.pad(down, [[0, 0], [1, 0], [0, 0], [0, 0]]), tf.pad(down, [[0, 0], [0, 1], [0, 0], [0, 0]])),
-                           tf.maximum(tf.pad(right, [[0, 0], [0, 0], [1, 0], [0, 0]]), tf.pad(right, [[0, 0], [0, 0], [0, 1], [0, 0]])))
+        sides = [tf.pad(down, [[0, 0], [1, 0], [0, 0], [0, 0]]), tf.pad(down, [[0, 0], [0, 1], [0, 0], [0, 0]]),
+                 tf.pad(right, [[0, 0], [0, 0], [1, 0], [0, 0]]), tf.pad(right, [[0, 0], [0, 0], [0, 1], [0, 0]])]
+        edges = tf.maximum(tf.maximum(sides[0], sides[1]), tf.maximum(sides[2], sides[3]))
         return tf.cast(tf.concat([maps, edges], -1), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
@@ -296,7 +303,8 @@ def generator(shape, channels, colours, config):
     """
     multiple = 2 ** (config.halvings + 1 + bool(config.enhancer_blocks))  # innermost maps of 2×2 at least
     if min(shape[:2]) < multiple:
-        raise ConfigError(f"halvings={config.halvings}: takes images of at least {multiple} pixels, these are {shape[0]}×{shape[1]}")
+        raise ConfigError(f"halvings={config.halvings}: takes images of at least {multiple} pixels, these are "
+                          f"{shape[0]}×{shape[1]}")
     given = keras.Input((None, None, channels), name="input")
     x = LabelMaps(colours, config.instances, name="labels")(RoundUp(multiple, name="rounded")(given))
     inner = coarse(x.shape[-1], shape[-1], config)

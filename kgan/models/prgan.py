@@ -7,7 +7,7 @@ github.com/matheusgadelha/PrGAN.
     python train.py --model=prgan --dataset=folder:MASKS --image_size=32 --channels=1          white on black, upright
 
 G makes a solid; it is turned to one of eight sides and projected to a mask, and D, which sees masks alone, tells those from real ones.
-What is exported are the solids.
+What is exported are the solids. Not trained to the end yet: docs/results.md has what was seen.
 """
 import dataclasses
 import statistics

@@ -97,7 +97,8 @@ class StyleTransfer(GAN):
             return super().train_step(batch)
         real, given = self.real(batch), self.given(batch)
         noise = self.noise(tf.shape(real)[0])
-        self.minimize(lambda: self.content(real, self.make(noise, given, self.generator, training=True), given, None), "generator")
+        made = lambda: self.make(noise, given, self.generator, training=True)
+        self.minimize(lambda: self.content(real, made(), given, None), "generator")
         self.update_averages()
         return self.results("g_gradient", "content", "style")
 
@@ -115,8 +116,11 @@ class StyleTransfer(GAN):
                 perceptual.gram(other), 0, keepdims=True)) ** 2, [1, 2])) for one, other in zip(found, wanted)])
             self._means["style"].update_state(style)
         self._means["content"].update_state(content)
-        smooth = tf.reduce_mean(tf.image.total_variation(fake)) / float(fake.shape[1] * fake.shape[2]) if config.smooth_weight else 0.0
-        return config.content_weight * content + config.gram_weight * style + config.smooth_weight * smooth
+        loss = config.content_weight * content + config.gram_weight * style
+        if config.smooth_weight:
+            pixels = float(fake.shape[1] * fake.shape[2])
+            loss += config.smooth_weight * tf.reduce_mean(tf.image.total_variation(fake)) / pixels
+        return loss
 
     def figures(self, evaluator, samples, asked=None):
         """`content_kept`: correlation of light and shade with those of what was given, 1 where all is kept; of 256 samples."""

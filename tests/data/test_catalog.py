@@ -83,6 +83,7 @@ def mnist(tmp_path_factory):
 
 # === mnist ===
 
+@pytest.mark.slow
 def test_mnist(mnist):
     found = catalog.source("mnist", data_dir=mnist)
     images, labels = found.arrays["image"], found.arrays["label"]
@@ -95,6 +96,7 @@ def test_mnist(mnist):
     assert found.name == "mnist" and found.note == "" and len(found) == 60000
 
 
+@pytest.mark.slow
 def test_mnist_to_size(mnist):
     native = catalog.source("mnist", split="test[:100]", data_dir=mnist)
     found = catalog.source("mnist", 14, 3, split="test[:100]", data_dir=mnist)
@@ -106,11 +108,13 @@ def test_mnist_to_size(mnist):
     assert np.abs(images - means).mean() < 5  # another filter, the same picture
 
 
+@pytest.mark.slow
 def test_preparing_leaves_only_the_data_set(mnist):
     assert not list(mnist.glob("extracted-*")) and not list(mnist.glob("downloads/extracted/*"))
     assert len(list(mnist.glob("mnist/3.0.1/mnist-*.tfrecord-*"))) == 2
 
 
+@pytest.mark.slow
 def test_unknown_split(mnist):
     with pytest.raises(DataError, match="no split 'validation'; it has train, test"):
         catalog.source("mnist", split="validation", data_dir=mnist)
@@ -118,6 +122,7 @@ def test_unknown_split(mnist):
         catalog.source("mnist", split="train[:0]", data_dir=mnist)
 
 
+@pytest.mark.slow
 def test_second_call_reads_the_cache(mnist, monkeypatch):
     first = catalog.source("mnist", split="test", data_dir=mnist)
     monkeypatch.setattr(catalog, "_write", lambda *_: pytest.fail("prepared again"))

@@ -91,6 +91,7 @@ def test_a_cache_that_is_only_read_is_read(homeless, monkeypatch):
     assert kgan.data.fingerprint(found, {"dataset": "folder:images"})["examples"] == 3
 
 
+@pytest.mark.slow
 def test_a_process_without_a_home(homeless):
     """Of its own, for what libraries do when they are imported."""
     code = ("import pwd, warnings\ndef nobody(*_): raise KeyError('uid not found')\npwd.getpwuid = nobody\n"

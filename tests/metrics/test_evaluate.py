@@ -88,6 +88,7 @@ def test_the_reference_is_the_test_split_where_there_is_one(glyphs, some, networ
     assert metrics.Evaluator({"dataset": f"folder:{folder}", "image_size": 28}, network, count=400).real is None
 
 
+@pytest.mark.slow
 def test_real_examples_are_near_and_noise_is_far(glyphs):
     real, noise = glyphs.real, glyphs.figures(np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)))
     assert real["frechet_distance"] < noise["frechet_distance"] / 10
@@ -154,7 +155,7 @@ def test_images_too_small_for_what_there_is(images):
 
 def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
     pairs = {"psnr", "ssim", "l1", "iou"}  # of what is made of something given
-    own = {"si_sdr", "segmental_snr", "stoi", "pesq", "hole_l1", "hole_psnr"}  # of sounds, and of holes
+    own = {"si_sdr", "segmental_snr", "stoi", "pesq", "music_distance", "hole_l1", "hole_psnr"}  # of sounds, and of holes
     assert set(typing.get_args(config.EvaluateBy)) == set(evaluate.BETTER)
     assert set(evaluate.BETTER) - pairs - own < set(glyphs.figures(glyphs.examples))
     fields = (kinds.Field("image", (16, 16, 1)), kinds.Field("voxels", (4, 4, 4, 1)))
@@ -164,6 +165,7 @@ def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
 
 # === The command ===
 
+@pytest.mark.slow
 def test_a_run(command, network, folder, tmp_path):
     flags = ["--model=mlp", f"--dataset=folder:{folder}", "--image_size=28", "--steps=20", "--batch_size=8", "--set",
              "sample_every=20", "--run_dir=run"]

@@ -44,6 +44,7 @@ def test_the_classifier_learns_and_is_trained_once(quick, capsys):
     np.testing.assert_array_equal(again(test.arrays["image"])[0], found)
 
 
+@pytest.mark.slow
 def test_the_classifier_is_a_function_of_the_data_alone(quick, tmp_path, monkeypatch):
     train, test = bars(600, 0), bars(50, 1)
     first = features.classifier(train, test)(test.arrays["image"])[0]

@@ -57,7 +57,8 @@ def test_distances_grow_with_the_damage(glyphs, features, measure, damage):
     assert all(1.5 * max(one, 0) < other for one, other in zip(values, values[1:]))
 
 
-@pytest.mark.parametrize("damage", ["blur", "noise", "dropped classes"])
+@pytest.mark.parametrize("damage", [pytest.param("blur", marks=pytest.mark.slow), "noise",
+                                    pytest.param("dropped classes", marks=pytest.mark.slow)])
 def test_the_sliced_distance_grows_with_the_damage(glyphs, damage):
     real, fake, labels = glyphs
     values = [sliced_wasserstein(real, images, patches=8, projections=48)["mean"]

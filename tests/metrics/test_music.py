@@ -51,6 +51,11 @@ def test_tonal_distance_by_hand():
     assert music.tonal_distance(roll((0, 16, 0), bars=1), roll((0, 8, 0), bars=1)) == 0
 
 
+def test_distance_by_hand():
+    assert music.distance({"a": 1.0, "b": 0.5}, {"a": 0.4, "b": 0.4, "c": 9.0}) == pytest.approx((0.6 / 0.5 + 0.1 / 0.5) / 2)
+    assert music.distance({"a": np.nan, "b": 0.0}, {"a": 1.0, "b": 0.0}) == 0
+
+
 def test_all_of_them():
     both = np.stack([roll((0, 1, 0), (2, 3, 0)), roll((0, 8, 0), (8, 16, 7)), roll((0, 8, 0))], -1)
     found = music.of(both, tracks=("drums", "a", "b"))

@@ -35,6 +35,7 @@ def test_nearest(k, block, dtype, offset):
     np.testing.assert_allclose(distances, np.sort(expected, 1)[:, :k], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [300, 4096])
 def test_nearest_of_images(pixels, block):
     distances, indices = nearest(pixels, pixels, 2, exclude_self=True, block=block)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from absl import flags
-from test_augment import bright
+from test_synthetic import bright
 
 from kgan import models
 from kgan.command import UserError

@@ -188,7 +188,8 @@ def test_figures_are_of_the_hole():
     ((64, 64, 3), dict(hole_most=1.5), "at most 1"), ((64, 64, 3), dict(noise_dim=3), "takes no noise"),
     ((64, 64, 3), dict(augment="color+flip"), "augment=color.flip: moves what D sees, and not the mask"),
     ((64, 64, 3), dict(consistency_weight=1.0), "consistency_weight: moves"),
-    ((64, 64, 3), dict(masks="circles"), "must be one of strokes"), ((10, 10), {}, "is for images"), ((7, 9, 1), {}, "at least 8 pixels")])
+    ((64, 64, 3), dict(masks="circles"), "must be one of strokes"), ((10, 10), {}, "is for images"),
+    ((7, 9, 1), {}, "at least 8 pixels")])
 def test_what_cannot_be_built(shape, settings, message):
     with pytest.raises(ConfigError, match=message):
         inpaint.build(shape, inpaint.Config.of(**settings))

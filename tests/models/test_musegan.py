@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -50,7 +52,8 @@ def test_figures_are_those_of_the_samples():
     from kgan.metrics import music
     gan = gan_of()
     samples = kinds.get("notes").examples(gan.fields["notes"], 5)
-    found = gan.figures(None, samples)
+    found = gan.figures(types.SimpleNamespace(examples=kinds.get("notes").store(samples)), samples)
+    assert found["music_distance"] == 0
     assert set(found) == set(gan.measures) and found["tone_span"] == music.tone_span(samples[..., 1] > 0)
     assert np.isnan(found["tonal_distance"])  # one track that is no drum
     assert gan.fields["notes"].more["tracks"] == ["drums", "lead"]

@@ -103,7 +103,7 @@ def test_the_published_networks():
     kernels = 49 * 36 * 4 + 2 * 9 * sum(a * b for a, b in zip(widths, widths[1:])) + 9 * 2 * 9 * 64**2 + 49 * 4 * 3 + 3
     norms = 2 * (sum(widths) + 9 * 2 * 64 + sum(widths[:-1]))
     assert inner.count_params() == kernels + norms
-    assert (config.batch_size, config.content_weight, config.loss) == (1, 10, "least_squares")
+    assert (config.batch_size, config.content_weight, config.loss, config.upsampling) == (1, 10, "least_squares", "transpose")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (13, 16), (17, 40)])

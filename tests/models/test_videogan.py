@@ -18,8 +18,9 @@ SHAPE = (4, 16, 16, 1)
 class TestBattery(Battery):
     model = "videogan"
     cases = {
-        "grey": dict(shape=SHAPE, **TINY),
-        "two streams, colour, the clip alone": dict(shape=(4, 16, 16, 3), generator="two_stream", judge_frames=False, **TINY),
+        "grey": dict(shape=SHAPE, rest=1.0, **TINY),
+        "content and motion, colour, frames judged": dict(shape=(4, 16, 16, 3), generator="content_motion", judge_frames=True,
+                                                          rest=1.0, **TINY),
     }
 
     @staticmethod
@@ -63,8 +64,8 @@ def test_content_is_the_same_in_all_frames():
     """What the first layer of the pictures sees: of each frame the content, then its own motion."""
     keras.utils.set_random_seed(1)
     generator = videogan.content_motion(SHAPE, sides(SHAPE), config())
-    codes = keras.Model(generator.input, next(layer for layer in generator.layers
-                                              if isinstance(layer, keras.layers.Concatenate)).output)
+    codes = keras.Model(generator.input, [layer for layer in generator.layers
+                                          if isinstance(layer, keras.layers.Concatenate)][-1].output)
     noise = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
     seen = np.asarray(codes(noise)).reshape(2, 4, 8)
     np.testing.assert_array_equal(seen[..., :5], np.repeat(noise[:, None, :5], 4, 1))
@@ -93,7 +94,7 @@ def test_foreground_mask_and_background_by_hand():
 
 def test_frames_and_clip_count_alike():
     keras.utils.set_random_seed(1)
-    discriminator = videogan.discriminator(SHAPE, sides(SHAPE), config())
+    discriminator = videogan.discriminator(SHAPE, sides(SHAPE), config(judge_frames=True))
     clips = kinds.get("video").examples(kinds.Field("video", SHAPE), 3)
     logits = np.asarray(discriminator(clips))
     assert logits.shape == (3, 8)
@@ -102,12 +103,19 @@ def test_frames_and_clip_count_alike():
     turned = np.asarray(discriminator(clips[:, ::-1]))
     np.testing.assert_allclose(turned[:, 4:], logits[:, :3:-1], atol=1e-6)
     assert np.abs(turned[:, 0] - logits[:, 0]).max() > 1e-9
-    assert videogan.discriminator(SHAPE, sides(SHAPE), config(judge_frames=False)).output_shape == (None, 1)
+    assert videogan.discriminator(SHAPE, sides(SHAPE), config()).output_shape == (None, 1)
 
 
 def test_any_number_of_frames_and_rectangles():
-    gan = models.build("videogan", (3, 16, 24, 1), TINY)
+    gan = models.build("videogan", (3, 16, 24, 1), {**TINY, "generator": "content_motion", "judge_frames": True})
     assert gan.generator.output_shape == (None, 3, 16, 24, 1) and gan.discriminator.output_shape == (None, 6)
+
+
+@pytest.mark.parametrize("generator", ["two_stream", "content_motion"])
+def test_begins_as_dark_as_it_is_told(generator):
+    keras.utils.set_random_seed(0)
+    gan = models.build("videogan", SHAPE, {**TINY, "generator": generator, "fill": 0.1})
+    assert gan.generate(8).mean() == pytest.approx(2 * 0.1 - 1, abs=0.02)
 
 
 # === What it measures ===

@@ -28,12 +28,12 @@ export function view() {
   const frame = element(`<div class="clip">
     <canvas id="picture" role="img" width="1" height="1"></canvas>
     <div class="slider">
-      <label for="frame">Frame</label>
-      <input id="frame" type="range" min="1" step="1" value="1"><span class="value" aria-hidden="true"></span>
-      <button id="play" type="button" aria-pressed="false">Play</button>
+      <label for="frame-number">Frame</label>
+      <input id="frame-number" type="range" min="1" step="1" value="1"><span class="value" aria-hidden="true"></span>
+      <button id="run" type="button" aria-pressed="false">Play</button>
     </div>
   </div>`);
-  const on = frame.querySelector("canvas"), slider = frame.querySelector("#frame"), play = frame.querySelector("#play");
+  const on = frame.querySelector("canvas"), slider = frame.querySelector("#frame-number"), play = frame.querySelector("#run");
   let frames = [], timer = null, running = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   function draw() {
