@@ -21,8 +21,7 @@ CLASSES = 64  # of a conditional generator each class has a row, if there are no
 # precision -> (least PSNR in dB, largest absolute difference, times the largest value where that is above 1); None: any.
 # float16: one level of 255. A generator that was trained long has a worst value off by .007 at a PSNR of 76 dB.
 BOUNDS = {"float32": (None, 1e-5), "float16": (None, 2 / 255), "dynamic": (30, None), "int8": (25, None)}
-# precision -> largest share of tokens that are others. A number that lies as near to a border as rounding goes is of the
-# next word in
+# precision -> largest share of tokens that are others. A number that lies as near to a border as rounding goes is of the next word in
 # another runtime, and all that follows is another text then
 OTHERS = {"float32": 0.01, "float16": 0.2, "dynamic": 0.5, "int8": 0.5}
 # rounding may turn a difference of the last bit into one of a level; more than this share is no rounding
@@ -106,10 +105,9 @@ def check(path, kind, precision, *references):
         references: files that `reference` wrote, one for each function in the artefact.
 
     Returns:
-        dict of float, of the worst of its outputs: `largest` and `mean` absolute difference, `bound` of the largest
-        where that decides, `psnr` in dB (None: no
-        difference), `milliseconds`; of images in a SavedModel also `levels`, the largest difference of `generate` in
-        levels of 255.
+        dict of float, of the worst of its outputs: `largest` and `mean` absolute difference, `bound` of the largest where
+        that decides, `psnr` in dB (None: no difference), `milliseconds`; of images in a SavedModel also `levels`, the
+        largest difference of `generate` in levels of 255.
 
     Raises:
         CheckError: it cannot be loaded, has other names or shapes, or is out of bounds.

@@ -1,7 +1,6 @@
 """Tokens: a text as the numbers of its words or characters in a vocabulary, int32 [T].
 
-`Field.more` has `words`, the vocabulary, the text of number 0 first, and `tokens`: "words" or "characters". Where the
-first is
+`Field.more` has `words`, the vocabulary, the text of number 0 first, and `tokens`: "words" or "characters". Where the first is
 "", number 0 is the end: it fills up what is shorter than T. UNKNOWN, where it is in the vocabulary, stands for all others.
 """
 import re

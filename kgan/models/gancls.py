@@ -6,13 +6,10 @@ Reed, Akata, Yan, Logeswaran, Schiele, Lee 2016, "Generative Adversarial Text to
     python train.py --model=gancls --dataset=folder:PATH --image_size=64          images with captions, see docs/data.md
     python train.py --model=gancls --set mismatched=false                 what the wrong captions are good for
 
-G makes a picture of noise and of a caption, read by a small convolutional network. D sees three kinds of pairs: a
-picture with its
-caption is real; a made picture, and a real one with the caption of something else, are not. Between two captions G is to
-make
-something that D believes as well (INT). After the first command colour, size and slant come out as asked in 94 % and
-more, the digit in
-less than half (docs/results.md): it is a start, and no finished recipe.
+G makes a picture of noise and of a caption, read by a small convolutional network. D sees three kinds of pairs: a picture
+with its caption is real; a made picture, and a real one with the caption of something else, are not. Between two captions G
+is to make something that D believes as well (INT). After the first command colour, size and slant come out as asked in 94 %
+and more, the digit in less than half (docs/results.md): it is a start, and no finished recipe.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -123,9 +120,8 @@ class GANCLS(GAN):
     def figures(self, evaluator, samples, asked=None):
         """Of captioned glyphs: of each attribute the share of samples in which a classifier reads what the caption says.
 
-        `caption_ATTRIBUTE` of pairs of digit and colour that training has, `unseen_ATTRIBUTE` of those that are held
-        back; `caption_all`
-        and `unseen_all`, that all four are right. Of other data: nothing.
+        `caption_ATTRIBUTE` of pairs of digit and colour that training has, `unseen_ATTRIBUTE` of those that are held back;
+        `caption_all` and `unseen_all`, that all four are right. Of other data: nothing.
         """
         from kgan.metrics import readers
         return readers.figures(evaluator, samples)
@@ -138,8 +134,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, fields=None):
         shape: (H, W, C) of images in [-1, 1], H and W from 8 on.
         config: Config; None: the defaults.
         seed: of the noise.
-        fields: dict of the kgan.kinds.Field of `caption` (kind tokens, `more["words"]` its vocabulary) and `image`;
-        None: the
+        fields: dict of the kgan.kinds.Field of `caption` (kind tokens, `more["words"]` its vocabulary) and `image`; None: the
             captions of the built-in data set.
 
     Returns:
@@ -180,8 +175,7 @@ def generator(shape, caption, config):
 def encoder(caption, config):
     """caption int32 [n, T] -> float32 [n, text_dim]: convolutions over words, the largest over all places."""
     tokens = keras.Input(caption.shape, dtype="int32", name="caption")
-    # of the size of what it is joined to: with Keras's own, fifty times smaller, D took thousands of steps to notice the
-    # captions
+    # of the size of what it is joined to: with Keras's own, fifty times smaller, D took thousands of steps to notice the captions
     x = layers.Embedding(len(caption.more["words"]), config.word_dim, embeddings_initializer=keras.initializers.RandomNormal(0, 1))(tokens)
     for _ in range(2):
         x = layers.Conv1D(2 * config.text_dim, 3, padding="same", activation="relu")(x)

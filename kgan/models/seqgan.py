@@ -7,10 +7,10 @@ Yu, Zhang, Wang, Yu 2016, "SeqGAN: Sequence Generative Adversarial Nets with Pol
     python train.py --model=seqgan --dataset=folder:PATH             the lines of your text files; --set tokens=characters
     python train.py --model=seqgan --set imitation=5000 --set examiner=0 --steps=5000     imitation alone, to compare with
 
-Three phases: imitation (maximum likelihood), the examiner (D learns to tell what G writes), policy gradient: each word
-is rewarded by what D
-says of texts that begin so, finished by G itself several times over. Temperature below 1 makes G keep to what is likely.
-Imitation alone with a tuned temperature is hard to beat (Caccia et al. 2018): docs/results.md has both side by side.
+Three phases: imitation (maximum likelihood), the examiner (D learns to tell what G writes), policy gradient: each word is
+rewarded by what D says of texts that begin so, finished by G itself several times over. Temperature below 1 makes G keep to
+what is likely. Imitation alone with a tuned temperature is hard to beat (Caccia et al. 2018): docs/results.md has both side
+by side.
 """
 import dataclasses
 import math
@@ -54,8 +54,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.0
     beta_1: float = 0.9
     global_clipnorm: float = 5.0
-    # the second from the examiner on; published: 1e-2 all along. At 1e-3, NLL_oracle rose from 6.01 to 6.56 in 100 steps
-    # of policy gradient
+    # the second from the examiner on; published: 1e-2 all along. At 1e-3, NLL_oracle rose from 6.01 to 6.56 in 100 steps of policy gradient
     generator_learning_rate: Scheduled = "step:5e-3:2e-4:0.65"
     discriminator_learning_rate: Scheduled = 1e-3
     units: int = 64  # of G's LSTM
@@ -66,8 +65,7 @@ class Config(BaseConfig):
 
     presets: ClassVar[dict] = {
         "laptop": {},
-        # 10,000 sequences: 120 epochs of imitation; D 50 times 3 epochs of 10,000 more; 200 steps of G. It makes 15
-        # epochs of D
+        # 10,000 sequences: 120 epochs of imitation; D 50 times 3 epochs of 10,000 more; 200 steps of G. It makes 15 epochs of D
         # between two steps of G, here a batch's share
         "published": dict(units=32, rollouts=16, baseline="none", imitation=18_840, examiner=23_550, steps=42_590, weight_decay=0.2,
                           generator_learning_rate=1e-2, discriminator_learning_rate=1e-4, discriminator_steps=15,
