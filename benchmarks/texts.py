@@ -3,9 +3,9 @@
     python benchmarks/texts.py runs/seqgan runs/imitation                    imitation alone beside it, as it should be
     python benchmarks/texts.py runs/seqgan --temperatures=0.7,1 --count=500
 
-Of each run and temperature COUNT texts of the averaged generator by the same noise, measured by kgan.metrics.texts against the test split
-(or, without one, the training split); `real`: as many training texts. A lower temperature is better and less diverse: compare runs where
-one of the two is equal. `nll_test` is at temperature 1.
+Of each run and temperature COUNT texts of the averaged generator by the same noise, measured by kgan.metrics.texts against
+the test split (or, without one, the training split); `real`: as many training texts. A lower temperature is better and less
+diverse: compare runs where one of the two is equal. `nll_test` is at temperature 1.
 """
 import argparse
 import json

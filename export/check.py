@@ -105,8 +105,9 @@ def check(path, kind, precision, *references):
         references: files that `reference` wrote, one for each function in the artefact.
 
     Returns:
-        dict of float, of the worst of its outputs: `largest` and `mean` absolute difference, `bound` of the largest where that decides, `psnr` in dB (None: no
-        difference), `milliseconds`; of images in a SavedModel also `levels`, the largest difference of `generate` in levels of 255.
+        dict of float, of the worst of its outputs: `largest` and `mean` absolute difference, `bound` of the largest where
+        that decides, `psnr` in dB (None: no difference), `milliseconds`; of images in a SavedModel also `levels`, the
+        largest difference of `generate` in levels of 255.
 
     Raises:
         CheckError: it cannot be loaded, has other names or shapes, or is out of bounds.

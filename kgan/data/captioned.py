@@ -3,8 +3,8 @@
     PATH/labels.csv        a column with the paths of images, and a column `caption`
     PATH/a.png a.txt …     beside each image a text of the same name, whose first line is its caption
 
-Images without a caption are left out and counted. What lies in a folder whose name begins with `test` is the test split. The captions are
-cut into tokens as kgan.data.texts does; the vocabulary is that of the training split.
+Images without a caption are left out and counted. What lies in a folder whose name begins with `test` is the test split.
+The captions are cut into tokens as kgan.data.texts does; the vocabulary is that of the training split.
 """
 import hashlib
 import json
@@ -31,8 +31,8 @@ def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_00
         split: "train" or "test".
 
     Returns:
-        Source of `image` uint8 [N, height, width, channels], `caption` int32 [N, T], T as long as 99 % of the training captions
-        (longer ones lose their end), and `mismatch`, the captions of others.
+        Source of `image` uint8 [N, height, width, channels], `caption` int32 [N, T], T as long as 99 % of the training
+        captions (longer ones lose their end), and `mismatch`, the captions of others.
 
     Raises:
         DataError: no such folder or split, no captions, more than a tenth of the images undecodable.

@@ -1,9 +1,9 @@
 """Built-in captioned glyphs: "a large red 7 in italic" and the picture of it, drawn on the spot, no download.
 
-What a caption says of the picture is exactly four things: its digit, its colour, its size and its slant (ATTRIBUTES). So it can be
-measured, of each, whether a picture is as its caption asked (`attributes` reads a caption, kgan.metrics.readers a picture). In the
-training split some pairs of digit and colour never occur (`held_back`): a generator that has understood what the words mean draws
-these too. The digits are those of kgan.data.glyphs, in the upright faces, which italics lean.
+What a caption says of the picture is exactly four things: its digit, its colour, its size and its slant (ATTRIBUTES). So it
+can be measured, of each, whether a picture is as its caption asked (`attributes` reads a caption, kgan.metrics.readers a
+picture). In the training split some pairs of digit and colour never occur (`held_back`): a generator that has understood
+what the words mean draws these too. The digits are those of kgan.data.glyphs, in the upright faces, which italics lean.
 """
 import numpy as np
 
@@ -45,8 +45,8 @@ def source(image_size=32, split="train", count=None, seed=0):
         seed: int, not negative.
 
     Returns:
-        Source of `image` uint8 [N, S, S, 3]; `caption` int32 [N, LENGTH], numbers of WORDS; `mismatch`, the caption of something else,
-        in half of the cases of what differs in one attribute; and each of ATTRIBUTES, int64 [N].
+        Source of `image` uint8 [N, S, S, 3]; `caption` int32 [N, LENGTH], numbers of WORDS; `mismatch`, the caption of
+        something else, in half of the cases of what differs in one attribute; and each of ATTRIBUTES, int64 [N].
 
     Raises:
         DataError: an argument out of range, or a matplotlib that came without its fonts.

@@ -1,8 +1,8 @@
 """Synthetic sequences from a known LSTM, the oracle of SeqGAN's paper: of each sequence it tells how likely it is.
 
-Yu, Zhang, Wang, Yu 2016, arXiv:1609.05473, section 4: an LSTM whose weights are drawn from N(0, 1) stands for the true distribution;
-generators learn from its samples, and it judges theirs (NLL_oracle). The built-in one is drawn from a seed, with a vocabulary of 500.
-The published one, of 5,000, is `--dataset=folder:PATH`, where PATH holds its oracle.npz.
+Yu, Zhang, Wang, Yu 2016, arXiv:1609.05473, section 4: an LSTM whose weights are drawn from N(0, 1) stands for the true
+distribution; generators learn from its samples, and it judges theirs (NLL_oracle). The built-in one is drawn from a seed,
+with a vocabulary of 500. The published one, of 5,000, is `--dataset=folder:PATH`, where PATH holds its oracle.npz.
 
 A perfect generator scores the oracle's entropy. What scores below it is no better: it has collapsed to what is likely.
 """
@@ -23,8 +23,8 @@ class Oracle:
     """An LSTM in NumPy: i, f, o = σ(xW + hU + b), g = tanh(xWc + hUc + bc), c ← f·c + i·g, h = o·tanh(c), logits = hW_out + b_out.
 
     Args:
-        parameters: dict of float arrays `embedding` [V, E]; of the gates i, f, o and the cell c `W?` [E, H], `U?` [H, H], `b?` [H];
-            `W_out` [H, V], `b_out` [V]. The state starts at 0, the first input is token 0.
+        parameters: dict of float arrays `embedding` [V, E]; of the gates i, f, o and the cell c `W?` [E, H], `U?` [H, H],
+            `b?` [H]; `W_out` [H, V], `b_out` [V]. The state starts at 0, the first input is token 0.
     """
 
     def __init__(self, parameters):

@@ -4,8 +4,8 @@
     PATH/test*.txt, PATH/test/…       of files and folders whose names begin so: the test split
     PATH/oracle.npz                   sequences of this oracle, see kgan.data.oracle
 
-The vocabulary is that of the training split: the end "", UNKNOWN if there are words beyond the `vocabulary` most frequent ones, and
-these, the most frequent first.
+The vocabulary is that of the training split: the end "", UNKNOWN if there are words beyond the `vocabulary` most frequent
+ones, and these, the most frequent first.
 """
 import collections
 import os

@@ -1,8 +1,8 @@
 """Whether pictures are what their captions asked for: a small network that reads digit, colour, size and slant off a picture.
 
-It is the classifier of kgan.metrics.features with four ends, learned once with a seed of its own, and kept in the cache. It learns from
-pictures of its own, of all pairs of digit and colour: of the training split it would learn that held-back pairs do not occur, and read
-only 83 % of the digits of real ones.
+It is the classifier of kgan.metrics.features with four ends, learned once with a seed of its own, and kept in the cache. It
+learns from pictures of its own, of all pairs of digit and colour: of the training split it would learn that held-back pairs
+do not occur, and read only 83 % of the digits of real ones.
 """
 import functools
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Measures of texts, int [n, T] of a vocabulary: BLEU, self-BLEU, distinct n-grams, likelihood by an oracle, validity by a grammar.
 
-BLEU-n is the mean over samples of sentence BLEU with uniform weights to n, all references at once, the nearest length, and 0.1 for a
-count of 0 (`method1` of NLTK, Chen & Cherry 2014; sacreBLEU's `floor`). It rises with the number of references, and depends on what a token is: say
-both beside it. The largest count of each n-gram in the references is computed once.
+BLEU-n is the mean over samples of sentence BLEU with uniform weights to n, all references at once, the nearest length, and
+0.1 for a count of 0 (`method1` of NLTK, Chen & Cherry 2014; sacreBLEU's `floor`). It rises with the number of references,
+and depends on what a token is: say both beside it. The largest count of each n-gram in the references is computed once.
 """
 import collections
 import math
@@ -16,8 +16,9 @@ FLOOR = 0.1
 def figures(evaluator, samples):
     """What is known of samples int [n, T], a dict.
 
-    `bleu_2` to `bleu_5` against the first REFERENCES examples that are not trained on, `self_bleu_2` to `self_bleu_5`, `distinct_2`
-    and `distinct_3`; of an oracle's data `nll_oracle`, in nats a token; of the built-in grammar `valid`, the share of sentences that are.
+    `bleu_2` to `bleu_5` against the first REFERENCES examples that are not trained on, `self_bleu_2` to `self_bleu_5`,
+    `distinct_2` and `distinct_3`; of an oracle's data `nll_oracle`, in nats a token; of the built-in grammar `valid`, the
+    share of sentences that are.
 
     Args:
         evaluator: kgan.metrics.Evaluator.

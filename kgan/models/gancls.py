@@ -2,13 +2,14 @@
 
 Reed, Akata, Yan, Logeswaran, Schiele, Lee 2016, "Generative Adversarial Text to Image Synthesis", arXiv:1605.05396.
 
-    python train.py --model=gancls                        "a large red 7 in italic", 32 pixels, about 15 CPU minutes
+    python train.py --model=gancls                        "a large red 7 in italic", 32 pixels, about 8 CPU minutes
     python train.py --model=gancls --dataset=folder:PATH --image_size=64          images with captions, see docs/data.md
     python train.py --model=gancls --set mismatched=false                 what the wrong captions are good for
 
-G makes a picture of noise and of a caption, read by a small convolutional network. D sees three kinds of pairs: a picture with its
-caption is real; a made picture, and a real one with the caption of something else, are not. Between two captions G is to make
-something that D believes as well (INT). docs/results.md says how often digit, colour, size and slant come out as asked.
+G makes a picture of noise and of a caption, read by a small convolutional network. D sees three kinds of pairs: a picture
+with its caption is real; a made picture, and a real one with the caption of something else, are not. Between two captions G
+is to make something that D believes as well (INT). After the first command colour, size and slant come out as asked in 94 %
+and more, the digit in less than half (docs/results.md): it is a start, and no finished recipe.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -34,7 +35,7 @@ class Config(dcgan.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "captions"
-    steps: int = 10_000
+    steps: int = 6_000
     noise_dim: int = 32
     filters: int = 16
     generator_learning_rate: Scheduled = "linear:1e-3:1e-4:0.5:1"
@@ -119,8 +120,8 @@ class GANCLS(GAN):
     def figures(self, evaluator, samples, asked=None):
         """Of captioned glyphs: of each attribute the share of samples in which a classifier reads what the caption says.
 
-        `caption_ATTRIBUTE` of pairs of digit and colour that training has, `unseen_ATTRIBUTE` of those that are held back; `caption_all`
-        and `unseen_all`, that all four are right. Of other data: nothing.
+        `caption_ATTRIBUTE` of pairs of digit and colour that training has, `unseen_ATTRIBUTE` of those that are held back;
+        `caption_all` and `unseen_all`, that all four are right. Of other data: nothing.
         """
         from kgan.metrics import readers
         return readers.figures(evaluator, samples)

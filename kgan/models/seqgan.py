@@ -2,14 +2,15 @@
 
 Yu, Zhang, Wang, Yu 2016, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient", arXiv:1609.05473.
 
-    python train.py --model=seqgan                                   sentences of a small grammar, about five CPU minutes
+    python train.py --model=seqgan                                   sentences of a small grammar
     python train.py --model=seqgan --dataset=oracle                  sequences of a known LSTM, which judges what is made
     python train.py --model=seqgan --dataset=folder:PATH             the lines of your text files; --set tokens=characters
     python train.py --model=seqgan --set imitation=5000 --set examiner=0 --steps=5000     imitation alone, to compare with
 
-Three phases: imitation (maximum likelihood), the examiner (D learns to tell what G writes), policy gradient: each word is rewarded by what D
-says of texts that begin so, finished by G itself several times over. Temperature below 1 makes G keep to what is likely.
-Imitation alone with a tuned temperature is hard to beat (Caccia et al. 2018): docs/results.md has both side by side.
+Three phases: imitation (maximum likelihood), the examiner (D learns to tell what G writes), policy gradient: each word is
+rewarded by what D says of texts that begin so, finished by G itself several times over. Temperature below 1 makes G keep to
+what is likely. Imitation alone with a tuned temperature is hard to beat (Caccia et al. 2018): docs/results.md has both side
+by side.
 """
 import dataclasses
 import math
@@ -53,7 +54,7 @@ class Config(BaseConfig):
     ema_decay: Scheduled = 0.0
     beta_1: float = 0.9
     global_clipnorm: float = 5.0
-    # the second from the examiner on; published: 1e-2 all along. At 1e-3 policy gradient undid in 100 steps what imitation had learned
+    # the second from the examiner on; published: 1e-2 all along. At 1e-3, NLL_oracle rose from 6.01 to 6.56 in 100 steps of policy gradient
     generator_learning_rate: Scheduled = "step:5e-3:2e-4:0.65"
     discriminator_learning_rate: Scheduled = 1e-3
     units: int = 64  # of G's LSTM

@@ -6,9 +6,10 @@ Adversarial Networks", arXiv:1612.03242.
     python train.py --model=stackgan --image_size=64                              sketches of 32 pixels, pictures of 64
     python train.py --model=stackgan --set preset=published --image_size=256 --dataset=folder:PATH        64, then 256
 
-The first phase trains a G and a D of sketches, as gancls does; the second keeps that G as it is, and trains one that sees its sketch and the
-caption again. Conditioning augmentation: what G knows of a caption is drawn from a normal distribution around it, so that neighbouring
-captions get pictures as well. Not trained at length yet: docs/recipes.md says what differs from the paper.
+The first phase trains a G and a D of sketches, as gancls does; the second keeps that G as it is, and trains one that sees
+its sketch and the caption again. Conditioning augmentation: what G knows of a caption is drawn from a normal distribution
+around it, so that neighbouring captions get pictures as well. Not trained at length yet: docs/recipes.md says what differs
+from the paper.
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -30,7 +31,7 @@ class Config(gancls.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     ratio: int = 2  # of the picture's side to the sketch's, a power of 2
-    steps: int = 10_000
+    steps: int = 12_000
     sketching: int = 6_000  # steps of the first stage
     noise_dim: int = 32 + 2 * 16  # the sketch's own, and for each stage those of the conditioning augmentation
     condition_dim: int = 16  # what a stage knows of a caption
