@@ -83,9 +83,12 @@ class Config(BaseConfig):
         from kgan.data.noises import parse  # here, for of this file `kgan.models.outline` runs no more than this class
         from kgan.data.source import DataError
         try:
-            parse(self.noises), parse(self.unseen)
+            name = "noises"
+            parse(self.noises)
+            name = "unseen"
+            parse(self.unseen)
         except DataError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(str(error).replace("noises=", f"{name}=", 1)) from None
 
 
 @keras.saving.register_keras_serializable("kgan")
