@@ -90,9 +90,7 @@ def _write(directory, root, captions, words, length, tokens, image_size, channel
             kept.append(name)
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[name] = folder.reason(error)
-    listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(broken.items())[:5])
-    if len(broken) > folder.TOLERATED * len(captions):
-        raise DataError(f"{len(broken)} of {len(captions)} images in {root} cannot be decoded ({listing}). Repair or remove them.")
+    listing = files.tolerate(broken, len(captions), root, "images", "cannot be decoded")
     if broken:
         images.flush()
         np.save(directory / "image.npy", np.array(images[:len(kept)]))

@@ -87,18 +87,14 @@ def _write(root, clips, size, channels, crop, frames, directory):
         short += not count
         pieces += [clip[i * frames:(i + 1) * frames] for i in range(count)]
         tops += [PurePosixPath(name).parts[:-1][:1]] * count
-    if len(skipped) > folder.TOLERATED * len(clips):
-        name, why = next(iter(skipped.items()))
-        raise DataError(f"{len(skipped)} of {len(clips)} clips in {root} cannot be decoded, more than the {folder.TOLERATED:.0%} "
-                        f"that are tolerated ({name!r}: {why}). Repair or remove them.")
+    files.tolerate(skipped, len(clips), root, "clips", "cannot be decoded")
     array = folder.allocate(directory / "video.npy", (len(pieces), frames, *size, channels))
     for place, piece in zip(array, pieces):
         place[:] = piece
     array.flush()
     classes = {}
     if all(tops) and len(set(tops)) > 1:
-        classes["label"] = files.ordered(files.text(top) for top, in tops)
-        np.save(directory / "label.npy", np.array([classes["label"].index(files.text(top)) for top, in tops], np.int64))
+        classes["label"] = files.save_labels(directory, [top for top, in tops])
     note = f"{len(pieces)} clips of {frames} frames from {len(clips)} files and folders of frames. "
     note += f"{short} are shorter and left out. " if short else ""
     note += f"{len(skipped)} cannot be decoded and are left out ({', '.join(map(repr, list(skipped)[:10]))}). " if skipped else ""

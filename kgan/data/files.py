@@ -3,9 +3,11 @@ import os
 import re
 import unicodedata
 
+import numpy as np
 from PIL import features
 
 from kgan import kinds
+from kgan.data.cache import expanded
 from kgan.data.source import DataError
 
 _IMAGE = kinds.get("image")
@@ -120,6 +122,45 @@ def unidentified(file):
     name = content(file)
     return f"a {name} image, which kgan does not read: convert it to PNG or JPEG" if name and name not in FORMATS else \
         "not an image, or a broken one"
+
+
+# === What readers of folders share ===
+
+TOLERATED = 0.1  # part of the files that may be unreadable
+
+
+def half(path, split):
+    """The real path of a folder, or of its sub-folder `split` where it holds both `train` and `test`.
+
+    Raises:
+        DataError: it has no such split.
+    """
+    root = os.path.realpath(expanded(str(path), "folder:"))
+    there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
+    if len(there) == 2 and split in there:
+        return there[split]
+    if len(there) == 2 or split != "train":
+        raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
+    return root
+
+
+def tolerate(skipped, count, root, what, fault="cannot be read"):
+    """A list in words of what was `skipped`, a dict of name to reason. DataError: more of `count` than TOLERATED, or all."""
+    listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
+    listing += f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    if skipped and (len(skipped) == count or len(skipped) > TOLERATED * count):
+        raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {TOLERATED:.0%} that are "
+                        f"tolerated ({listing}). Repair or remove them.")
+    return listing
+
+
+def save_labels(directory, tops):
+    """Writes label.npy, int64 [N], of the names of the sub-folders `tops` [N]; returns the classes' names in their order."""
+    tops = [text(top) for top in tops]
+    classes = ordered(tops)
+    number = {name: i for i, name in enumerate(classes)}
+    np.save(directory / "label.npy", np.array([number[top] for top in tops], np.int64))
+    return classes
 
 
 # === Names ===

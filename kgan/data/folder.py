@@ -24,7 +24,6 @@ from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
 from kgan.kinds.image import flatten
 
-TOLERATED = 0.1  # part of the files that may be undecodable
 # names of folders that are parts of a data set, or halves of pairs, and no classes
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout", "unlabeled"}
 SIDES = {"a", "b", "traina", "trainb", "testa", "testb", "vala", "valb", "input", "inputs", "target", "targets", "source",
@@ -175,14 +174,8 @@ def _write(root, names, table, columns, image_size, channels, crop, directory):
             progress.update(min(step, len(names) - progress.n))
 
     skipped = dict(sorted(skipped.items()))
-    if skipped:
-        listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
-        more = f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
-        count = f"{len(skipped)} of {len(names)} image files in {root} cannot be decoded"
-        if len(skipped) == len(names) or len(skipped) > TOLERATED * len(names):
-            raise DataError(f"{count}, more than the {TOLERATED:.0%} that are tolerated ({listing}{more}). "
-                            "Repair or remove them.")
-        note += f"{count} and are left out ({listing}{more}). "
+    if listing := files.tolerate(skipped, len(names), root, "image files", "cannot be decoded"):
+        note += f"{len(skipped)} of {len(names)} image files in {root} cannot be decoded and are left out ({listing}). "
 
     good = np.array([index for index, name in enumerate(names) if name not in skipped])
     channels = channels or (1 if greys[good].all() else 3)
@@ -205,10 +198,7 @@ def _write(root, names, table, columns, image_size, channels, crop, directory):
     if "label" in columns:
         pass
     elif all(tops):
-        tops = [files.text(top) for top, in tops]
-        classes["label"] = files.ordered(tops)
-        number = {name: index for index, name in enumerate(classes["label"])}
-        np.save(directory / "label.npy", np.array([number[top] for top in tops], np.int64))
+        classes["label"] = files.save_labels(directory, [top for top, in tops])
     elif any(tops):
         note += "Some images lie in sub-folders and some do not: no labels. "
     return dict(note=note.strip(), skipped=skipped, classes=classes)

@@ -241,7 +241,7 @@ def _tolerate(root, total, left_out):
     names = list(left_out)
     listing = "; ".join(f"{name!r}: {left_out[name]}" for name in names[:10])
     more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
-    if len(names) > folder.TOLERATED * total:
+    if len(names) > files.TOLERATED * total:
         raise DataError(f"{len(names)} of the {total} images in {root} are no half of a pair or cannot be read, more than the "
-                        f"{folder.TOLERATED:.0%} that are tolerated ({listing}{more}). Repair or remove them.")
+                        f"{files.TOLERATED:.0%} that are tolerated ({listing}{more}). Repair or remove them.")
     return f"{len(names)} of {total} pairs in {root} are left out ({listing}{more})."

@@ -11,11 +11,10 @@ import os
 import numpy as np
 
 from kgan.data import files
-from kgan.data.cache import cached, expanded
+from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 from kgan.kinds import Field, audio
 
-TOLERATED = 0.1  # part of the files that may be unreadable
 PAIRS = ("input", "audio"), ("noisy", "clean")
 SILENT = 33  # of 32,768: windows that are nowhere louder are left out
 
@@ -41,12 +40,7 @@ def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
     Raises:
         DataError: no such folder or split, no sounds in it, more than a tenth of them unreadable, or pairs that are none.
     """
-    root = os.path.realpath(expanded(str(path), "folder:"))
-    there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
-    if len(there) == 2:
-        root = there[split]
-    elif split != "train":
-        raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
+    root = files.half(path, split)
     found, left_out = files.survey(root, audio.SUFFIXES)
     if not found:
         other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
@@ -93,7 +87,7 @@ def _write(directory, root, names, rate, length, overlap):
         labels += [example.split("/")[0]] * int(loud.sum())
     for file in opened.values():
         file.close()
-    _tolerate(skipped, len(examples), root)
+    listing = files.tolerate(skipped, len(examples), root, "sounds")
     if not labels:
         raise DataError(f"The sounds in {root} are silent from beginning to end.")
     for name in fields:
@@ -103,10 +97,8 @@ def _write(directory, root, names, rate, length, overlap):
         os.unlink(directory / f"{name}.raw")
     classes = {}
     if not sides and all(tops):
-        classes["label"] = files.ordered(files.text(label) for label in labels)
-        number = {name: i for i, name in enumerate(classes["label"])}
-        np.save(directory / "label.npy", np.array([number[files.text(label)] for label in labels], np.int64))
-    note = [f"{len(skipped)} sounds cannot be read and are left out ({_some(skipped)})."] if skipped else []
+        classes["label"] = files.save_labels(directory, labels)
+    note = [f"{len(skipped)} sounds cannot be read and are left out ({listing})."] if skipped else []
     note += [f"{silent} windows without sound are left out."] if silent else []
     note += ["Some sounds lie in sub-folders and some do not: no labels."] if any(tops) and not all(tops) else []
     return dict(note=" ".join(note), skipped=skipped, classes=classes)
@@ -127,13 +119,3 @@ def _sound(path, field):
         raise OSError("no regular file, or a link to nothing")
     with open(path, "rb") as file:
         return audio.read(file.read(), field)[:, 0]
-
-
-def _tolerate(skipped, count, root):
-    if len(skipped) > TOLERATED * count:
-        raise DataError(f"{len(skipped)} of {count} sounds in {root} cannot be read, more than the {TOLERATED:.0%} that are "
-                        f"tolerated ({_some(skipped)}). Repair or remove them.")
-
-
-def _some(skipped):
-    return "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10]) + (" …" if len(skipped) > 10 else "")

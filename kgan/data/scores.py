@@ -10,11 +10,9 @@ import os
 import numpy as np
 
 from kgan.data import files
-from kgan.data.cache import cached, expanded
+from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 from kgan.kinds import notes
-
-TOLERATED = 0.1  # part of the files that may be unreadable
 
 
 def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split="train"):
@@ -38,12 +36,7 @@ def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split
     """
     if not notes.SUFFIXES:
         raise DataError(f"folder:{path}: to read MIDI files pip install mido")
-    root = os.path.realpath(expanded(str(path), "folder:"))
-    there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
-    if len(there) == 2:
-        root = there[split]
-    elif split != "train":
-        raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
+    root = files.half(path, split)
     found, left_out = files.survey(root, notes.SUFFIXES)
     if not found:
         other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
@@ -73,15 +66,10 @@ def _write(directory, root, names, bars, steps, pitches, more):
         cut = [roll[bar:bar + bars] for bar in range(whole - bars + 1) if roll[bar:bar + bars].any()]
         pieces += cut
         labels += [name.split("/")[0]] * len(cut)
-    some = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
-    if len(skipped) > TOLERATED * len(names):
-        raise DataError(f"{len(skipped)} of {len(names)} MIDI files in {root} cannot be read, more than the {TOLERATED:.0%} "
-                        f"that are tolerated ({some}). Repair or remove them.")
+    listing = files.tolerate(skipped, len(names), root, "MIDI files")
     np.save(directory / "notes.npy", np.stack(pieces))
     classes = {}
     if all("/" in name for name in names):
-        classes["label"] = files.ordered(files.text(label) for label in labels)
-        number = {name: i for i, name in enumerate(classes["label"])}
-        np.save(directory / "label.npy", np.array([number[files.text(label)] for label in labels], np.int64))
-    note = f"{len(skipped)} MIDI files cannot be read and are left out ({some})." if skipped else ""
+        classes["label"] = files.save_labels(directory, labels)
+    note = f"{len(skipped)} MIDI files cannot be read and are left out ({listing})." if skipped else ""
     return dict(note=note, skipped=skipped, classes=classes)

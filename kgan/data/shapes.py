@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from kgan.data import files, folder
-from kgan.data.cache import cached, expanded
+from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 from kgan.kinds import Field, voxels
 
@@ -38,12 +38,7 @@ def source(path, image_size=32, split="train"):
     Raises:
         DataError: no such folder or split, no solids in it, more than a tenth cannot be read, meshes without trimesh.
     """
-    root = os.path.realpath(expanded(str(path), "folder:"))
-    halves = all(os.path.isdir(os.path.join(root, name)) for name in ("train", "test"))
-    if split != "train" and not (halves and split == "test"):
-        raise DataError(f"folder:{path} has no split {split!r}: it has train and test where it holds two folders of these names")
-    if halves:
-        root = os.path.join(root, split)
+    root = files.half(path, split)
     _, rest = files.survey(root)
     found = sorted(name for suffix in (*GRIDS, *MESHES) for name in rest.pop(suffix, []))
     if not found:
@@ -76,15 +71,11 @@ def _write(root, names, size, directory):
             continue
         solids.append(some)
         tops += [PurePosixPath(name).parts[:-1][:1]] * len(some)
-    if len(skipped) > folder.TOLERATED * len(names):
-        name, why = next(iter(skipped.items()))
-        raise DataError(f"{len(skipped)} of {len(names)} files in {root} cannot be read, more than the {folder.TOLERATED:.0%} "
-                        f"that are tolerated ({name!r}: {why}). Repair or remove them.")
+    files.tolerate(skipped, len(names), root, "files")
     np.save(directory / "voxels.npy", np.concatenate(solids))
     classes = {}
     if all(tops) and len(set(tops)) > 1:
-        classes["label"] = files.ordered(files.text(top) for top, in tops)
-        np.save(directory / "label.npy", np.array([classes["label"].index(files.text(top)) for top, in tops], np.int64))
+        classes["label"] = files.save_labels(directory, [top for top, in tops])
     empty = sum(int((~some.any((1, 2, 3, 4))).sum()) for some in solids)
     note = f"{empty} of its solids are empty. " if empty else ""
     note += f"{len(skipped)} files cannot be read and are left out ({', '.join(map(repr, list(skipped)[:10]))}). " if skipped else ""
