@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from kgan.config import ConfigError
+from kgan.data import bicubic
 from kgan.data import degrade as degradations
 from kgan.data.source import DataError
 from kgan.kinds import Field
@@ -261,9 +262,11 @@ def _blur(images, sigma):
 
 def _downscale(images, factor):
     import tensorflow as tf
-    size = images.shape[1:3]
-    small = [max(1, round(side / factor)) for side in size]
-    return tf.image.resize(tf.image.resize(images, small, "bicubic", antialias=True), size, "bicubic")
+    for axis, side in enumerate(images.shape[1:3]):
+        small = max(1, round(side / factor))
+        there_and_back = bicubic.matrix(small, side) @ bicubic.matrix(side, small)
+        images = tf.einsum("hi,niwc->nhwc" if axis == 0 else "wi,nhic->nhwc", there_and_back, images)
+    return images
 
 
 _OPERATIONS = {"grey": _grey, "blur": _blur, "downscale": _downscale}

@@ -29,6 +29,14 @@ def resize(images, height, width):
     return x if images.dtype.kind == "f" else np.clip(np.rint(x), 0, np.iinfo(images.dtype).max).astype(images.dtype)
 
 
+def matrix(before, after):
+    """The same along one axis as a matrix float32 [after, before]."""
+    weights, places = _taps(before, after)
+    found = np.zeros((after, before), np.float32)
+    np.add.at(found, (np.arange(after)[:, None], places), weights)
+    return found
+
+
 @functools.lru_cache(maxsize=64)
 def _taps(before, after):
     """Of each of `after` pixels the weights float32 [after, k] and the places [after, k] of those that it is made of."""
