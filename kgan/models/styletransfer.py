@@ -70,8 +70,6 @@ class Config(BaseConfig):
         for name in ("filters", "blocks"):
             self._check(name, 1)
         self._check("style_scale", 1)
-        if self.preset == "gram" and not self.loss_network:
-            raise ConfigError("preset=gram: compares features of a network: name one by loss_network=FILE.keras")
         if self.noise_dim:
             raise ConfigError(f"noise_dim={self.noise_dim}: styletransfer takes no noise")
 
@@ -156,6 +154,8 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
         ConfigError: the images are too small, or are no images; `loss_network` is none.
     """
     config = config or Config()
+    if config.preset == "gram" and not config.loss_network:
+        raise ConfigError("preset=gram: compares features of a network: name one by loss_network=FILE.keras")
     if len(shape) != 3 or min(shape[:2]) < 16:
         raise ConfigError(f"styletransfer is for images of at least 16 pixels, not {'×'.join(map(str, shape))}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}

@@ -69,7 +69,7 @@ def test_a_logit_sees_a_patch(patch, side):
     (dict(style_scale=0.5), "style_scale=0.5: must be at least 1")])
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ConfigError, match=message):
-        styletransfer.Config.of(**settings)
+        styletransfer.build(config=styletransfer.Config.of(**settings))
 
 
 # === What is kept ===
