@@ -29,22 +29,31 @@ def store(values):
     return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def read(data, field, max_pixels=MAX_PIXELS):
-    """The bytes of an image file as uint8 [H, W, C]. Transparent pixels become white, EXIF rotation is applied.
+def decoded(data, max_pixels, take):
+    """What the function `take` makes of an opened PIL.Image, the right way up, of the bytes of a file; masks are read so too.
 
     Raises:
-        ValueError: it is no image, is larger than `max_pixels`, or has another size or, of label maps, others than `field` wants.
+        ValueError: it is no image, or is larger than `max_pixels`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:  # before anything is decoded
                 raise ValueError(f"{image.width}×{image.height} pixels, more than {max_pixels}")
             ImageOps.exif_transpose(image, in_place=True)
-            image = flatten(image)
+            return take(image)
     except ValueError:
         raise
     except Exception:  # Pillow raises nearly anything on broken files
         raise ValueError(f"this is no image that can be read; {', '.join(FORMATS)} are") from None
+
+
+def read(data, field, max_pixels=MAX_PIXELS):
+    """The bytes of an image file as uint8 [H, W, C]. Transparent pixels become white, EXIF rotation is applied.
+
+    Raises:
+        ValueError: it is no image, is larger than `max_pixels`, or has another size or, of label maps, others than `field` wants.
+    """
+    image = decoded(data, max_pixels, flatten)
     height, width, channels = field.shape
     if (height or image.height, width or image.width) != (image.height, image.width):
         raise ValueError(f"the image is {image.width}×{image.height} pixels; {width}×{height} are needed")

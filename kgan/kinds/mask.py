@@ -2,10 +2,8 @@
 
 In files white is missing and black is kept; so is what is transparent. A file of 0 and 1 alone is read as such.
 """
-import io
-
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from kgan.kinds import image
 
@@ -37,16 +35,7 @@ def read(data, field, max_pixels=image.MAX_PIXELS):
         ValueError: it is no image, is larger than `max_pixels`, has another size than `field` wants, or is no mask: more than a
             tenth of its pixels are neither black nor white.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=image.FORMATS) as opened:
-            if opened.width * opened.height > max_pixels:  # before anything is decoded
-                raise ValueError(f"{opened.width}×{opened.height} pixels, more than {max_pixels}")
-            ImageOps.exif_transpose(opened, in_place=True)
-            levels = _levels(opened)
-    except ValueError:
-        raise
-    except Exception:  # Pillow raises nearly anything on broken files
-        raise ValueError(f"this is no image that can be read; {', '.join(image.FORMATS)} are") from None
+    levels = image.decoded(data, max_pixels, _levels)
     height, width = field.shape[:2]
     if (height or levels.shape[0], width or levels.shape[1]) != levels.shape:
         raise ValueError(f"the mask is {levels.shape[1]}×{levels.shape[0]} pixels; {width}×{height} are needed")
