@@ -40,6 +40,8 @@ class GAN(Sampler):
             is made of the kind that its shape is usual for, and nothing else is given.
     """
 
+    told = ()  # the names of the means that a family adds to the log: `self._means[name]` is to be updated with them
+
     def __init__(self, generator, discriminator, config=None, seed=0, classes=(), fields=None, name="gan"):
         super().__init__(generator, config, seed, classes, fields, name)
         if self.fields.keys() - {self.key} and self.config.packing > 1:
@@ -61,6 +63,7 @@ class GAN(Sampler):
         # === Metrics ===
         names = ["d_loss", "g_loss", "d_real", "d_fake", "d_accuracy", "d_gradient", "g_gradient"]
         names += ["augment_p"] if self.config.augment_target else []
+        names += self.told
         self._means.update({name: keras.metrics.Mean(name) for name in names})
 
         # === Adaptive augmentation: its probability, and the running mean of D's signs that it follows ===

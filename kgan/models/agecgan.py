@@ -58,10 +58,11 @@ class AgeCGAN(GAN):
     Config = Config
     players = {**GAN.players, "encoder": ("encoder",)}
 
+    told = ("encoder_loss",)
+
     def __init__(self, generator, discriminator, encoder, *args, **kwargs):
         super().__init__(generator, discriminator, *args, **kwargs)
         self.encoder = encoder
-        self._means["encoder_loss"] = keras.metrics.Mean("encoder_loss")
 
     def train_step(self, batch):
         super().train_step(batch)

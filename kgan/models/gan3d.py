@@ -80,9 +80,10 @@ class GAN3D(GAN):
             return {}
         return {"largest": kinds.get("voxels").sheet(self.generate(count, seed), largest=True)}
 
+    told = ("d_rest",)  # share of D's updates that were not made
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._means["d_rest"] = keras.metrics.Mean("d_rest")  # share of D's updates that were not made
         # what D tells of the parts of an update, summed. A variable, for the replicas' threads would share an attribute
         self._told = tf.Variable(0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN,
                                  synchronization=tf.VariableSynchronization.ON_READ)

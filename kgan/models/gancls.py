@@ -69,10 +69,8 @@ class GANCLS(GAN):
     Config = Config
     measures = {f"{word}_{name}": True for word in ("caption", "unseen") for name in ("label", "color", "size", "slant", "all")}
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        # of how many pairs D finds the right caption likelier than a wrong one: of real pictures, of what G makes
-        self._means.update({name: keras.metrics.Mean(name) for name in ("d_caption", "g_caption")})
+    # of how many pairs D finds the right caption likelier than a wrong one: of real pictures, of what G makes
+    told = "d_caption", "g_caption"
 
     def given(self, batch):
         return super().given(batch) | {"mismatch": self._field(batch, "mismatch")}

@@ -75,9 +75,7 @@ class InfoGAN(GAN):
 
     Config = Config
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._means["category_accuracy"] = keras.metrics.Mean("category_accuracy")  # which Q can tell
+    told = ("category_accuracy",)  # which Q can tell
 
     def label(self, batch):
         """No labels are in the batch: the class of each sample is drawn, all as likely."""

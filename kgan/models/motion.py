@@ -74,9 +74,7 @@ class Motion(GAN):
 
     Config = Config
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._means["content"] = keras.metrics.Mean("content")
+    told = ("content",)
 
     def real(self, batch):
         return tf.concat([self._field(batch, "before"), super().real(batch)], -1)

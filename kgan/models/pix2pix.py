@@ -102,9 +102,7 @@ class Pix2Pix(GAN):
 
     Config = Config
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._means["content"] = keras.metrics.Mean("content")
+    told = ("content",)
 
     def content(self, real, fake, given, judged):
         difference = tf.reduce_mean(tf.abs(real - fake))

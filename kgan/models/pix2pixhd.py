@@ -110,9 +110,10 @@ class Pix2PixHD(GAN):
 
     Config = Config
 
+    told = ("content",)
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._means["content"] = keras.metrics.Mean("content")
         self._part = None  # of G, which alone is trained: in the phase that is being traced
         path, channels = self.config.perceptual, self.fields[self.key].shape[-1]
         known = path in ("none", "features")

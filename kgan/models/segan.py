@@ -99,9 +99,7 @@ class SEGAN(GAN):
 
     Config = Config
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._means["content"] = keras.metrics.Mean("content")
+    told = ("content",)
 
     def content(self, real, fake, given, judged):
         emphasised = PreEmphasis(self.config.emphasis)

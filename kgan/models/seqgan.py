@@ -103,9 +103,7 @@ class SeqGAN(GAN):
     measures = {"nll_oracle": False, "nll_test": False, "valid": True, "distinct_2": True, "distinct_3": True,
                 **{f"bleu_{n}": True for n in (2, 3, 4, 5)}, **{f"self_bleu_{n}": False for n in (2, 3, 4, 5)}}
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._means.update({name: keras.metrics.Mean(name) for name in ("nll", "reward")})
+    told = "nll", "reward"
 
     @property
     def writer(self):

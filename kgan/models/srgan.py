@@ -98,9 +98,10 @@ class SRGAN(GAN):
 
     Config = Config
 
+    told = ("content",)
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._means["content"] = keras.metrics.Mean("content")
         self._maps = _named(self.config.content)
 
     def phases(self):

@@ -67,11 +67,12 @@ class StackGAN(gancls.GANCLS):
     Config = Config
     players = {"generator": ("generator",), "discriminator": ("discriminator", "sketch_discriminator")}
 
+    told = (*gancls.GANCLS.told, "condition")
+
     def __init__(self, generator, discriminator, sketch_discriminator, *args, **kwargs):
         super().__init__(generator, discriminator, *args, **kwargs)
         self.sketch_discriminator = sketch_discriminator
         self._sketching = None  # in a step: whether it is of the first stage
-        self._means["condition"] = keras.metrics.Mean("condition")
 
     def phases(self):
         return (0, self.sketch_step), (self.config.sketching, self.train_step)
