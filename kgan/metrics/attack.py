@@ -28,14 +28,12 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.attack RUN")
     run = Run(arguments[1])
-    settings = run.settings(required=True)
-    if settings.get("model") != "advgan":
-        raise UserError(f"{arguments[1]} is a run of {settings.get('model')}; advgan's are attacks")
+    from kgan.metrics.labelled import attacking, labelled
+    settings = attacking(run)
     import_tensorflow()
     import numpy as np
 
     from kgan import classifiers
-    from kgan.metrics.labelled import labelled
 
     train, test, remark = labelled(settings, FLAGS.test)
     gan, step = load(arguments[1])

@@ -38,16 +38,14 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.harden RUN")
     run = Run(arguments[1])
-    settings = run.settings(required=True)
-    if settings.get("model") != "advgan":
-        raise UserError(f"{arguments[1]} is a run of {settings.get('model')}; advgan's classifiers are hardened")
+    from kgan.metrics.labelled import attacking, labelled
+    settings = attacking(run)
     if strange := set(FLAGS.ways) - set(WAYS):
         raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are "
                         f"{', '.join(WAYS)}")
     import_tensorflow()
     import numpy as np
 
-    from kgan.metrics.labelled import labelled
     train, test, remark = labelled(settings, FLAGS.test)
     gan, step = load(arguments[1])
     if not gan.classifier.network.weights or not hasattr(gan.classifier.network, "inputs"):

@@ -2,6 +2,8 @@
 import numpy as np
 
 import kgan
+from kgan import models
+from kgan.command import UserError
 from kgan.data.source import DataError, Source
 
 
@@ -35,6 +37,14 @@ def labelled(settings, test=None):
         raise DataError(f"{settings['dataset']} has no test split and only {len(train)} examples: name one, --test=DATASET")
     return (subset(train, np.sort(order[fifth:])), subset(train, np.sort(order[:fifth])),
             "a fifth of the examples, held back here, but the GAN has seen them: --test=DATASET names others")
+
+
+def attacking(run):
+    """The settings of a kgan.run.Run whose model attacks a classifier. Raises UserError: it is of another. No TensorFlow."""
+    settings = run.settings(required=True)
+    if not hasattr(models.outline(settings["model"]).Config, "classifier"):
+        raise UserError(f"{run.directory} is a run of {settings['model']}, which attacks no classifier; advgan does")
+    return settings
 
 
 def subset(source, rows):
