@@ -210,8 +210,7 @@ def copies(gan, settings, samples):
     In the features of kgan.metrics.Evaluator. Where the data have no test split, training examples stand for those, each
     compared with the others.
 
-    Returns:
-        (count, share of real examples that are as near: COMMON, by definition).
+    Of real ones it is COMMON, by definition.
     """
     from kgan import metrics
     from kgan.metrics import neighbors

@@ -59,8 +59,7 @@ def train(settings, directory, workers):
     if config.evaluate_every and workers.chief:
         evaluator = kgan.metrics.Evaluator(settings, config.features, config.evaluate_count)
         evaluate = callbacks.Evaluate(evaluator, config.evaluate_every, config.steps, config.evaluate_by, run,
-                                      measures=gan.measures,
-                                      patience=FLAGS.stop_after)
+                                      measures=gan.measures, patience=FLAGS.stop_after)
     before = run.settings() if workers.chief else None
     start, arrays = begin(run, settings, strategy, workers)
     if before and start and before["config"].get("steps", config.steps) < config.steps:
@@ -82,8 +81,8 @@ def train(settings, directory, workers):
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
                 verbose=0, shuffle=False, callbacks=[callback for callback in [*used.all, *own] if callback])
     else:
-        for callback in (used.checkpoints, used.watch, evaluate):
-            callback and callback.recall(gan)
+        used.checkpoints.recall(gan)
+        used.watch.recall(gan)
     return end(run, settings, gan, source, workers, used, evaluate)
 
 
