@@ -12,6 +12,26 @@ def warn(text):
     tqdm.write(text, file=sys.stderr)  # which moves a bar out of the way
 
 
+class StepCallback(keras.callbacks.Callback):
+    """Calls `on_step(step, logs)` whenever `every` more steps have been made, and at step `last`.
+
+    Where several steps are made in one call of the compiled function (steps_per_execution), the call that crosses a
+    multiple of `every` counts.
+    """
+
+    def __init__(self, every, last=None):
+        super().__init__()
+        self.every, self.last = every, last
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._first = self._step = self.model.step
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self._step = self._step, self._first + batch + 1
+        if before // self.every < self._step // self.every or self._step == self.last:
+            self.on_step(self._step, logs)
+
+
 class _Lines:
     """Standard error for a bar where it is no terminal: each state of the bar is a line of its own."""
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kgan import models
 from kgan.command import UserError
-from kgan.metrics import probe
+from kgan.metrics import linear, probe
 from kgan.run import Run
 
 ROOT = Run(probe.__file__).directory.parents[2]
@@ -97,11 +97,11 @@ def test_ridge_against_an_explicit_inverse(n, size):
     z = x.astype(np.float64)
     deviation = np.where(z.std(0) > 0, z.std(0), 1)
     z = (z - z.mean(0)) / deviation
-    sums = [probe.Sums(x[:5].mean(0), x[:5].std(0), 3) for _ in range(2)]
+    sums = [linear.Sums(x[:5].mean(0), x[:5].std(0), 3) for _ in range(2)]
     sums[0].add(x[:n // 3], y[:n // 3])
     sums[1].add(x[n // 3:], y[n // 3:])
     penalties = (0.01, 1.0, 100.0)
-    for solutions in (probe.ridge(x, y, penalties), (sums[0] + sums[1]).ridge(penalties)):
+    for solutions in (linear.ridge(x, y, penalties), (sums[0] + sums[1]).ridge(penalties)):
         for penalty, (weights, offset) in zip(penalties, solutions, strict=True):
             wanted = np.linalg.inv(z.T @ z / n + penalty * np.eye(size)) @ (z.T @ (y - y.mean(0)) / n)
             wanted /= deviation[:, None]
@@ -114,7 +114,7 @@ def test_without_a_penalty_it_is_least_squares():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 2))
     wanted = np.linalg.lstsq(np.c_[x, np.ones(50)], y, rcond=None)[0]
-    (weights, offset), = probe.ridge(x, y, (1e-8,))
+    (weights, offset), = linear.ridge(x, y, (1e-8,))
     np.testing.assert_allclose(np.vstack([weights, offset]), wanted, atol=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_svm_is_scikit_learns(penalty):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 9)) * rng.uniform(0.5, 3, 9) + rng.normal(size=9)
     labels = (x[:, :3] + rng.normal(size=(120, 3)) * 1.5).argmax(1)
-    (weights, offset), = probe.svm(x, np.eye(3)[labels], [penalty])
+    (weights, offset), = linear.svm(x, np.eye(3)[labels], [penalty])
     z = (x - x.mean(0)) / x.std(0)
     # theirs penalises the intercept as one more weight: as good as not at all where its feature is large
     theirs = LinearSVC(C=1 / (2 * len(x) * penalty), intercept_scaling=300, tol=1e-10, max_iter=200_000).fit(z, labels)
@@ -244,7 +244,7 @@ def test_svm_is_scikit_learns(penalty):
 def test_svm_by_hand():
     # two points at ±1: w = 1 / (1 + λ) but for the margin, which both are within
     for penalty in (0.25, 1.0):
-        (weights, offset), = probe.svm(np.array([[-1.0], [1.0]]), np.eye(2)[[0, 1]], [penalty])
+        (weights, offset), = linear.svm(np.array([[-1.0], [1.0]]), np.eye(2)[[0, 1]], [penalty])
         np.testing.assert_allclose(weights, [[-1 / (1 + penalty), 1 / (1 + penalty)]])
         np.testing.assert_allclose(offset, 0, atol=1e-12)
 
