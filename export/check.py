@@ -62,7 +62,9 @@ def reference(gan, path, function=None):
         if first and any(each["kind"] == "noise" for each in inputs):
             found.update(count=np.int32(COUNT), seed=np.int32(SEED), latents=gan.latents(COUNT, SEED))
         if first and contract["noise"]:
-            generated = gan.generate(COUNT, SEED)
+            # what is exported, which need not be what the game is about: prgan's solids
+            values = {"noise": gan.latents(COUNT, SEED), **({"label": gan.labels(COUNT)} if gan.classes else {})}
+            generated = np.asarray(make(gan.exported(function), told, values)[outputs[0]["name"]])
             found["generated"] = kinds.get("image").store(generated) if outputs[0]["kind"] == "image" else generated
     np.savez(path, **found)
     return path

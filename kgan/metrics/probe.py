@@ -284,12 +284,13 @@ def main(arguments):
     gan, step = load(arguments[1])
     keras.utils.set_random_seed(settings["seed"] + 1)
     untrained = models.of(settings, settings["seed"] + 1)
-    found = probe(gan, train, test, untrained=untrained, classifier=FLAGS.classifier, grid=FLAGS.grid)
+    found = probe(gan, train, test, untrained=untrained, classifier=FLAGS["classifier"].value,
+                  grid=FLAGS["grid"].value)  # which has the default where nobody has parsed flags
     print(f"{settings['dataset']}, step {step:,}: accuracy on {len(test[1]):,} examples{remark and ', ' + remark}")
     print(table(found))
     write(run.directory / "probe.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "train": len(train[1]), "test": len(test[1]),
-         "note": remark, "classifier": FLAGS.classifier, **found}, indent=2).encode() + b"\n")
+         "note": remark, "classifier": FLAGS["classifier"].value, **found}, indent=2).encode() + b"\n")
     print(run.directory / "probe.json")
     return 0
 

@@ -164,8 +164,9 @@ def grow(x, shape, config):
 def discriminator(shape, config):
     """voxels [n, S, S, S, 1] in [0, 1] -> logits [n, k]: G's mirror."""
     voxels = keras.Input(config.packed(shape), name="voxels")
-    logits = layers.Dense(config.discriminator_outputs, kernel_initializer=weights(), dtype="float32", name="logits")(
-        layers.Flatten()(shrink(voxels, shape, config)))
+    x = layers.Flatten()(shrink(voxels, shape, config))
+    # made after the others: a layer's initial weights depend on how many were made before
+    logits = layers.Dense(config.discriminator_outputs, kernel_initializer=weights(), dtype="float32", name="logits")(x)
     return keras.Model(voxels, logits, name="discriminator")
 
 
