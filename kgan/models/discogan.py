@@ -8,7 +8,7 @@ networks and the preset `program` as in their program, github.com/SKTBrain/Disco
     python train.py --model=discogan --set preset=program                  weighed as the authors' program does, not their paper
 
 The cheap one of its kind: no residual blocks, no pool, no identity loss; but details pass through the innermost maps of 4×4.
-How good it gets has not been measured yet: `python benchmarks/unpaired.py RUN` does that.
+After 3,000 steps 90 % and 89 % of the built-in digits are still read as what they were (`python benchmarks/unpaired.py RUN`).
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -27,7 +27,8 @@ from kgan.models import cyclegan
 
 @dataclasses.dataclass(frozen=True)
 class Config(cyclegan.Config):
-    """The default is a network for a laptop and the paper's plain sum; `published` has the paper's sizes, for 64 pixels."""
+    """The default is a network for a laptop, in which the way there and back counts 30 times; `published` has the paper's sizes, for
+    64 pixels, and its plain sum."""
 
     preset: Literal["laptop", "published", "program"] = "laptop"
     batch_size: int = 16
@@ -39,7 +40,8 @@ class Config(cyclegan.Config):
     identity_weight: float = 0.0
     # the paper's equations 4 to 6 are a plain sum: weights 1 and 1, the distance a mean square of images in [0, 1]
     adversarial_weight: float = 1.0
-    cycle_weight: float = 1.0
+    # not so here: of the built-in digits the plain sum makes mush in 3,000 steps (18 % read as what they were)
+    cycle_weight: float = 30.0
     features_weight: float = 0.0  # of the squared difference of the mean features of D, of real and made images
     # r, where it is not 0: a generator minimises (1 - r) times what D says and r times the distance, which is no plain sum
     reconstruction: Scheduled = 0.0
@@ -47,10 +49,11 @@ class Config(cyclegan.Config):
 
     presets: ClassVar[dict] = {
         "laptop": {},
-        "published": dict(filters=64, batch_size=64, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, ema_decay=0.0),
+        "published": dict(filters=64, batch_size=64, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, ema_decay=0.0,
+                          cycle_weight=1.0),
         # of three iterations of the program one moves D and two G; r is .01 for 10,000 of them, then .5
         "program": dict(filters=64, batch_size=64, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, ema_decay=0.0,
-                        adversarial_weight=0.1, features_weight=0.9, reconstruction="step:0.01:0.5:0.33", discriminator_every=2,
+                        cycle_weight=1.0, adversarial_weight=0.1, features_weight=0.9, reconstruction="step:0.01:0.5:0.33", discriminator_every=2,
                         steps=20_000),
     }
 

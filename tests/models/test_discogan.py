@@ -48,7 +48,7 @@ def test_losses_by_hand():
     a, b = normal(4, 12, 12, 1), normal(4, 12, 12, 1, seed=1)
     softplus = lambda x: np.log1p(np.exp(x))
     for settings in (dict(), dict(adversarial_weight=0.1, features_weight=0.9, reconstruction=0.25)):
-        gan = gan_of(**settings)
+        gan = gan_of(cycle_weight=1.0, **settings)  # the sum as in the paper
         fake_b, fake_a = np.asarray(gan.generator(a)), np.asarray(gan.inverse(b))
         back = [((np.asarray(network(fake)) - true) ** 2).mean() / 4
                 for network, fake, true in ((gan.inverse, fake_b, a), (gan.generator, fake_a, b))]
