@@ -237,7 +237,8 @@ export function control(field, page) {
 // {blob, name, picture, note}: a file as the generator takes it, and a canvas of the same.
 async function prepared(blob, name, field, limits) {
   let image;
-  try {
+  try {  // a copy: a file that changes after it was chosen could not be sent any more
+    blob = new Blob([await blob.arrayBuffer()], {type: blob.type});
     image = await createImageBitmap(blob);
   } catch {
     throw new Error(`${name} cannot be read as an image: take a PNG, JPEG, GIF, BMP or WebP file.`);
