@@ -41,6 +41,7 @@ BUILT_IN = {
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 4,000 sounds of any rate and length, labels",
     "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
+    "melodies": "the melodies of progressions as lists of 24 notes, or as many as you say: 8,000",
     "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
@@ -48,7 +49,7 @@ BUILT_IN = {
 # kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that
 # kind; images have `folder`, `pairs`
 FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned",
-           "notes": "scores"}
+           "notes": "scores", "events": "melodies"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
@@ -57,7 +58,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
                     "which are under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices",
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices", "melodies",
                      "progressions"),
                     "numbers drawn by kgan: none is needed"),
 }
