@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +11,8 @@ from kgan.command import UserError
 from kgan.data.bicubic import resize
 from kgan.kinds import _compare
 from kgan.models import pix2pix
-from kgan.translate import function_of, keeps_grey, masks_of, outputs, tiles, translate, translate_files
+from kgan.outputs import agree, masks_of, outputs
+from kgan.translate import function_of, keeps_grey, tiles, translate, translate_files
 
 
 def noisy(*shape, seed=0):
@@ -253,6 +256,43 @@ def test_what_is_there_is_left_alone(tmp_path):
     assert (tmp_path / "out/1.png").read_bytes() == b"mine"
     assert translate_files(inverted, 3, placed, overwrite=True) == (3, 0, {})
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/1.png")), 255 - noisy(8, 8, 3, seed=1))
+
+
+def test_what_is_there_is_of_the_same_run_flags_and_file(tmp_path):
+    out = tmp_path / "out"
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (1000, 1000))
+    placed, other, told = outputs([tmp_path / "a"], out), outputs([tmp_path / "b"], out), {"run": "r", "weights": "1", "seed": 0}
+    agree(out, placed, told)
+    (out / "1.png").write_bytes(b"made")
+    agree(out, placed, told)
+    for case, by, words in ((placed, {**told, "weights": "2"}, "1.png was made by another run or with other flags .weights '1'"),
+                            (placed, {**told, "seed": 3}, "seed 0"), (other, told, "1.png is made of .*a/1.png, wanted is that of .*b/1")):
+        with pytest.raises(UserError, match=words):
+            agree(out, case, by)
+    assert (out / "1.png").read_bytes() == b"made"
+    os.utime(tmp_path / "a/1.png")  # newer than what was made of it
+    os.utime(out / "1.png", (2000, 2000))
+    agree(out, placed, told)
+    assert not (out / "1.png").exists()
+    (out / "1.png").write_bytes(b"made")
+    agree(out, other, {**told, "seed": 3}, overwrite=True)
+    assert not (out / "1.png").exists()
+
+
+@pytest.mark.parametrize("content, words", [(None, "no translated.json says what it is"), ("[]", "translated.json is of something else"),
+                                            ("nonsense", "translated.json is of something else")])
+def test_what_is_there_is_of_something_else(tmp_path, content, words):
+    for name in ("1.png", "out/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    if content:
+        (tmp_path / "out/translated.json").write_text(content)
+    with pytest.raises(UserError, match=words):
+        agree(tmp_path / "out", outputs([tmp_path / "1.png"], tmp_path / "out"), {"run": "r"})
+    assert (tmp_path / "out/1.png").read_bytes() == b"mine"
 
 
 # === The command ===
