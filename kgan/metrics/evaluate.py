@@ -16,7 +16,7 @@ import functools
 import numpy as np
 
 import kgan
-from kgan import kinds, models, pictures
+from kgan import feeding, kinds, models, pictures
 from kgan.data import modes
 from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source, seen
@@ -41,11 +41,43 @@ def sources(settings):
         return train, None
 
 
+def of_arrays(examples, labels=None):
+    """A Source of arrays: of examples [N, …], floats as networks see them or as they are stored, and labels, whole numbers [N] from 0 on.
+
+    Raises:
+        DataError: they are not such.
+    """
+    examples = np.asarray(examples)
+    if examples.ndim == 3 and examples.shape[2] > 1:
+        raise DataError(f"the examples have the shape {examples.shape}; images have an axis for their channels, too: images[..., None]")
+    try:
+        kind = kinds.guess(examples.shape[1:])
+        if examples.dtype.kind == "f":
+            feeding.examples(examples, kinds.Field(kind, examples.shape[1:]), kinds.get(kind).FIELD)
+            store = getattr(kinds.get(kind), "store", None)
+            examples = store(examples) if store else examples.astype(np.float32)
+        arrays, classes = {kinds.get(kind).FIELD: examples}, {}
+        if labels is not None:
+            count = int(np.max(labels, initial=0)) + 1
+            arrays["label"] = feeding.class_numbers(labels, count).astype(np.int64)
+            classes["label"] = [str(i) for i in range(count)]
+            if len(labels) != len(examples):
+                raise ValueError(f"there are {len(labels)} labels and {len(examples)} examples; there must be as many")
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    return Source("arrays", arrays, classes)
+
+
 class Evaluator:
     """Real examples to measure samples against; their features are computed once.
 
+        evaluator = kgan.metrics.Evaluator({"dataset": "glyphs"})
+        evaluator = kgan.metrics.Evaluator((images, labels))        # arrays; or the images alone
+        evaluator.figures(gan.generate(10_000))
+
     Args:
-        settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
+        settings: arrays of examples [N, …], or (examples, labels): a fifth of them is held back as the reference if there are labels, and
+            all are the reference if not. Or a dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
             of its `config` the condition.
         network: name of the feature network, see `kgan.metrics.features.get`.
         count: real examples at most; compare with as many samples.
@@ -56,7 +88,11 @@ class Evaluator:
     """
 
     def __init__(self, settings, network="auto", count=10_000, seed=0):
-        self.train, test = sources(settings)
+        if isinstance(settings, dict):
+            self.train, test = sources(settings)
+        else:
+            self.train, test = of_arrays(*settings) if isinstance(settings, (tuple, list)) else of_arrays(settings), None
+            settings = {"dataset": self.train.name}
         condition = settings.get("config", {}).get("condition", "")
         if condition not in ("", "label") and condition not in self.train.cuts:
             # a class other than the label: that is what the classifier is to learn. Not of a number's parts: few images
