@@ -131,21 +131,18 @@ def directory_of(model, dataset, end=""):
     if not dataset.startswith("folder:"):
         return Path(f"runs/{model}-{dataset.replace('/', '-').replace(':', '-')}{end}")
     place = Path(dataset.removeprefix("folder:")).expanduser().resolve()
-    names = [part for part in place.parts[1:]] or ["root"]
-    free = None
-    for i in range(len(names)):
-        found = Path(f"runs/{model}-{'-'.join(names[len(names) - 1 - i:])}{end}")
+    names = place.parts[1:] or ("root",)
+    there = {Path(f"runs/{model}-{'-'.join(names[i:])}{end}"): None for i in reversed(range(len(names)))}
+    for found in there:
         try:
-            there = Run(found).settings()
+            run = Run(found).settings()
         except RunError:  # which will say why
-            return free or found
-        if there is None:
-            free = free or found
-            continue
-        other = (there.get("data") or {}).get("path") or Path(str(there.get("dataset")).removeprefix("folder:")).expanduser().resolve()
-        if Path(other) == place or not (free or Path(other).is_dir()):  # the latter has been moved here, perhaps
             return found
-    return free or found
+        there[found] = run and Path((run.get("data") or {}).get("path") or str(run.get("dataset")).removeprefix("folder:")).expanduser()
+        if run and there[found].resolve() == place:
+            return found
+    # one whose folder is gone: it has been moved here, perhaps
+    return next((found for found, other in there.items() if other is None or not other.is_dir()), found)
 
 
 def _explicit():

@@ -164,7 +164,6 @@ PAIRS = """
 import itertools, json, sys
 from absl import flags
 import kgan.flags
-import kgan.flags
 from kgan.command import UserError
 
 FLAGS, before = flags.FLAGS, {before!r}
@@ -245,33 +244,3 @@ def test_whatever_is_given_with_a_config_applies_or_is_refused(command, no_tenso
 def test_what_cannot_go_with_a_config(ask, configs, flags, words):
     done = ask(f"--config={configs['mlp']}", *flags)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
-
-
-# === Where a run goes ===
-
-def test_two_folders_of_one_name_have_a_run_each(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def begin(place, directory):
-        (tmp_path / directory).mkdir(parents=True)
-        (tmp_path / directory / "config.json").write_text(json.dumps(
-            {"dataset": f"folder:{place}", "config": {}, "data": {"path": str(tmp_path / place)}}))
-    for place in ("cats/train", "dogs/train"):
-        (tmp_path / place).mkdir(parents=True)
-    cats, dogs = (lambda: str(kgan.flags.directory_of("dcgan", "folder:cats/train"))), (lambda: str(flags.directory_of("dcgan", "folder:dogs/train")))
-    assert cats() == dogs() == "runs/dcgan-train"
-    begin("cats/train", "runs/dcgan-train")
-    assert (cats(), dogs()) == ("runs/dcgan-train", "runs/dcgan-dogs-train")
-    begin("dogs/train", "runs/dcgan-dogs-train")
-    assert (cats(), dogs()) == ("runs/dcgan-train", "runs/dcgan-dogs-train")
-    (tmp_path / "cats").rename(tmp_path / "felines")  # the folder has been moved: the run is looked at, not passed by
-    assert str(kgan.flags.directory_of("dcgan", "folder:felines/train")) == "runs/dcgan-train" and dogs() == "runs/dcgan-dogs-train"
-    assert str(kgan.flags.directory_of("mlp", "mnist/3d", "-repeat")) == "runs/mlp-mnist-3d-repeat"
-
-
-def test_the_plan_has_what_differs_from_the_defaults():
-    from kgan.report import chosen
-    config = {name: value for name, value in dataclasses.asdict(models.outline("dcgan").Config(preset="modern", filters=8)).items()}
-    config = json.loads(json.dumps(config))
-    assert chosen({"model": "dcgan", "config": config}) == {"preset": "modern", "filters": 8}
-    assert chosen({"model": "mlp", "config": json.loads(json.dumps(dataclasses.asdict(models.outline("mlp").Config())))}) == {}
