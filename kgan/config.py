@@ -68,6 +68,8 @@ class _WithPreset(type):
 
     def __call__(cls, *args, **values):
         values = dict(zip((field.name for field in dataclasses.fields(cls)), args)) | values
+        if values.get("dataset") in cls.suits:
+            values.setdefault("preset", cls.suits[values["dataset"]])
         preset = values.get("preset", getattr(cls, "preset", None))  # a wrong name is refused with the other choices
         return super().__call__(**{**cls.presets.get(preset, {}), **values})
 
@@ -139,6 +141,7 @@ class Config(metaclass=_WithPreset):
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
     presets: ClassVar[dict] = {}
+    suits: ClassVar[dict] = {}  # name of a data set -> the preset that it is trained with where none is named
     # field of the data -> its kind (kgan.kinds), of what is made and of what is given beside noise and label, as in
     # {"input": "image", "image": "image"}; {}: whatever one thing the data make
     needs: ClassVar[dict] = {}
@@ -212,8 +215,9 @@ class Config(metaclass=_WithPreset):
         values = {}
         for name, value in overrides.items():
             if name not in fields:
-                raise ConfigError(f"no setting is named {name!r}{nearest(name, fields)}. "
-                                  f"The settings: {', '.join(fields)}")
+                near = nearest(name, fields)
+                raise ConfigError(f"no setting is named {name!r}{near}; " + (
+                    "kgan settings MODEL explains all of them" if near else f"there are {', '.join(fields)}"))
             values[name] = _read(fields[name], value)
             _check_choice(fields[name], values[name])
         conditional = fields["condition"].default
@@ -222,6 +226,22 @@ class Config(metaclass=_WithPreset):
                 "which field of the data? condition=label, for instance" if conditional else
                 "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))
         return cls(**values)
+
+    @classmethod
+    def given(cls, config, settings):
+        """What `build` of a model's file is given: a Config, or else settings by name, as for `of`.
+
+        Raises:
+            ConfigError: both are given, or what is given is no Config.
+        """
+        if config is None:
+            return cls.of(**settings)
+        if not isinstance(config, Config):
+            raise ConfigError(f"config={config!r}: must be a Config; settings are given by name, as in build(shape, preset=\"small\", "
+                              "steps=1_000)")
+        if settings:
+            raise ConfigError(f"{', '.join(settings)}: a config is given, too; put all settings into it, or give all of them by name")
+        return config
 
 
 # the fields that say what is trained on, how long, and how it is watched, whichever model it is

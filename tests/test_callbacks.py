@@ -151,6 +151,16 @@ def test_the_best_is_known_again_after_a_resume(run):
     assert fresh.best == evaluate.best and fresh.latest == (20, {"frechet_distance": 3.0, "modes": 3.0})
 
 
+def test_figures_of_epochs_without_a_run(capsys):
+    """In a notebook: they are in `history`, and early stopping knows that smaller ones are better."""
+    gan, evaluate = build(), callbacks.Evaluate(StubEvaluator(4.0, 2.0, 3.0))
+    stop = keras.callbacks.EarlyStopping(monitor="frechet_distance", patience=1)
+    with pytest.raises(ValueError, match="^EarlyStopping.monitor='frechet_distance'.: nothing measures it before; put kgan.callbacks.E"):
+        gan.fit(batches(SOURCE, 8), epochs=9, verbose=0, callbacks=[stop, evaluate])
+    history = gan.fit(batches(SOURCE, 8), epochs=9, verbose=0, callbacks=[evaluate, stop]).history
+    assert history["frechet_distance"] == [4.0, 2.0, 3.0] and evaluate.best[1]["frechet_distance"] == 2.0
+
+
 def test_nothing_is_measured_where_numbers_end(run):
     evaluate = callbacks.Evaluate(StubEvaluator(1.0), 5, run=run)
     evaluate.set_model(build())

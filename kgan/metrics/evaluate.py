@@ -16,7 +16,7 @@ import functools
 import numpy as np
 
 import kgan
-from kgan import kinds, models, pictures
+from kgan import feeding, kinds, models, pictures
 from kgan.data import modes
 from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source, seen
@@ -43,6 +43,10 @@ def sources(settings):
 
 class Evaluator:
     """Real examples to measure samples against; their features are computed once.
+
+        evaluator = kgan.metrics.Evaluator({"dataset": "glyphs"})
+        evaluator = kgan.metrics.Evaluator((images, labels))        # arrays; or the images alone
+        evaluator.figures(gan.generate(10_000))
 
     Args:
         settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and

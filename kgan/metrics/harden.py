@@ -164,4 +164,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.harden")
+    command.run(main, "kgan.metrics.harden", doing="training classifiers")

@@ -263,12 +263,12 @@ class CycleGAN(GAN):
         return np.concatenate([np.asarray(network(images[i:i + at_once])) for i in range(0, len(images), at_once)])
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """A CycleGAN.
 
     Args:
         shape: (H, W, C) of B, and H, W of A.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the pools' choices (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input`, A, and `image`, B; None: both have this shape.
 
@@ -278,7 +278,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are too small for `patch`, or are no images.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
         raise ConfigError("cyclegan makes images from images")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}

@@ -123,12 +123,12 @@ class Motion(GAN):
         return keras.ops.convert_to_numpy(tf.stack(frames))
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A motion for images.
 
     Args:
         shape: (H, W, C) of the frames, and H, W of the pose pictures.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: int (there is no noise; the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input`, `input_before`, `before` and `image`; None: all have this shape.
 
@@ -138,7 +138,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are too small, or are no images.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     least = 2 ** (config.halvings + 1)
     if len(shape) != 3 or min(shape[:2]) < least:
         raise ConfigError(f"motion is for images of at least {least} pixels with halvings={config.halvings}, not "

@@ -108,12 +108,12 @@ class SEGAN(GAN):
         return self.config.content_weight * difference
 
 
-def build(shape=(4096, 1), config=None, seed=0, fields=None):
+def build(shape=(4096, 1), config=None, seed=0, fields=None, **settings):
     """A SEGAN for sounds.
 
     Args:
         shape: (T, 1) of the windows that it is trained on, T a multiple of strides^layers.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise, if there is any (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `audio`; None: both have this shape, and the config's rate.
 
@@ -123,7 +123,7 @@ def build(shape=(4096, 1), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the length is no such multiple.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     multiple = config.strides ** len(config.filters)
     if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
         raise ConfigError(f"length={shape[0]}: {len(config.filters)} layers of stride {config.strides} take windows of one "

@@ -55,3 +55,10 @@ def test_critics_without_batch_normalisation():
     assert BatchNormalization in kinds("wgan") and BatchNormalization in kinds("lsgan")
     assert BatchNormalization not in kinds("wgan_gp")
     assert BatchNormalization not in kinds("sngan") and {SpectralConv2D, SpectralDense} <= kinds("sngan")
+
+
+@pytest.mark.parametrize("name", ["wgan", "wgan_gp", "lsgan", "sngan"])
+def test_built_without_a_config_each_is_itself(name):
+    module = getattr(models, name)
+    gan = module.build((8, 8, 1), filters=2)
+    assert gan.config == module.Config(filters=2) and type(gan.config) is module.Config
