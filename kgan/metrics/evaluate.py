@@ -16,7 +16,7 @@ import functools
 import numpy as np
 
 import kgan
-from kgan import feeding, kinds, models, pictures
+from kgan import kinds, models, pictures
 from kgan.data import modes
 from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source, seen
