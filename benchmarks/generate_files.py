@@ -23,9 +23,9 @@ from kgan import generate
 
 
 def digests(folder):
-    """Relative path -> checksum of each file below; the parts of files that a kill has left are not counted."""
+    """Relative path -> checksum of each file below."""
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix != ".part"}
+            if path.is_file()}
 
 
 def timed(function):
