@@ -34,12 +34,16 @@ def signature(name, thing):
     """`name(parameters)` as one writes it, without `self`."""
     if isinstance(thing, property) or not callable(thing):
         return name
-    try:
-        parameters = [one for one in inspect.signature(thing).parameters.values() if one.name not in ("self", "cls")]
-    except (TypeError, ValueError):
-        return name
-    shown = ", ".join(str(one.replace(annotation=one.empty)) for one in parameters)
-    return f"{name}({shown})"
+    # a method that hands its arguments on has those of the class above
+    ways = [each.__dict__[thing.__name__] for each in kgan.GAN.__mro__ if thing.__name__ in each.__dict__] \
+        if name.startswith("kgan.GAN.") else [thing]
+    for way in ways:
+        parameters = [one for one in inspect.signature(way).parameters.values() if one.name not in ("self", "cls")]
+        if any(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
+            break
+    shown = ", ".join(str(one.replace(annotation=one.empty, default="…" if one.name == "classes" and one.default else one.default))
+                      for one in parameters)
+    return f"{name}({shown.replace(chr(39) + '…' + chr(39), '…')})"
 
 
 def body(text):

@@ -189,7 +189,7 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
     def put(some, samples):
         unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")  # no fsync, which waits for all other files, too
         for row, sample in zip(some, samples):
-            with open(out / row["file"], "wb") as file:
+            with open(f"{out}/{row['file']}", "wb", buffering=0) as file:
                 file.write(kind.write(sample, **known))
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer, \

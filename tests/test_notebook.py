@@ -145,8 +145,8 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     text = (ROOT / "docs" / "first_gan.ipynb").read_text(encoding="utf-8")
-    assert "steps = 400" in text
-    notebook = nbformat.reads(text.replace("steps = 400", "steps = 2").replace("filters=32", "filters=2"), 4)
+    assert "steps = 250" in text
+    notebook = nbformat.reads(text.replace("steps = 250", "steps = 2").replace("filters=32", "filters=2"), 4)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
