@@ -39,7 +39,8 @@ def rates(run, count, repeats, folder):
     generator = generate.Generator(run)
     suffix = ".png"
     rows = generate.planned(count, 0, generator.classes, None, suffix)
-    rows = [{**row, "truncation": "", "generator": generator.name, "step": generator.step} for row in rows]
+    rows = [{**row, "truncation": "", "generator": generator.name, "step": generator.step,
+             "weights": generator.weights} for row in rows]
     generator.gan.generate(512)
     generator.samples(range(512), None if not generator.classes else [0] * 512)
     alone, files = [], []

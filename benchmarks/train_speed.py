@@ -10,6 +10,8 @@
     dcgan28    dcgan, the default: grey images of 28 pixels, batches of 128                         PyTorch
     mlp        mlp, the default (100-256-784 and back): the same images, batches of 64              PyTorch
     sine       sine, preset `tutorial` (1-10-10-10 and back): signals of 10 values, batches of 256  NumPy
+    cyclegan   cyclegan, 6 blocks: grey images of 64 pixels, batches of 4, pools, the identity loss PyTorch
+    cyclegan_reference, cyclegan_together    the same beside other PyTorch: benchmarks/torch_cyclegan.py
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
@@ -25,6 +27,7 @@ is its first call of fit in seconds). Then they take turns of about `--seconds`,
 other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest.
 """
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -35,6 +38,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch_cyclegan
 
 WORKS = {
     "dcgan64": dict(model="dcgan", other="torch", data=dict(image_size=64, channels=3),
@@ -42,7 +46,11 @@ WORKS = {
     "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1), settings=dict(batch_size=128)),
     "mlp": dict(model="mlp", other="torch", data=dict(image_size=28, channels=1), settings=dict()),
     "sine": dict(model="sine", other="numpy", data=dict(), settings=dict(preset="tutorial", batch_size=256)),
+    **{name: dict(model="cyclegan", other="torch_cyclegan", data=dict(image_size=64, channels=1), settings=dict(blocks=6), **other)
+       for name, other in {"cyclegan": dict(norm="group", together=False), "cyclegan_reference": dict(norm="instance", together=False),
+                           "cyclegan_together": dict(norm="group", together=True)}.items()},
 }
+DATA = {"sine": "sine", "cyclegan": "slants"}  # of other models: glyphs
 
 
 def take_turns(train, batch_size, at_once=1):
@@ -70,12 +78,14 @@ def kgan_side(work, folder, options):
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(0)
-    source = data.source("sine" if work["model"] == "sine" else "glyphs", **work["data"])
+    source = data.source(DATA.get(work["model"], "glyphs"), **work["data"])
     with devices.precision(options.precision):
         gan = models.build(work["model"], source.shape, work["settings"])
         gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)
+    if work["other"] == "torch_cyclegan":
+        torch_cyclegan.hand_over(gan, source, folder)
     batches = data.batches(source, gan.config.batch_size, repeat=True)
     take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
                gan.steps_per_execution)
@@ -291,7 +301,8 @@ def numpy_side(work, folder, options):
     take_turns(train, 1, 100)
 
 
-SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side}
+SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side,
+         "torch_cyclegan": functools.partial(torch_cyclegan.side, take_turns=take_turns)}
 
 
 class Side:

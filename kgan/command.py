@@ -13,6 +13,16 @@ class UserError(Exception):
     """A mistake that the user can mend: the message says what is wrong and what to do, and is shown as it is."""
 
 
+@contextlib.contextmanager
+def here():
+    """Modules are found in the working directory, too, as `python script.py` finds those beside it."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path.remove(os.getcwd())
+
+
 def check_finite():
     """Raises flags.Error where a flag is NaN, which no bound keeps out, or infinite."""
     for name in flags.FLAGS:

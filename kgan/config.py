@@ -123,6 +123,7 @@ class Config(metaclass=_WithPreset):
     augment: str = ""  # what D sees of real and fake images: flip, rotate90, color, translation, cutout, joined by +
     augment_probability: Scheduled = 1.0  # of each of them, for each image
     augment_target: float = 0.0  # above 0: the probability starts at 0 and adapts until D(x) has this mean sign (ADA)
+    augment_images: int = 500_000  # real images in which an adapted probability can go from 0 to 1
     instance_noise: Scheduled = 0.0  # standard deviation of the noise on what D sees
     packing: int = 1  # samples that D judges together (PacGAN)
     discriminator_outputs: int = 1  # logits an example: the features that an MMD objective compares, 16 for instance
@@ -149,7 +150,7 @@ class Config(metaclass=_WithPreset):
 
     def __post_init__(self):
         for name in ("batch_size", "steps", "log_every", "sample_every", "checkpoint_every", "discriminator_steps",
-                     "accumulation", "penalty_every", "packing", "discriminator_outputs"):
+                     "accumulation", "penalty_every", "packing", "discriminator_outputs", "augment_images"):
             self._check(name, 1)
         self._check("noise_dim", 0 if len(self.needs) > 1 else 1)  # what is made of something else may do without
         self._check("bins", 2)

@@ -1,19 +1,17 @@
 """train.py's flags, and how they become settings. Imports no TensorFlow: help and mistakes are answered at once."""
-import contextlib
 import dataclasses
 import importlib
 import inspect
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 from absl import flags
 
 import export
 import kgan
-from kgan import data, devices, models, sizes
+from kgan import command, data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
 from kgan.data import palette
@@ -22,7 +20,7 @@ from kgan.run import FORMAT, Run, RunError, check_format
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
-flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, or any name of tensorflow-datasets; "
+flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, module:function of Python that returns data, or any name of tensorflow-datasets; "
                     "default: the model's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: its own place")
 flags.DEFINE_string("manual_dir", None, "folder with a data set's original files, to prepare it without a network")
@@ -103,6 +101,8 @@ def resolve():
     settings["dataset"] = config.dataset
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
+    if "dataset" in explicit:
+        data.trust(config.dataset)
     data.check_name(config.dataset)
     if before.get("data") and config.dataset == before["dataset"]:
         settings["data"] = before["data"]  # what has changed since is warned of
@@ -201,7 +201,7 @@ def callbacks_of(settings, run_dir):
     for name in FLAGS.callback:
         module, _, function = name.partition(":")
         try:
-            with _here():
+            with command.here():
                 made = getattr(importlib.import_module(module), function)
             known = inspect.signature(made).parameters
             given = {"settings": settings, "run_dir": str(run_dir)}
@@ -214,16 +214,6 @@ def callbacks_of(settings, run_dir):
             raise FlagError(f"--callback={name}: returned {type(wrong[0]).__name__}; a keras.callbacks.Callback is wanted, or a list")
         found += made
     return found
-
-
-@contextlib.contextmanager
-def _here():
-    """Modules are found in the working directory, too, as `python script.py` finds those beside it."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        sys.path.remove(os.getcwd())
 
 
 def steps_of(profile):
@@ -276,6 +266,7 @@ def listing():
     lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000; sub-folders are labels;",
               "                labels.csv or names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
               "                or in folders A and B, input and target, trainA and trainB",
+              "  MODULE:FUNCTION   what a function of Python returns: arrays, a tf.data.Dataset, a datasets.Dataset: docs/data.md",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]
     return "\n".join(lines)

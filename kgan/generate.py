@@ -9,7 +9,7 @@
 
 The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
 and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
-again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, or of
+again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of the same name that was trained anew, or of
 other flags, are not overwritten unless asked (--overwrite). Files that are no longer wanted are never deleted.
 """
 import concurrent.futures
@@ -27,12 +27,12 @@ from kgan import command, kinds
 from kgan.command import UserError
 from kgan.config import unknown
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, checksum, load, write
 
 BATCH = 256
 MANIFEST = "manifest.csv"
 UNFINISHED = ".unfinished"  # a line for each file that is being written
-COLUMNS = ("file", "seed", "class", "truncation", "generator", "step")
+COLUMNS = ("file", "seed", "class", "truncation", "generator", "step", "weights")
 COMMON = 0.01  # a real example that was not trained on is as near to a training example as this share is
 
 
@@ -42,7 +42,7 @@ class Generator:
     Attributes:
         kind, classes: the kind of what is made; names of the classes, () if it takes none.
         field: kgan.kinds.Field of what is made, as far as it is known.
-        name, step: what stands in the manifest.
+        name, step, weights: what stands in the manifest; the last is a checksum, for runs are trained anew under their old names.
         gan: of a run its GAN, else None.
     """
 
@@ -51,6 +51,7 @@ class Generator:
         self.name, self.gan = Path(target).resolve().name, None
         if Run(target).settings() is not None:
             self.gan, self.step = load(target, checkpoint)
+            self.weights = checksum(self.gan.ema_generator.weights)
             given = {name: field for name, field in self.gan.fields.items()
                      if name not in (self.gan.key, "label") and "default" not in field.more}
             if strange := [name for name, field in given.items() if field.kind != "tokens"]:
@@ -77,6 +78,7 @@ class Generator:
             raise UserError(f"{target}: is no run, and no SavedModel that kgan exported: it lacks {export.CONTRACT}") from None
         with readable(Path(target)) as folder:
             loaded = tf.saved_model.load(folder)
+        self.weights = checksum(loaded.signatures["serving_default"].variables)
         self.kind, self.classes = output["kind"], tuple((told["label"] or {}).get("classes", ()))
         self.field = kinds.Field(self.kind, output["shape"][1:], more=output)
         self.truncates = told["truncation"]
@@ -149,17 +151,19 @@ def agree(out, rows, overwrite):
         UserError: it does, and `overwrite` is False.
     """
     place = out / MANIFEST
-    if place.exists() and not overwrite:
-        with open(place, newline="", encoding="utf-8") as file:
-            before = list(csv.DictReader(file))
+    if overwrite:  # before the manifest says that they are the new ones, should this be interrupted
+        for row in rows:
+            (out / row["file"]).unlink(missing_ok=True)
+    elif place.exists():
+        before = _before(place, out)
         wanted = {row["file"]: {name: str(value) for name, value in row.items()} for row in rows}
         for row in before:
             for name, value in wanted.get(row.get("file"), {}).items():
-                if row.get(name) != value:
+                if row.get(name, value) != value:  # older manifests have fewer columns
                     raise UserError(f"--out={out}: holds {row['file']} of {name} {row.get(name)!r}, wanted is {value!r}; choose "
                                     "another folder, or --overwrite")
         rows = rows + [row for row in before if row.get("file") not in wanted]
-    elif not overwrite and (found := next((out / row["file"] for row in rows if (out / row["file"]).exists()), None)):
+    elif found := next((out / row["file"] for row in rows if (out / row["file"]).exists()), None):
         raise UserError(f"--out={out}: {found} is there already, and no {MANIFEST} says what it is; choose another folder, or "
                         "--overwrite")
     text = io.StringIO()
@@ -168,6 +172,18 @@ def agree(out, rows, overwrite):
     table.writerows(rows)
     out.mkdir(parents=True, exist_ok=True)
     write(place, text.getvalue().encode())
+
+
+def _before(place, out):
+    """The rows of a manifest. Raises UserError: it is none of kgan's."""
+    try:
+        with open(place, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if {"file", "seed"} <= {*(table.fieldnames or ())} <= {*COLUMNS}:
+                return list(table)
+    except (UnicodeDecodeError, csv.Error):
+        pass
+    raise UserError(f"--out={out}: {place} is of something else; choose another folder")
 
 
 def write_files(generator, rows, out, truncation=None, overwrite=False, progress=False):
@@ -282,7 +298,7 @@ def main(arguments):
     suffix = next(iter(kind.MEDIA.values()))
     rows = planned(FLAGS.count, FLAGS.seed, generator.classes, FLAGS.label, suffix)
     more = {"truncation": "" if FLAGS.truncation is None else f"{FLAGS.truncation:g}", "generator": generator.name,
-            "step": generator.step}
+            "step": generator.step, "weights": generator.weights}
     rows = [{**row, **more, **({} if FLAGS.text is None else {"class": FLAGS.text})} for row in rows]
     if FLAGS.format == "npz":
         _write_array(generator, rows, out, FLAGS.truncation, FLAGS.overwrite)

@@ -10,8 +10,9 @@
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. EXIF rotation is applied, once;
 transparency is kept, and what is transparent is given to the model in its own colours. What a model restores or enlarges is grey
 where the file is, unless colourising is what it has learned. With --depth=16 files have 16 bits a channel, of which grey files that
-have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on;
-those that cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
+have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on,
+but made anew where what they are made of is newer, and refused where another run or other flags made them (translated.json says); those that
+cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
 follows the one before, in the order of the names, and clip.gif holds them all.
 
 An image with a side beyond --tile is made in tiles that overlap, blended linearly: memory is bounded by the tile, beside the image
@@ -20,8 +21,6 @@ tile: there tiles differ slightly in colour, which the blending spreads over the
 preset `restore`, and srgan, have no such layers.)
 """
 import functools
-import warnings
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,13 @@ from tqdm import tqdm
 
 from kgan import command, imagefiles
 from kgan.command import UserError
-from kgan.data import files, folder
+from kgan.data import folder
 from kgan.data.bicubic import resize
 from kgan.data.degrade import parse
 from kgan.kinds import Field
 from kgan.kinds import image as kind
 from kgan.kinds import mask as mask_kind
+from kgan.outputs import agree, by, masks_of, outputs
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, aside, load
 
@@ -122,79 +122,6 @@ def _ramp(start, end, side, overlap):
     return ramp.astype(np.float32)
 
 
-def outputs(sources, out, suffixes=None, suffix=".png"):
-    """Where the translations of files go: dict of path to path.
-
-    Args:
-        sources: folders, whose images are found at any depth, and files.
-        out: folder.
-        suffixes, suffix: of the files that are read, and of those that are written; None: images.
-
-    Raises:
-        UserError: there is no such file, no image in a folder, two files would have the same name, or `out` is where
-            the images lie.
-    """
-    out = Path(out)
-    names = {}  # file -> its name below out, with its own suffix
-    for path in map(Path, sources):
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder")
-        if path.is_dir():
-            if path.resolve() == out.resolve():
-                raise UserError(f"--out={out}: this is where the images lie; choose another folder")
-            found, left_out = files.survey(path, suffixes)
-            found = [name for name, *_ in found if out.resolve() not in (path / name).resolve().parents]
-            if not found:
-                raise UserError(f"{path}: holds no {'sounds' if suffixes else 'images'}; kgan reads "
-                                f"{', '.join(suffixes or folder.SUFFIXES)}. {files.note(left_out)}".strip())
-            if left_out:
-                warnings.warn(f"{path}: {files.note(left_out)}", stacklevel=2)
-            names.update({path / name: Path(name) for name in found})
-        else:
-            names[path] = Path(path.name)
-    whole = Counter(name for name in names.values())
-    stems = Counter(name.with_suffix("") for name in names.values())
-    for path, name in names.items():
-        if whole[name] > 1:
-            others = [str(other) for other in names if names[other] == name]
-            raise UserError(f"{' and '.join(others[:2])} have the same name: translate them into folders of their own")
-    placed = {path: out / (name.with_suffix(suffix) if stems[name.with_suffix("")] == 1 else f"{name}{suffix}")
-              for path, name in names.items()}
-    for path in placed:
-        if any(path.resolve() == other.resolve() for other in placed.values()):
-            raise UserError(f"--out={out}: {path} would be overwritten by a translation; choose another folder")
-    return placed
-
-
-def masks_of(mask, sources, paths):
-    """The mask of each file: dict of path to path.
-
-    Args:
-        mask: a file, for all images, or a folder with one for each: of the same name, whatever the suffix, in the same sub-folder.
-        sources, paths: folders and files as for `outputs`, and the files that it found in them.
-
-    Raises:
-        UserError: there is no such file, a file has no mask, or two masks could be meant.
-    """
-    mask = Path(mask)
-    if not mask.exists():
-        raise UserError(f"--mask={mask}: there is no such file or folder")
-    if not mask.is_dir():
-        return dict.fromkeys(paths, mask)
-    folders = [Path(source) for source in sources if Path(source).is_dir()]
-    found, there = {}, {}
-    for name, *_ in files.survey(mask)[0]:
-        there.setdefault(Path(name).with_suffix(""), []).append(name)
-    for path in paths:
-        below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
-        names = there.get(below.with_suffix(""), [])
-        if len(names) != 1:
-            raise UserError(f"--mask={mask}: {' and '.join(names)} could both be the mask of {path}; take one away" if names else
-                            f"--mask={mask}: holds no mask for {path}; it should be called {below.with_suffix('.png')}")
-        found[path] = mask / names[0]
-    return found
-
-
 def _read_mask(path, pixels):
     """The mask of pixels [H, W, …]: [H, W, 1] of their type, its greatest number where something is missing. Raises ValueError."""
     height, width = pixels.shape[:2]
@@ -275,7 +202,8 @@ def main(arguments):
     if needs.get("input") == "audio":
         return soundfiles.main(directory, sources, values)
     if needs.get("input") != "image":
-        raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix, pix2pixhd, styletransfer and motion do")
+        raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix, pix2pixhd, cyclegan, "
+                        "discogan, styletransfer, srgan and motion do")
     if ("mask" in needs) != bool(values.mask):
         raise UserError(f"{directory} holds {settings['model']}, which fills holes: say where they are, --mask=MASK.png or a folder"
                         if "mask" in needs else f"--mask={values.mask}: {settings['model']} takes none, leave it out")
@@ -283,7 +211,7 @@ def main(arguments):
     masks = masks_of(values.mask, sources, placed) if values.mask else None
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
-    gan, _ = load(directory, values.checkpoint)
+    gan, step = load(directory, values.checkpoint)
     if values.direction == "BtoA" and "inverse" not in gan.exports():
         raise UserError(f"--direction=BtoA: {directory} holds {settings['model']}, which has learned one direction alone; train it "
                         "with --set direction=BtoA, or take a model of both, such as cyclegan")
@@ -292,6 +220,7 @@ def main(arguments):
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
     clip = hasattr(network, "before")  # each image follows the one before: all are made anew, in order
+    agree(values.out, placed, by(directory, step, gan, values), masks, values.overwrite or clip)
     made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite or clip,
                                          progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config))
     if clip and made:

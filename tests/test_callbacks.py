@@ -317,6 +317,31 @@ def test_both_directions_are_watched():
     assert logs[0]["diversity"] == logs[0]["diversity_back"] == pytest.approx(1)
 
 
+TRANSLATORS = {"cyclegan": dict(patch="16", pool=0, blocks=1), "discogan": {}, "styletransfer": dict(patch="10", blocks=1),
+               "pix2pixhd": dict(halvings=1, blocks=1, enhancer_blocks=0, discriminators=1), "motion": dict(halvings=1, blocks=1)}
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_every_translator_is_watched(name, monkeypatch):
+    """By made-up batches: what it makes is inverted, as it was, or all the same; of motion also the frame before."""
+    gan = models.build(name, (16, 16, 3), {"filters": 2, "jit_compile": False, **TRANSLATORS[name]})
+    gan.compile()
+    random = np.random.default_rng(5)
+    given = {field: random.uniform(-1, 1, (8, 16, 16, 3)).astype("f") for field in gan.fields if field != "image"}
+    image = 0.5 * given["input"] + 0.5 * random.uniform(-1, 1, (8, 16, 16, 3)).astype("f")
+    cases = {"G inverts: ": lambda given: -0.8 * given["input"], "G gives back what it is given": lambda given: given["input"],
+             "G makes much the same of all inputs": lambda given: np.full_like(given["input"], 0.25)}
+    if "before" in given:
+        cases["G gives back the frame before"] = lambda given: given["before"]
+    for words, make in {"": lambda given: image, **cases}.items():
+        monkeypatch.setattr(gan, "generate", lambda count, seed, given: make(given))
+        if hasattr(gan, "inverse"):  # the way back does what is right
+            monkeypatch.setattr(gan, "applied", lambda network, images: given["input"])
+        watch = callbacks.Watch(image, given=given)
+        drive(watch, gan, [{} for _ in range(EARLY + 3)])
+        assert [text[:len(words)] for _, text in watch.warnings] == [words] * bool(words), (words, watch.warnings)
+
+
 @pytest.mark.parametrize("gan", [Stub(penalty="r1"), Stub(config=Config(weight_clip=0.01))])
 def test_a_bounded_d_may_always_be_right(gan):
     assert watched("d_accuracy", [1.0] * 60, gan) == []

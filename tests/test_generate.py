@@ -139,6 +139,35 @@ def test_command_goes_on_and_overwrites_nothing(command, classes, tmp_path):
         np.testing.assert_array_equal(found["samples"][1], wanted(gan, 1, label=1))
 
 
+ROW = {"file": "0.png", "seed": 0, "class": "", "truncation": "", "generator": "g", "step": 7, "weights": "00000000"}
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"weights": "1234abcd"}, "holds 0.png of weights '00000000', wanted is '1234abcd'"), ({"step": 8}, "of step '7'")])
+def test_a_generator_that_was_trained_anew_is_another(tmp_path, change, words):
+    generate.agree(tmp_path, [ROW], False)
+    (tmp_path / "0.png").write_bytes(b"old")
+    generate.agree(tmp_path, [ROW], False)
+    with pytest.raises(UserError, match=words):
+        generate.agree(tmp_path, [{**ROW, **change}], False)
+    generate.agree(tmp_path, [{**ROW, **change}], True)
+    assert not (tmp_path / "0.png").exists()  # were it interrupted now, the same command would take it for a new one
+
+
+@pytest.mark.parametrize("content", [b"name,price\na,1\n", b"file,seed,mood\na,1,x\n", b"\xff\xfe", b""])
+def test_a_manifest_of_something_else(tmp_path, content):
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(UserError, match="manifest.csv is of something else"):
+        generate.agree(tmp_path, [ROW], False)
+    assert (tmp_path / "manifest.csv").read_bytes() == content
+
+
+def test_an_older_manifest_says_less(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,seed,class,truncation,generator,step\n0.png,0,,,g,7\n")
+    generate.agree(tmp_path, [ROW], False)
+    assert "00000000" in (tmp_path / "manifest.csv").read_text()
+
+
 @pytest.mark.parametrize("flags, words", [
     (["--out=out", "--label=cow"], "--label=cow"), (["--out=out", "--check_copies", "--truncation=0"], "--truncation"),
     ([], "--out=FOLDER"), (["--out=file"], "is a file"), (["--out=out", "--seed=2147483647"], "the last seed")])

@@ -88,6 +88,8 @@ def test_overwrite_deletes_the_run_alone(begun, gan):
     (begun.directory / "export" / "saved_model").mkdir(parents=True)
     (begun.directory / "tensorboard").mkdir()
     (begun.samples / "step-000000010.png").write_bytes(b"x")
+    for name in ("attack.json", "harden.json", "hardened.keras", "augment.json", "augment-rare-40.json", "pretrain.json", "classifier.keras"):
+        (begun.directory / name).write_text("of the run before")
     (begun.directory / "notes.txt").write_text("mine")
     (begun.directory / "other").mkdir()
     begun._lock.close()

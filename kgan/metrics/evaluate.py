@@ -16,7 +16,7 @@ import functools
 import numpy as np
 
 import kgan
-from kgan import feeding, kinds, models, pictures
+from kgan import kinds, models, pictures
 from kgan.data import modes
 from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source, seen
@@ -41,33 +41,6 @@ def sources(settings):
         return train, None
 
 
-def of_arrays(examples, labels=None):
-    """A Source of arrays: of examples [N, …], floats as networks see them or as they are stored, and labels, whole numbers [N] from 0 on.
-
-    Raises:
-        DataError: they are not such.
-    """
-    examples = np.asarray(examples)
-    if examples.ndim == 3 and examples.shape[2] > 1:
-        raise DataError(f"the examples have the shape {examples.shape}; images have an axis for their channels, too: images[..., None]")
-    try:
-        kind = kinds.guess(examples.shape[1:])
-        if examples.dtype.kind == "f":
-            feeding.examples(examples, kinds.Field(kind, examples.shape[1:]), kinds.get(kind).FIELD)
-            store = getattr(kinds.get(kind), "store", None)
-            examples = store(examples) if store else examples.astype(np.float32)
-        arrays, classes = {kinds.get(kind).FIELD: examples}, {}
-        if labels is not None:
-            count = int(np.max(labels, initial=0)) + 1
-            arrays["label"] = feeding.class_numbers(labels, count).astype(np.int64)
-            classes["label"] = [str(i) for i in range(count)]
-            if len(labels) != len(examples):
-                raise ValueError(f"there are {len(labels)} labels and {len(examples)} examples; there must be as many")
-    except ValueError as error:
-        raise DataError(str(error)) from None
-    return Source("arrays", arrays, classes)
-
-
 class Evaluator:
     """Real examples to measure samples against; their features are computed once.
 
@@ -76,9 +49,9 @@ class Evaluator:
         evaluator.figures(gan.generate(10_000))
 
     Args:
-        settings: arrays of examples [N, …], or (examples, labels): a fifth of them is held back as the reference if there are labels, and
-            all are the reference if not. Or a dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
-            of its `config` the condition.
+        settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
+            of its `config` the condition. Or real examples themselves, as for `kgan.data.load`: images uint8 [N, H, W, C], images
+            and labels, two pairs of these, of which the second is the test split …
         network: name of the feature network, see `kgan.metrics.features.get`.
         count: real examples at most; compare with as many samples.
         seed: which of them.
@@ -88,11 +61,9 @@ class Evaluator:
     """
 
     def __init__(self, settings, network="auto", count=10_000, seed=0):
-        if isinstance(settings, dict):
-            self.train, test = sources(settings)
-        else:
-            self.train, test = of_arrays(*settings) if isinstance(settings, (tuple, list)) else of_arrays(settings), None
-            settings = {"dataset": self.train.name}
+        if not (isinstance(settings, dict) and "dataset" in settings):
+            settings = {"dataset": settings}
+        self.train, test = sources(settings)
         condition = settings.get("config", {}).get("condition", "")
         if condition not in ("", "label") and condition not in self.train.cuts:
             # a class other than the label: that is what the classifier is to learn. Not of a number's parts: few images
@@ -117,7 +88,8 @@ class Evaluator:
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
-        self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
+        self.protocol = {"dataset": settings["dataset"] if isinstance(settings["dataset"], str) else self.train.name,
+                         "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
                          "reference_count": self.count,
                          **({"images": "resized to size by Lanczos where they had another"} if held.kind == "image" else {}),
                          **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}

@@ -22,6 +22,7 @@ from keras import layers
 import kgan
 from export.paths import readable
 from kgan import command, kinds, sizes
+from kgan.data import own
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source, seen
 
@@ -151,6 +152,7 @@ def trained(train, test=None, name="own", build=None, examples=None, seed=0):
 def of_other_data(name, like):
     """The classifier of the labels of the data set `name`, whose images are brought to the size and channels of `like`."""
     height, width, channels = viewed(like.kind, like.examples([0])).shape[1:]
+    own.check(name)
     other = kgan.data.source(name, image_size=sizes.setting((height, width)), channels=channels)
     # its classes say nothing of these examples
     return dataclasses.replace(classifier(other), name=f"classifier:{name}", classes=(), kind=like.kind)

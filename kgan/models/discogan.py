@@ -84,7 +84,7 @@ class DiscoGAN(cyclegan.CycleGAN):
         found = self.config.adversarial_weight * super().fooling(name, real, fake, draw, training)
         if not self.config.features_weight:
             return found
-        one, other = (self._looked(name, examples, GENERATOR, draw, of, training) for examples, of in ((real, "real"), (fake, "fake")))
+        one, other = self._looked(name, GENERATOR, draw, training, real=real, fake=fake)
         apart = sum(tf.reduce_mean((tf.reduce_mean(one[key], 0) - tf.reduce_mean(other[key], 0)) ** 2)
                     for key in one if key != "logits")
         return found + self.config.features_weight * apart

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from kgan.advice import Alarm
 from kgan.anysize import Cut, Reflect, RoundUp
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
@@ -101,6 +102,16 @@ class Motion(GAN):
         loss += self.config.pixel_weight * tf.reduce_mean(tf.abs(real - fake))
         self._means["content"].update_state(loss)
         return loss
+
+    def directions(self, given, real, made):
+        """What is made beside the pose, and beside the frame before, which it must not be."""
+        return {**super().directions(given, real, made), "_frame": (given["before"], made, real)}
+
+    def alarms(self):
+        return [Alarm("G gives back the frame before (change_frame below 0.05 in 3 rows of the log; what it should make has 1): it no "
+                      f"longer looks at the pose. Try --set content_weight above {self.config.content_weight}, or a "
+                      f"generator_learning_rate below {self.config.generator_learning_rate}",
+                      3, lambda row: row.get("change_frame", 1) < 0.05)]
 
     def roll(self, poses, first=None, network=None):
         """A clip: each frame is made upon the one before, that was made.
