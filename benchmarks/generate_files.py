@@ -23,9 +23,9 @@ from kgan import generate
 
 
 def digests(folder):
-    """Relative path -> checksum of each file below; the parts of files that a kill has left are not counted."""
+    """Relative path -> checksum of each file below."""
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix != ".part"}
+            if path.is_file()}
 
 
 def timed(function):
@@ -39,7 +39,8 @@ def rates(run, count, repeats, folder):
     generator = generate.Generator(run)
     suffix = ".png"
     rows = generate.planned(count, 0, generator.classes, None, suffix)
-    rows = [{**row, "truncation": "", "generator": generator.name, "step": generator.step} for row in rows]
+    rows = [{**row, "truncation": "", "generator": generator.name, "step": generator.step,
+             "weights": generator.weights} for row in rows]
     generator.gan.generate(512)
     generator.samples(range(512), None if not generator.classes else [0] * 512)
     alone, files = [], []

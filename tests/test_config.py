@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -297,3 +299,10 @@ def test_points_have_the_preset_that_can_do_them(dataset):
     Mlp = config_of("mlp")
     assert Mlp.of(dataset=dataset) == Mlp.of(dataset=dataset, preset="mixture") == Mlp(dataset=dataset)
     assert Mlp.of(dataset=dataset, preset="small").preset == "small" and Mlp.of(dataset="glyphs").preset == "small"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_build_takes_settings_by_name(name):
+    """Read from the file, without TensorFlow."""
+    text = (Path(models.__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    assert re.search(r"^def build\(.*, \*\*settings\):$", text, re.M) and "Config.given(config, settings)" in text

@@ -93,12 +93,12 @@ class CRNNGAN(GAN):
         return {name: found[name] for name in self.measures}
 
 
-def build(shape=(24, 4), config=None, seed=0, fields=None):
+def build(shape=(24, 4), config=None, seed=0, fields=None, **settings):
     """A C-RNN-GAN for lists of notes.
 
     Args:
         shape: (T, 4).
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed).
         fields: dict with the kgan.kinds.Field of `events`; None: of this shape.
 
@@ -108,7 +108,7 @@ def build(shape=(24, 4), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the shape is none of those, or has not as many notes as the config says.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 2 or shape[1] != 4 or shape[0] != config.notes_a_piece:
         raise ConfigError(f"crnngan makes lists of notes_a_piece={config.notes_a_piece} notes of 4 numbers, not "
                           f"{'×'.join(map(str, shape))}")

@@ -3,7 +3,7 @@
 Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661, with the networks of two PyTorch tutorials.
 
     python train.py --model=mlp --set preset=deep
-    python train.py --model=mlp --set preset=mixture --dataset=ring
+    python train.py --model=mlp --dataset=ring          # or grid: they are trained with the preset mixture unless another is named
 """
 import dataclasses
 import math

@@ -54,7 +54,7 @@ class Config(BaseConfig):
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)  # of the layers on the way down
     strides: int = 4
     taps: int = 31  # length of the kernels
-    skips: Literal["join", "add"] = "add"  # join: beside each other (SEGAN); add: with a learnt gain for each channel (SEGAN+)
+    skips: Literal["join", "add"] = "add"  # join: beside each other (SEGAN); add: with a learned gain for each channel (SEGAN+)
     normalization: Literal["batch", "none"] = "none"  # of D. The paper's is virtual batch normalisation
     emphasis: float = 0.95  # of high frequencies, in G, D and the L1 loss; what goes in and comes out is plain sound
     # the paper's noise at the innermost level, 1024 numbers at each of 8 places, which G learns not to hear; here as many as this
@@ -169,7 +169,7 @@ def discriminator(shape, config):
 
 @keras.saving.register_keras_serializable("kgan")
 class Gain(keras.layers.Layer):
-    """Each channel times a number of its own, which is learnt, from 1 on."""
+    """Each channel times a number of its own, which is learned, from 1 on."""
 
     def build(self, input_shape):
         self.gain = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gain")
