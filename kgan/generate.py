@@ -27,6 +27,7 @@ from tqdm import tqdm
 from kgan import command, kinds
 from kgan.command import UserError
 from kgan.config import unknown
+from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, checksum, load, write
 
@@ -136,6 +137,7 @@ def planned(count, seed, classes, label, suffix):
         if label is not None:
             raise UserError(f"--label={label}: this generator takes no labels, leave it out")
         return [{"file": f"{each:06d}{suffix}", "seed": each, "class": ""} for each in seeds]
+    label = label and called(label, classes)
     if label not in (None, "all", *classes):
         raise UserError(f"--label={label}: {unknown(label, classes)}")
     folders = {name: "".join("_" if letter in '/\\\0:*?"<>|' else letter for letter in name).strip(". ") or "_" for name in classes}

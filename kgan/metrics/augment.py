@@ -34,6 +34,8 @@ from absl import flags
 
 from kgan import command
 from kgan.command import UserError
+from kgan.config import unknown
+from kgan.kinds.label import called
 from kgan.metrics.few import BATCH, Plan, draw, fitting, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -60,8 +62,9 @@ def main(arguments):
     if list(gan.classes) != names or train.kind != "image":
         raise UserError(f"{arguments[1]}: makes {gan.kind} of the classes {', '.join(gan.classes) or '(none)'}; images of the "
                         f"data's, {', '.join(names[:10])}, are wanted: cgan, acgan, biggan and projection learn these")
-    if FLAGS.rare and FLAGS.rare not in names:
-        raise UserError(f"--rare={FLAGS.rare}: no such class; there are {', '.join(names)}")
+    rare = FLAGS.rare and called(FLAGS.rare, names)
+    if rare and rare not in names:
+        raise UserError(f"--rare={rare}: {unknown(rare, names)}")
     rows = np.sort(test.choose(5_000))
     held = np.asarray(test.arrays[test.key][rows]), np.asarray(test.arrays["label"])[rows]
     labels = np.asarray(train.arrays["label"])
@@ -74,8 +77,8 @@ def main(arguments):
         rng = np.random.default_rng([seed, 77])
         chosen = {count: draw(labels, count, rng) for count in counts}
         if FLAGS.rare:
-            chosen = {"all": make_rare(labels, names.index(FLAGS.rare), FLAGS.keep, rng)}
-        for name, scores in trial(plan, gan, train, labels, chosen, held, seed, FLAGS.samples, FLAGS.rare).items():
+            chosen = {"all": make_rare(labels, names.index(rare), FLAGS.keep, rng)}
+        for name, scores in trial(plan, gan, train, labels, chosen, held, seed, FLAGS.samples, rare).items():
             found.setdefault(name, []).append(scores)
     said = [table(found, names), *verdicts(found)]
     print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps of {BATCH}, "

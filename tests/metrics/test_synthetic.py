@@ -169,7 +169,7 @@ def test_command_with_a_rare_class(run, asked, capsys):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (dict(keep=3), "--keep=3: of which class"), (dict(rare="left"), "--rare=left: no such class; there are up, down")])
+    (dict(keep=3), "--keep=3: of which class"), (dict(rare="left"), "--rare=left: no class has this name; there are: up, down")])
 def test_command_refuses(run, asked, arguments, message):
     with pytest.raises(UserError, match=message):
         asked(run, **arguments)
