@@ -5,12 +5,12 @@
     python benchmarks/frames.py --models=pix2pixhd,styletransfer --sizes=128 --threads=1
     python benchmarks/frames.py --formats=web --models=pix2pix:realtime128 --sizes=128        in Chromium, by LiteRT.js, one thread
 
-Untrained generators (their speed is that of trained ones) are exported as SavedModel, TFLite (float32 and with weights of eight bits)
-and ONNX, checked against Keras within 1e-3, and called with one image (motion with two): the median of as many calls as fit in two seconds, at least 5,
-after 3 to warm up, each runtime in a process of its own with `--threads` threads. `best` is the rate of the fastest quarter of the
-calls, for a machine that other work shares. `web` counts what the page does for a frame: pixels to numbers, the generator, a canvas;
-it wants chromium, chromedriver and selenium. A preset or settings stand behind a colon, joined by
-+: pix2pix:realtime128, pix2pix:filters=32+depth=5.
+Untrained generators (their speed is that of trained ones) are exported as SavedModel, TFLite (float32 and with weights of eight
+bits) and ONNX, checked against Keras within 1e-3, and called with one image (motion with two): the median of as many calls as fit in
+two seconds, at least 5, after 3 to warm up, each runtime in a process of its own with `--threads` threads. `best` is the rate of the
+fastest quarter of the calls, for a machine that other work shares. `web` counts what the page does for a frame: pixels to numbers,
+the generator, a canvas; it wants chromium, chromedriver and selenium. A preset or settings stand behind a colon, joined by +:
+pix2pix:realtime128, pix2pix:filters=32+depth=5. Of a model of both directions it is the first.
 """
 import argparse
 import json
@@ -61,7 +61,7 @@ def prepare(folder, name, settings, size, formats):
 
     keras.utils.set_random_seed(0)
     gan = models.build(name, (size, size, 3), settings)
-    told = contract.interface(gan)
+    told = contract.only(contract.interface(gan), ["generator"])
     given = {name: np.asarray(values) for name, values in examples(told["functions"]["generator"]["inputs"], 1, gan.latents).items()}
     if "saved_model" in formats:
         export.saved_model.write(gan.ema_generator, told, folder / "saved_model")

@@ -24,7 +24,8 @@ signal an update, plain SGD; there batches are what kgan gains by.
 
 Each side is a process of its own with `--threads` threads. First each warms up (kgan traces and compiles: `first_step`
 is its first call of fit in seconds). Then they take turns of about `--seconds`, `--repeats` times; while one trains, the
-other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest.
+other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest; `cpu_ratio`
+the median of that by CPU seconds: with one thread it is what an idle machine would give, also where other work shares this one.
 """
 import argparse
 import functools
@@ -54,7 +55,7 @@ DATA = {"sine": "sine", "cyclegan": "slants"}  # of other models: glyphs
 
 
 def take_turns(train, batch_size, at_once=1):
-    """Warms up; then answers each line of standard input, a number of seconds, with examples a second, as JSON.
+    """Warms up; then answers each line of standard input, a number of seconds, with examples a second and a CPU second, as JSON.
 
     `train`: function of a number of steps, a multiple of `at_once`.
     """
@@ -64,10 +65,10 @@ def take_turns(train, batch_size, at_once=1):
     speed = None  # steps a second
     for line in sys.stdin:
         steps = at_once * max(1, round(float(line) * speed / at_once)) if speed else 4 * at_once
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         train(steps)
         speed = steps / (time.perf_counter() - start)
-        print(json.dumps(speed * batch_size), flush=True)
+        print(json.dumps([speed * batch_size, steps * batch_size / (time.process_time() - before)]), flush=True)
 
 
 def kgan_side(work, folder, options):
@@ -344,10 +345,10 @@ def compare(name, options):
         turns = [{name: side.answer(options.seconds) for name, side in sides.items()} for _ in range(options.repeats)]
         for side in sides.values():
             side.end()
-    ratios = [turn["kgan"] / turn[other] for turn in turns]
-    speeds = {name: round(statistics.median(turn[name] for turn in turns), 1) for name in sides}
+    ratios, by_cpu = ([turn["kgan"][i] / turn[other][i] for turn in turns] for i in range(2))
+    speeds = {name: round(statistics.median(turn[name][0] for turn in turns), 1) for name in sides}
     return {"examples_per_second": speeds, "first_step": round(first_step, 1), "ratio": round(statistics.median(ratios), 3),
-            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3)}
+            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3), "cpu_ratio": round(statistics.median(by_cpu), 3)}
 
 
 def main():

@@ -123,8 +123,8 @@ def main(arguments):
     if not settings.get("classes"):
         raise UserError(f"{directory} holds a model that is not conditional on the data: it makes no variants of an image. "
                         "agecgan and cgan do")
-    if len(settings["shape"]) != 3:
-        raise UserError(f"{directory} makes points or signals, no images")
+    if (kind := latent.kind_of(settings)) != "image":
+        raise UserError(f"{directory} makes {kind}, no images")
     label = None if values["attribute"] is None else class_of(settings["classes"], values["attribute"])
     images = latent.read_images(files, settings) if files else None
 
@@ -137,6 +137,7 @@ def main(arguments):
         if label is None:
             label = latent.held_back(settings, values["count"], condition)
     gan, _ = load(directory)
+    latent.of_noise_alone(gan, directory)
     if images.shape[1:] != gan.generator.output_shape[1:]:  # the data set or its preparation has changed
         raise DataError(f"the data set now has examples of shape {images.shape[1:]}, the run makes "
                         f"{gan.generator.output_shape[1:]}")

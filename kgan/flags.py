@@ -232,8 +232,9 @@ def complete(settings, source):
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     kinds = {field.kind for field in source.fields.values()}
-    for name in ("image_size", "channels", "crop", "flip"):
-        if FLAGS[name].present and "image" not in kinds and not (name == "image_size" and "voxels" in kinds):
+    for name, of in (("image_size", {"image", "video", "voxels"}), ("channels", {"image", "video"}), ("crop", {"image", "video"}),
+                     ("flip", {"image"})):
+        if FLAGS[name].present and not kinds & of:
             raise FlagError(f"--{name}={FLAGS[name].value}: is for images, and {settings['dataset']} has none; leave it out")
     Config = models.outline(settings["model"]).Config
     if hasattr(Config, "fitted"):

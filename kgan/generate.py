@@ -9,8 +9,9 @@
 
 The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
 and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
-again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of the same name that was trained anew, or of
-other flags, are not overwritten unless asked (--overwrite). Files that are no longer wanted are never deleted.
+again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of
+the same name that was trained on or anew, or of other flags, are not overwritten unless asked (--overwrite). Files that are no longer
+wanted are never deleted.
 """
 import concurrent.futures
 import csv

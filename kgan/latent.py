@@ -245,9 +245,12 @@ def main(arguments):
     settings = Run(directory).settings(required=True)
     if name == "fill":
         filling.operator_of(values["degrade"])
-    if len(settings["shape"]) != 3 and (files or name == "sheet"):
-        raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
-                        (", or for examples of the data set (--count)" if files else ""))
+    kind = kind_of(settings)
+    if kind != "image" and (files or name == "sheet"):
+        raise UserError(f"{directory} makes {kind}, no images: {name} is for images" +
+                        (", or for examples of the data set (--count)" if name == "project" and kind != "tokens" else ""))
+    if kind == "tokens" and name == "project":
+        raise UserError(f"{directory} makes texts: project follows a gradient, and words have none; interpolate does without")
 
     classes = settings.get("classes")  # not of infogan, whose classes are its own: those it checks itself, later
     if classes and values["label"] not in (None, *classes):
@@ -260,6 +263,7 @@ def main(arguments):
     if name == "project" and not files:
         examples = held_back(settings, values["count"] or DEFAULT_COUNT[name])
     gan, _ = load(directory)
+    of_noise_alone(gan, directory)
     try:
         gan.labels(1, values["label"])
     except ValueError as error:
@@ -275,6 +279,21 @@ def main(arguments):
     write(path, pictures.png(picture))
     print("\n".join([str(path), *remark]))
     return 0
+
+
+def kind_of(settings):
+    """The name of the kind that the model of a run makes, by its settings alone."""
+    from kgan import models
+    needs = models.outline(settings["model"]).Config.needs
+    return next((kind for name, kind in needs.items() if name == kinds.get(kind).FIELD), None) or kinds.guess(settings["shape"])
+
+
+def of_noise_alone(gan, directory):
+    """Raises UserError where a generator is given more than noise and a label, which there is no way through."""
+    given = [name for name, field in gan.fields.items() if name not in (gan.key, "label") and "default" not in field.more]
+    if given or not gan.config.noise_dim:
+        raise UserError(f"{directory} makes {gan.kind} of {' and '.join(given) or 'no noise'}, not of noise alone: kgan latent and "
+                        "kgan edit are for models of noise, or of noise and a label")
 
 
 def _numbers(flag, texts):

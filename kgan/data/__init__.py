@@ -119,7 +119,8 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
         return own.read("data", name, image_size, channels, crop, split)
     if own.meant(name):
         return own.source(name, image_size, channels, crop, split, config)
-    chosen = {"image_size": image_size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
+    chosen = {"image_size": image_size, "channels": channels, "crop": None if crop else False, "data_dir": data_dir,
+              "manual_dir": manual_dir}
     if made := maker(name, needs):
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
         return made(**_options(name, made, chosen, more))
@@ -145,11 +146,11 @@ def maker(name, needs=None):
 def _options(name, made, chosen, more):
     """Of what was chosen and what else is known, what the function `made` has parameters for."""
     known = inspect.signature(made).parameters
-    for option in ("image_size", "channels"):
-        if chosen[option] and option not in known:
+    for option in ("image_size", "channels", "crop"):
+        if chosen[option] is not None and option not in known:
             raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
     return {**{option: value for option, value in more.items() if option in known},
-            **{option: value for option, value in chosen.items() if option in known and value}}
+            **{option: value for option, value in chosen.items() if option in known and value is not None}}
 
 
 def check_name(name):

@@ -22,11 +22,11 @@ from kgan.kinds.tokens import split as cut
 SPLITS = "train", "test"
 
 
-def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_000, split="train"):
+def source(path, image_size=None, channels=None, crop=True, tokens="words", vocabulary=2_000, split="train"):
     """The images below a folder that have captions, in the order of their relative paths.
 
     Args:
-        path, image_size, channels: as for `kgan.data.folder.source`; `channels` None: 3.
+        path, image_size, channels, crop: as for `kgan.data.folder.source`; `channels` None: 3.
         tokens, vocabulary: as for `kgan.data.texts.source`.
         split: "train" or "test".
 
@@ -55,10 +55,10 @@ def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_00
     words = texts.vocabulary_of(cuts.values(), vocabulary)
     length = max(1, int(np.ceil(np.quantile([len(parts) for parts in cuts.values()], texts.COVERED))))
     note = " ".join(filter(None, (note, files.note(left_out))))
-    key = dict(kind="captioned", version=2, root=root, split=split, image_size=image_size, channels=channels, tokens=tokens,
-               vocabulary=vocabulary, files=hashlib.sha256(json.dumps([found, captions]).encode()).hexdigest())
+    key = dict(kind="captioned", version=2, root=root, split=split, image_size=image_size, channels=channels, crop=bool(crop),
+               tokens=tokens, vocabulary=vocabulary, files=hashlib.sha256(json.dumps([found, captions]).encode()).hexdigest())
     arrays, notes = cached(f"captioned-{os.path.basename(root)}", key, lambda directory: _write(
-        directory, root, own, words, length, tokens, image_size, channels or 3))
+        directory, root, own, words, length, tokens, image_size, channels or 3, crop))
     told = {"words": words, "tokens": tokens}
     return Source(f"folder:{path}", {**arrays, "mismatch": Mismatched(arrays["caption"])}, note=" ".join(filter(None, (note, notes["note"]))),
                   kinds={"caption": "tokens", "mismatch": "tokens"}, more={"caption": told, "mismatch": told})
@@ -99,12 +99,12 @@ def _is_test(name):
     return any(part.lower().startswith("test") for part in name.split("/")[:-1])
 
 
-def _write(directory, root, captions, words, length, tokens, image_size, channels):
+def _write(directory, root, captions, words, length, tokens, image_size, channels, crop):
     images = folder.allocate(directory / "image.npy", (len(captions), *sizes.pair(image_size), channels))
     kept, broken = [], {}
     for name in captions:
         try:
-            images[len(kept)], _ = folder.decode(os.path.join(root, name), image_size, channels, True)
+            images[len(kept)], _ = folder.decode(os.path.join(root, name), image_size, channels, crop)
             kept.append(name)
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[name] = folder.reason(error)

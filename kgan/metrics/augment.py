@@ -34,7 +34,7 @@ from absl import flags
 
 from kgan import command
 from kgan.command import UserError
-from kgan.metrics.few import BATCH, Plan, draw, judged, line, numbers, small
+from kgan.metrics.few import BATCH, Plan, draw, fitting, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -65,6 +65,9 @@ def main(arguments):
     rows = np.sort(test.choose(5_000))
     held = np.asarray(test.arrays[test.key][rows]), np.asarray(test.arrays["label"])[rows]
     labels = np.asarray(train.arrays["label"])
+    counts, fewer = fitting(counts, len(labels))
+    if fewer and not FLAGS.rare:
+        print(fewer)
     plan = Plan(small(train.shape, len(names)), len(names), FLAGS.steps, settings.get("flip", False))
     found = {}
     for seed in range(FLAGS.seeds):

@@ -93,7 +93,7 @@ def get(name, train, test=None):
         return FeatureNetwork("raw", lambda values: (values.reshape(len(values), -1), None), {"features": "raw values"},
                               kind=train.kind)
     if not image:
-        raise DataError(f"features={name}: is for images; {train.name} has points or signals: features=raw")
+        raise DataError(f"features={name}: is for images; {train.name} has {train.kind}: features=raw")
     if name == "classifier":
         return classifier(train, test)
     if name.startswith("classifier:"):

@@ -41,12 +41,15 @@ def main(arguments):
         raise UserError(f"--export={path}: must end in .keras")
     settings = run.settings(required=True)
     import_tensorflow()
-    from kgan.metrics.few import Plan, initial, judged, line
+    from kgan.metrics.few import Plan, fitting, initial, judged, line
     from kgan.metrics.labelled import labelled
 
     train, test, remark = labelled(settings, FLAGS.test)
     gan, step = load(arguments[1])
     names, labels = train.classes["label"], np.asarray(train.arrays["label"])
+    counts, fewer = fitting(counts, len(labels))
+    if fewer:
+        print(fewer)
     network = classifier(gan, len(names))
     weights = [np.array(each) for each in network.get_weights()]
     rows = np.sort(test.choose(5_000))

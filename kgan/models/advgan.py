@@ -256,7 +256,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None, 
     """
     config = Config.given(config, settings)
     if len(shape) != 3 or min(shape[:2]) < 8:
-        raise ConfigError("advgan is for images of 8 pixels or more, with labels")
+        raise ConfigError(f"advgan is for images of 8 pixels or more, with labels; these examples have the shape {list(shape)}")
     shape = tuple(shape)
     fields = fields or {"input": Field("image", shape), "image": Field("image", shape),
                         "label": Field("label", (), tuple("0123456789"))}

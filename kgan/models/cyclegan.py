@@ -291,7 +291,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """
     config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("cyclegan makes images from images")
+        raise ConfigError(f"cyclegan makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     a, b = fields["input"].shape, fields["image"].shape
     if a[-1] != b[-1] and config.identity_weight:

@@ -136,7 +136,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """
     config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("inpaint is for images")
+        raise ConfigError(f"inpaint is for images, and these examples have the shape {list(shape)}")
     if min(shape[:2]) < 8:
         raise ConfigError(f"inpaint needs images of at least 8 pixels, these are {shape[0]}×{shape[1]}")
     fields = fields or {"image": Field("image", shape), "input": Field("image", shape), "mask": Field("mask", (*shape[:2], 1))}

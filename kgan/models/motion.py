@@ -64,7 +64,7 @@ class Config(BaseConfig):
         for name in ("filters", "halvings", "blocks", "discriminators", "discriminator_filters", "discriminator_layers"):
             self._check(name, 1)
         if self.noise_dim:
-            raise ConfigError(f"noise_dim={self.noise_dim}: motion takes no noise")
+            raise ConfigError(f"noise_dim={self.noise_dim}: motion takes no noise, leave it out")
         if self.augment:
             raise ConfigError(f"augment={self.augment}: would change a frame and not its pose; leave it out")
 

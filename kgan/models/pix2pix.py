@@ -130,7 +130,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """
     config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("pix2pix makes images from images")
+        raise ConfigError(f"pix2pix makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     channels = fields["input"].shape[-1]
     return Pix2Pix(generator(shape, channels, config), discriminator(shape, channels, config), config, seed, fields=fields)

@@ -243,7 +243,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """
     config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("pix2pixhd makes images from images")
+        raise ConfigError(f"pix2pixhd makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     colours = fields["input"].more.get("labels", ())
     if config.labels and not colours:

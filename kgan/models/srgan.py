@@ -167,7 +167,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """
     config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("srgan makes images from images")
+        raise ConfigError(f"srgan makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {"input": Field("image", (shape[0] // 4, shape[1] // 4, shape[2])), "image": Field("image", shape)}
     height, width, channels = fields["input"].shape
     scale = shape[0] // max(height, 1)

@@ -71,7 +71,7 @@ class Config(BaseConfig):
             self._check(name, 1)
         self._check("style_scale", 1)
         if self.noise_dim:
-            raise ConfigError(f"noise_dim={self.noise_dim}: styletransfer takes no noise")
+            raise ConfigError(f"noise_dim={self.noise_dim}: styletransfer takes no noise, leave it out")
 
 
 @keras.saving.register_keras_serializable("kgan")
