@@ -11,7 +11,8 @@
     mlp        mlp, the default (100-256-784 and back): the same images, batches of 64              PyTorch
     sine       sine, preset `tutorial` (1-10-10-10 and back): signals of 10 values, batches of 256  NumPy
     cyclegan   cyclegan, 6 blocks: grey images of 64 pixels, batches of 4, pools, the identity loss PyTorch
-    cyclegan_reference, cyclegan_together    the same beside other PyTorch: benchmarks/torch_cyclegan.py
+    pix2pix    pix2pix, 32 filters, patches of 70: outlines in colour of 64 pixels, batches of 4       PyTorch
+    cyclegan_reference, cyclegan_together, pix2pix_reference    beside other PyTorch: benchmarks/torch_translators.py
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
@@ -39,19 +40,24 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch_cyclegan
+import torch_translators
 
+CYCLEGAN = dict(model="cyclegan", other="torch_translators", data=dict(image_size=64, channels=1), settings=dict(blocks=6))
+PIX2PIX = dict(model="pix2pix", other="torch_translators", data=dict(image_size=64, channels=3),
+               settings=dict(filters=32, patch="70", batch_size=4))
 WORKS = {
     "dcgan64": dict(model="dcgan", other="torch", data=dict(image_size=64, channels=3),
                     settings=dict(preset="tutorial", batch_size=64)),
     "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1), settings=dict(batch_size=128)),
     "mlp": dict(model="mlp", other="torch", data=dict(image_size=28, channels=1), settings=dict()),
     "sine": dict(model="sine", other="numpy", data=dict(), settings=dict(preset="tutorial", batch_size=256)),
-    **{name: dict(model="cyclegan", other="torch_cyclegan", data=dict(image_size=64, channels=1), settings=dict(blocks=6), **other)
-       for name, other in {"cyclegan": dict(norm="group", together=False), "cyclegan_reference": dict(norm="instance", together=False),
-                           "cyclegan_together": dict(norm="group", together=True)}.items()},
+    "cyclegan": dict(CYCLEGAN, norm="group"),
+    "cyclegan_reference": dict(CYCLEGAN, norm="instance"),
+    "cyclegan_together": dict(CYCLEGAN, norm="group", together=True),
+    "pix2pix": dict(PIX2PIX, norm="group"),
+    "pix2pix_reference": dict(PIX2PIX, norm="instance"),
 }
-DATA = {"sine": "sine", "cyclegan": "slants"}  # of other models: glyphs
+DATA = {"sine": "sine", "cyclegan": "slants", "pix2pix": "outlines"}  # of other models: glyphs
 
 
 def take_turns(train, batch_size, at_once=1):
@@ -85,8 +91,8 @@ def kgan_side(work, folder, options):
         gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)
-    if work["other"] == "torch_cyclegan":
-        torch_cyclegan.hand_over(gan, source, folder)
+    if work["other"] == "torch_translators":
+        torch_translators.hand_over(gan, source, folder)
     batches = data.batches(source, gan.config.batch_size, repeat=True)
     take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
                gan.steps_per_execution)
@@ -303,7 +309,7 @@ def numpy_side(work, folder, options):
 
 
 SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side,
-         "torch_cyclegan": functools.partial(torch_cyclegan.side, take_turns=take_turns)}
+         "torch_translators": functools.partial(torch_translators.side, take_turns=take_turns)}
 
 
 class Side:
