@@ -3,6 +3,7 @@ import contextlib
 import math
 import os
 import sys
+import warnings
 
 from absl import app, flags
 
@@ -26,6 +27,14 @@ def program():
     return _programs[0] if _programs else "kgan"
 
 
+_usual = warnings.formatwarning
+
+
+def warned(message, category, *place):
+    """A warning of ours as a line for people; of libraries, for developers, with the place in the code."""
+    return f"{program()}: {message}\n" if issubclass(category, UserWarning) else _usual(message, category, *place)
+
+
 def unread():
     """What is still to be printed goes nowhere: who read the output has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,6 +54,7 @@ def run(main, name, help=None):
         name: that goes before a message, unless `kgan VERB` started it.
     """
     _programs.append(name)
+    warnings.formatwarning = warned
 
     def parse(arguments):
         if help and {"--help", "-help", "-h"} & {*arguments} and (text := help(arguments)):
