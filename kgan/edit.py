@@ -232,4 +232,4 @@ def _drawn(gan, images, noise, label):
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.edit")
+    command.run(main, "kgan.edit", doing="searching and drawing")

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgan import kinds
+from kgan.config import nearest
 
 
 def class_numbers(values, count, name="label"):
@@ -66,7 +67,8 @@ def examples(values, field, name, made=True):
             f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "") + scaled)
     shape = found.shape[1:]
     if len(shape) != len(field.shape) or any(one != other for one, other in zip(shape, field.shape) if other is not None):
-        raise ValueError(f"{name}: the examples have the shape {shape}, and this GAN's {tuple(field.shape)}")
+        lacks = "; add the axis of the channel, x[..., None]" if (*shape, 1) == tuple(field.shape) else ""
+        raise ValueError(f"{name}: the examples have the shape {shape}, and this GAN's {tuple(field.shape)}{lacks}")
     if hasattr(kind, "check"):
         kind.check(found, **kinds.known(field, kind.check))
     if not bounds or not found.size or not np.isfinite(found).all():  # training says where numbers are not finite
@@ -99,7 +101,11 @@ def parts(gan, batch):
 
 def arguments(method, args, kwargs):
     """The arguments of a call of a Keras method, by name. Raises ValueError for those that a GAN does not know."""
-    given = inspect.signature(method).bind(None, *args, **kwargs).arguments
+    known = inspect.signature(method)
+    for name in kwargs.keys() - known.parameters:
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.parameters.values()):
+            raise ValueError(f"{method.__name__}({name}=…): there is no such argument{nearest(name, known.parameters)}")
+    given = known.bind(None, *args, **kwargs).arguments
     given.update(given.pop("kwargs", {}))
     del given["self"]
     for name in ("sample_weight", "class_weight"):
@@ -201,6 +207,8 @@ class Feed:
             given["x"] = given["x"].repeat() if given.get("steps_per_epoch") else given["x"]
             given["shuffle"] = False
         else:  # a split is for Keras to refuse
+            if isinstance(x, tf.data.Dataset):  # which Keras never shuffles, but where nothing is said it warns of that
+                given.setdefault("shuffle", False)
             given.update(x=self.watched(x), y=y, batch_size=size, validation_split=split)
         if (held := given.get("validation_data")) is not None:
             self.held = Feed(self.gan)
@@ -308,8 +316,23 @@ class Feed:
 
 
 def _callbacks(callbacks):
-    """Raises ValueError for Keras's callbacks that change the one optimizer that a model has."""
+    """Tells callbacks that monitor a figure of quality whether larger is better.
+
+    Raises:
+        ValueError: one changes the one optimizer that a model has, or monitors a figure that nothing measures.
+    """
+    from kgan.callbacks import Evaluate
+    from kgan.metrics.evaluate import BETTER
+
+    measured = False
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        measured |= isinstance(callback, Evaluate)
+        if (figure := getattr(callback, "monitor", None)) in BETTER:
+            if not measured:
+                raise ValueError(f"{type(callback).__name__}(monitor={figure!r}): nothing measures it before; put "
+                                 "kgan.callbacks.Evaluate(kgan.metrics.Evaluator((images, labels))) before it in the list")
+            if getattr(callback, "mode", None) == "auto":
+                callback.mode = "max" if BETTER[figure] else "min"
         for name in ("LearningRateScheduler", "ReduceLROnPlateau", "SwapEMAWeights"):
             if isinstance(callback, getattr(keras.callbacks, name)):
                 does = "ema_decay averages the generator" if name == "SwapEMAWeights" else (

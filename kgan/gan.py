@@ -285,7 +285,7 @@ class GAN(Sampler):
         """Moves the probability of augmentation: up where D(x) is positive for too many real examples, else down."""
         self._sign.assign(0.9 * self._sign + 0.1 * sign)
         self._probability.assign(augment.adapt(tf.convert_to_tensor(self._probability), tf.convert_to_tensor(self._sign),
-                                               self.config.augment_target, count * replicas()))
+                                               self.config.augment_target, count * replicas(), self.config.augment_images))
         self._means["augment_p"].update_state(self._probability)
 
     def judging(self):

@@ -15,6 +15,7 @@ wanted are never deleted.
 """
 import concurrent.futures
 import csv
+import functools
 import io
 import json
 from pathlib import Path
@@ -32,6 +33,7 @@ from kgan.run import Run, checksum, load, write
 
 BATCH = 256
 MANIFEST = "manifest.csv"
+UNFINISHED = ".unfinished"  # a line for each file that is being written
 COLUMNS = ("file", "seed", "class", "truncation", "generator", "step", "weights")
 COMMON = 0.01  # a real example that was not trained on is as near to a training example as this share is
 
@@ -108,13 +110,15 @@ class Generator:
 
     def noise(self, seeds, truncation=None):
         """Noise float32 [n, D] of `seeds` [n], each by itself: what the sample of that seed is made of."""
-        import tensorflow as tf
-        seeds = tf.constant(np.asarray(seeds, np.int32))
-        if self.gan is not None:
-            found = tf.map_fn(lambda seed: self._latents(1, seed)[0], seeds, fn_output_signature=tf.float32)
-        else:
-            found = tf.concat([self._latents(1, seed) for seed in seeds], 0)
+        found = self._noises(np.asarray(seeds, np.int32))
         return found if truncation is None else kinds.get("noise").truncate(found, truncation)
+
+    @functools.cached_property
+    def _noises(self):
+        """seeds int32 [n] -> noise [n, D], as a graph: eagerly, one seed after the other, it would take longer than the samples."""
+        import tensorflow as tf
+        return tf.function(lambda seeds: tf.map_fn(lambda seed: self._latents(1, seed)[0], seeds, fn_output_signature=tf.float32),
+                           input_signature=[tf.TensorSpec([None], tf.int32)])
 
     def samples(self, seeds, labels=None, truncation=None):
         """float32 [n, …], as networks see them."""
@@ -188,18 +192,24 @@ def _before(place, out):
 def write_files(generator, rows, out, truncation=None, overwrite=False, progress=False):
     """Writes a file for each row that has none. Returns how many it wrote.
 
-    The files are encoded and written by another thread while the next samples are made.
+    The files are encoded and written by another thread while the next samples are made. Which are being written stands in UNFINISHED: what
+    a kill has torn is among these, and is written anew. To write each file aside and rename it would cost more than to make the sample.
     """
-    kind = kinds.get(generator.kind)
+    kind, unfinished = kinds.get(generator.kind), out / UNFINISHED
+    if unfinished.exists():
+        for name in unfinished.read_text(encoding="utf-8").splitlines():
+            if not Path(name).is_absolute() and ".." not in Path(name).parts:  # the folder may be somebody else's
+                (out / name).unlink(missing_ok=True)
     missing = [row for row in rows if overwrite or not (out / row["file"]).exists()]
     for folder in {(out / row["file"]).parent for row in missing}:
         folder.mkdir(parents=True, exist_ok=True)
+    known = kinds.known(generator.field, kind.write)
 
     def put(some, samples):
+        unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")  # no fsync, which waits for all other files, too
         for row, sample in zip(some, samples):
-            aside = out / f"{row['file']}.part"
-            aside.write_bytes(kind.write(sample, **kinds.known(generator.field, kind.write)))  # a file of its name is a whole one
-            aside.replace(out / row["file"])
+            with open(f"{out}/{row['file']}", "wb", buffering=0) as file:
+                file.write(kind.write(sample, **known))
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer, \
             tqdm(total=len(missing), unit=kind.UNIT, disable=not progress) as bar:
@@ -211,6 +221,7 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
             bar.update(len(some))
         if behind:
             behind.result()
+    unfinished.unlink(missing_ok=True)
     return len(missing)
 
 

@@ -426,4 +426,4 @@ def _projected(gan, values, examples):
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.latent")
+    command.run(main, "kgan.latent", doing="searching and drawing")

@@ -209,8 +209,8 @@ def main(arguments):
     if needs.get("input") == "audio":
         return soundfiles.main(directory, sources, values)
     if needs.get("input") != "image":
-        raise UserError(f"{directory} holds {settings['model']}, which makes no images or sounds from others; "
-                        "pix2pix, cyclegan, srgan, inpaint, segan and others do")
+        raise UserError(f"{directory} holds {settings['model']}, which makes no images or sounds from others; pix2pix, pix2pixhd, cyclegan, "
+                        "discogan, styletransfer, srgan, inpaint, segan and motion do")
     if ("mask" in needs) != bool(values.mask):
         raise UserError(f"{directory} holds {settings['model']}, which fills holes: say where they are, --mask=MASK.png or a folder"
                         if "mask" in needs else f"--mask={values.mask}: {settings['model']} takes none, leave it out")

@@ -1,7 +1,6 @@
 """Run by test_replicas.py in a process of its own, for devices cannot be divided once TensorFlow has started.
 
-Trains on one device and on two, alike in all else, and prints how far they are apart as JSON. Arguments: names of RUNS, none
-for all of them.
+Trains on one device and on two, alike in all else, and prints how far they are apart as JSON. Arguments: names of RUNS.
 """
 import json
 import sys
@@ -70,9 +69,9 @@ def apart(ones, others):
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
-found = {"replicas": two.num_replicas_in_sync, "runs": {},
+found = {"replicas": two.num_replicas_in_sync, "runs": {}, "known": list(RUNS),
          "penalties": sorted({settings.get("penalty", "none") for settings in RUNS.values()})}
-for name in sys.argv[1:] or RUNS:
+for name in sys.argv[1:]:
     settings = RUNS[name]
     start, left, left_logs, left_evaluated, single = train(one, settings)
     _, right, right_logs, right_evaluated, mirrored = train(two, settings)

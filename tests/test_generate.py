@@ -119,8 +119,13 @@ def test_command_goes_on_and_overwrites_nothing(command, classes, tmp_path):
     np.testing.assert_array_equal(pixels(out / "dog_wolf" / "000003.png"), wanted(gan, 3, label="dog/wolf"))
 
     (out / "cat" / "000002.png").unlink()  # as if it had been interrupted
+    whole = (out / "cat" / "000000.png").read_bytes()
+    (out / "cat" / "000000.png").write_bytes(whole[:20])  # torn by a kill
+    (tmp_path / "other.txt").write_text("theirs")
+    (out / ".unfinished").write_text("cat/000000.png\n../other.txt\ncat/000004.png")
     status, said, _ = call("--count=6")
-    assert status == 0 and "3 written" in said and "3 were there already" in said and len(table(out)) == 6
+    assert status == 0 and "4 written" in said and "2 were there already" in said and len(table(out)) == 6
+    assert (out / "cat" / "000000.png").read_bytes() == whole and (tmp_path / "other.txt").exists() and not (out / ".unfinished").exists()
 
     before = (out / "cat" / "000000.png").read_bytes()
     status, _, error = call("--count=2", "--truncation=0.5")

@@ -306,6 +306,29 @@ def test_what_is_there_is_of_something_else(tmp_path, content, words):
     assert (tmp_path / "out/1.png").read_bytes() == b"mine"
 
 
+FAMILIES = {"cyclegan": dict(patch="16", blocks=1), "discogan": {}, "styletransfer": dict(patch="10", blocks=1),
+            "pix2pixhd": dict(halvings=1, blocks=1, enhancer_blocks=0, discriminators=1), "motion": dict(halvings=1, blocks=1)}
+
+
+@pytest.mark.parametrize("name, function", [*((name, "generator") for name in FAMILIES), ("cyclegan", "inverse")])
+def test_every_family_translates_files(tmp_path, monkeypatch, name, function):
+    """Of any size, into the same: what the averaged network makes of the file's own pixels."""
+    monkeypatch.setattr(tf, "function", lambda **options: lambda call: call)  # tracing is not what is tested
+    gan = models.build(name, (16, 16, 3), {"filters": 2, "jit_compile": False, **FAMILIES[name]})
+    placed = {}
+    for i, (height, width) in enumerate([(13, 30), (24, 9)]):
+        placed[tmp_path / f"{i}.png"] = tmp_path / f"out/{i}.png"
+        Image.fromarray(noisy(height, width, 3, seed=i)).save(tmp_path / f"{i}.png")
+    network, channels, multiple = function_of(gan, function=function)
+    assert translate_files(network, channels, placed, multiple=multiple) == (2, 0, {})
+    for i, (path, target) in enumerate(placed.items()):
+        x = kinds.get("image").scale(np.asarray(Image.open(path), np.float32)[None])
+        given = {"input": x, "before": -np.ones_like(x)} if name == "motion" else x
+        wanted = kinds.get("image").store(np.asarray(gan.exported(function)(given)))[0]
+        found = np.asarray(Image.open(target)).astype(int)
+        assert found.shape == x.shape[1:] and np.abs(found - wanted).max() <= 1
+
+
 # === The command ===
 
 @pytest.fixture(scope="module")
@@ -342,7 +365,9 @@ def test_translating_a_folder(run, command):
     (["run", "pairs"], "write python -m kgan.translate RUN FOLDER --out=TRANSLATED"),
     (["run", "none", "--out=made"], "none: there is no such file or folder"),
     (["pairs", "pairs", "--out=made"], "holds no run"),
-    (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels")])
+    (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels"),
+    pytest.param(["run", "pairs/A", "--out=made", "--direction=BtoA"], "--direction=BtoA: run holds pix2pix, which has learned one "
+                 "direction alone", marks=pytest.mark.slow)])
 def test_mistakes(run, command, arguments, message):
     done = command("-m", "kgan.translate", *arguments, cwd=run)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

@@ -188,4 +188,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.augment")
+    command.run(main, "kgan.metrics.augment", doing="training classifiers")

@@ -106,7 +106,7 @@ def learn(gan, train, way, steps, seed=0):
             return tf.stop_gradient(gan.generator(images, training=False))
         inner = 1 if way == "fgsm" else INNER
         low, high = tf.maximum(images - epsilon, -1.0), tf.minimum(images + epsilon, 1.0)
-        # without the random point one step is soon learned by heart
+        # without the random point the one step is soon memorised
         now = tf.clip_by_value(images + tf.random.uniform(tf.shape(images), -epsilon, epsilon), low, high)
         for _ in range(inner):
             with tf.GradientTape() as tape:
@@ -166,4 +166,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.harden")
+    command.run(main, "kgan.metrics.harden", doing="training classifiers")

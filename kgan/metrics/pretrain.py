@@ -150,4 +150,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.pretrain")
+    command.run(main, "kgan.metrics.pretrain", doing="training classifiers")

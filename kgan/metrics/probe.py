@@ -348,4 +348,4 @@ class _Part:
 
 
 if __name__ == "__main__":
-    command.run(main, "kgan.metrics.probe")
+    command.run(main, "kgan.metrics.probe", doing="measuring")

@@ -224,12 +224,12 @@ def halved(images, labels=False):
     return images[:, ::2, ::2] if labels else tf.nn.avg_pool2d(images, 2, 2, "SAME")
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A pix2pixHD for images.
 
     Args:
         shape: (H, W, C) of the images that are made, and H, W of those that are given.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: int (there is no noise; the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `image`; None: both have this shape. Colours in `more["labels"]` of
             the input, lists of ints from 0 to 255, say that it is a label map.
@@ -241,7 +241,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
         ConfigError: the images are too small, or are no images; `labels` asks for label maps and the field has no colours;
             `perceptual` names no network.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
         raise ConfigError(f"pix2pixhd makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}

@@ -110,12 +110,12 @@ def quarter_turns(solids):
     return [np.rot90(solids, k, (1, 2)) for k in range(4)]
 
 
-def build(shape=(32, 32, 1), config=None, seed=0):
+def build(shape=(32, 32, 1), config=None, seed=0, **settings):
     """A PrGAN for masks.
 
     Args:
         shape: (S, S, 1) of the masks, S = 4, 5, 6 or 7·2^k with k ≥ 1. The solids have S×S×S voxels.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
     Returns:
@@ -124,7 +124,7 @@ def build(shape=(32, 32, 1), config=None, seed=0):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     sides = doublings(tuple(shape[:2])) if len(shape) == 3 else ()
     if tuple(shape) != (shape[0],) * 2 + (1,) or len(sides) < 2 or sides[0][0] > START:
         raise ConfigError("prgan learns from square masks of one channel (--channels=1) whose sides can be halved down to 4 to "

@@ -32,7 +32,8 @@ def fields(size=12, a=1, b=3):
 
 class TestBattery(Battery):
     model = "cyclegan"
-    cases = {"10x12": dict(shape=(10, 12, 1), given={"input": kinds.Field("image", (10, 12, 1))}, **TINY)}
+    cases = {"10x12": dict(shape=(10, 12, 1), given={"input": kinds.Field("image", (10, 12, 1))},
+                          **{**TINY, "pool": 2})}  # which one step fills: what is restored of it is seen in the next
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
         """Both functions."""
@@ -255,9 +256,9 @@ def test_learns_to_slant_and_back():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cyclegan", "discogan"])
+@pytest.mark.parametrize("model", ["cyclegan", "discogan", "pix2pixhd", "motion"])  # styletransfer's step is GAN's own
 def test_replicas(model):
-    """Two replicas against one: the pools, too, which all fill alike."""
+    """Two replicas against one: the pools, too, which all fill alike; pix2pixhd's phases; motion's two frames."""
     script = Path(__file__).with_name("both_ways.py")
     done = subprocess.run([sys.executable, script, model], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
