@@ -76,7 +76,7 @@ def examples(values, field, name, made=True):
     (low, high), least, most = bounds, float(found.min()), float(found.max())
     said = f"{name}: the first batch is from {least:.4g} to {most:.4g}, and networks see {field.kind} from {low:g} to {high:g}"
     span, to_bounds = high - low, "x / 127.5 - 1 gives that of 0 to 255" if low < 0 else "x / x.max() gives that of 0 to 255"
-    if field.kind in ("audio", "notes"):
+    if field.kind in ("audio", "events", "notes"):
         to_bounds = f"kgan.kinds.{field.kind}.scale(x) gives that of what is stored"
     if least < low - 4 * span or most > high + 4 * span:
         raise ValueError(f"{said}; {to_bounds}")
