@@ -282,7 +282,7 @@ def define_flags():
     flags.DEFINE_bool("grid", False, "write a picture of the first samples, too: grid.png")
     flags.DEFINE_bool("check_copies", False, "say how many samples are near-copies of training examples")
     flags.DEFINE_bool("overwrite", False, "make anew what is there already, and replace files of another generator")
-    flags.DEFINE_string("checkpoint", "newest", "of a run: newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: newest, or best: the one that measured best in training")
 
 
 def main(arguments):

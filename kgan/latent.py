@@ -234,6 +234,11 @@ def main(arguments):
     if name == "fill" and len(files) != (1 if FLAGS.degrade else 2):
         raise UserError("fill: name an image and its mask, white where something is missing; or an image alone, with --degrade")
     values = {flag: FLAGS[flag].value for flag in COMMANDS[name]}
+    if out := values.get("out"):
+        if Path(out).suffix.lower() != ".png":
+            raise UserError(f"--out={out}: is written as PNG, so its name must end in .png")
+        if any(Path(file).resolve() == Path(out).resolve() for file in files):
+            raise UserError(f"--out={out}: would overwrite {out}, which is to be filled; choose another name")
     if name == "interpolate" and values["between"]:
         if FLAGS["rows"].present:
             raise UserError("--rows and --between: give one of them")

@@ -192,7 +192,7 @@ def define_flags():
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
     flags.DEFINE_enum("depth", "8", ["8", "16"], "bits a channel of the files that are written")
-    flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "newest, or best: the one that measured best in training")
     flags.DEFINE_enum("direction", "AtoB", ["AtoB", "BtoA"], "BtoA: the way back, of models that learn both directions; of others "
                       "AtoB is the way that they were trained")
     flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)

@@ -40,6 +40,7 @@ from kgan.metrics.few import BATCH, Plan, draw, fitting, judged, line, numbers, 
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
+LABELS = "20", "100", "1000"
 WITHOUT = "real", "real, augmented", "real, oversampled", "oversampled, augmented", "real, class weights"
 WITH = "both", "both, augmented"
 
@@ -48,7 +49,10 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.augment RUN")
     FLAGS = flags.FLAGS
-    counts = numbers(FLAGS.labels)
+    if FLAGS.rare and FLAGS.labels:
+        raise UserError(f"--labels={','.join(FLAGS.labels)}: with --rare all labels are used, --keep says how many of the rare class; leave it "
+                        "out")
+    counts = numbers(FLAGS.labels or LABELS)
     if FLAGS.keep and not FLAGS.rare:
         raise UserError(f"--keep={FLAGS.keep}: of which class? --rare=CLASS")
     run = Run(arguments[1])
@@ -69,7 +73,7 @@ def main(arguments):
     held = np.asarray(test.arrays[test.key][rows]), np.asarray(test.arrays["label"])[rows]
     labels = np.asarray(train.arrays["label"])
     counts, fewer = fitting(counts, len(labels))
-    if fewer and not FLAGS.rare:
+    if fewer and not rare:
         print(fewer)
     plan = Plan(small(train.shape, len(names)), len(names), FLAGS.steps, settings.get("flip", False))
     found = {}
@@ -173,7 +177,7 @@ def verdicts(found, figure="balanced"):
 
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
-    flags.DEFINE_list("labels", ["20", "100", "1000"], "numbers of real labels, with commas between; all: every one")
+    flags.DEFINE_list("labels", None, f"numbers of real labels, with commas between; all: every one; default: {','.join(LABELS)}")
     flags.DEFINE_integer("seeds", 5, "how often all is repeated", 2, 30)
     flags.DEFINE_integer("samples", 2_000, "samples of the generator, over all classes", 2)
     flags.DEFINE_integer("steps", 300, "of each classifier, 64 examples each", 1)

@@ -126,11 +126,18 @@ def generator(shape, made, config, given, name):
     for i, width in enumerate(widths):
         x = _down(x, width, first=i == 0)
     for width in widths[-2::-1]:
-        x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=cyclegan.weights())(x)
-        x = layers.ReLU()(_norm()(x))
-    x = Conv2DTranspose(made[-1], 4, strides=2, padding="same", kernel_initializer=cyclegan.weights())(x)
+        x = layers.ReLU()(_norm()(_up(x, width, config, use_bias=False)))
+    x = _up(x, made[-1], config)
     x = layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(images, Cut(dtype="float32", name="images")([x, images]), name=name)
+
+
+def _up(x, width, config, use_bias=True):
+    """Maps of twice the size."""
+    options = dict(padding="same", use_bias=use_bias, kernel_initializer=cyclegan.weights())
+    if config.upsampling == "resize":
+        return Conv2D(width, 4, **options)(layers.UpSampling2D(2)(x))
+    return Conv2DTranspose(width, 4, strides=2, **options)(x)
 
 
 def discriminator(shape, config, judged, name):

@@ -54,6 +54,7 @@ class Config(BaseConfig):
     # what G's result is compared with its target by: features: D's; a .keras file: D's and that network's, in the place of
     # the paper's VGG; none: nothing, D alone says what is right
     perceptual: str = "features"
+    pixel_weight: float = 0.0  # of the mean absolute difference from the target, which motion has in the place of VGG's loss
 
     filters: int = 16  # of the global generator at its full size; doubled with each halving
     halvings: int = 2  # in the global generator
@@ -201,8 +202,9 @@ class Pix2PixHD(GAN):
     # === Losses ===
 
     def content(self, real, fake, given, judged):
+        pixels = self.config.pixel_weight * tf.reduce_mean(tf.abs(real - fake)) if self.config.pixel_weight else 0.0
         if self.config.perceptual == "none":
-            return 0.0
+            return pixels
         if self.config.augment or self.config.instance_noise:
             judged = self.judge(fake, given)  # `judged` is of a changed image, and features are compared place by place
         wanted, count = self.judge(real, given), self.config.discriminators
@@ -210,7 +212,7 @@ class Pix2PixHD(GAN):
         if self._perceive:
             loss += perceptual.difference(self._perceive(real), self._perceive(fake))
         self._means["content"].update_state(loss)
-        return self.config.content_weight * loss
+        return self.config.content_weight * loss + pixels
 
 
 def matched(wanted, judged):
