@@ -123,7 +123,12 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
               "manual_dir": manual_dir}
     if made := maker(name, needs):
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
-        return made(**_options(name, made, chosen, more))
+        options = _options(name, made, chosen, more)
+        found = made(**options)
+        # the settings of a finished run say the channels of data that have no others
+        if channels and "channels" not in options and not (found.kind in ("image", "video") and found.shape[-1] == channels):
+            raise DataError(f"channels={channels}: {name} has no channels to choose, leave it out")
+        return found
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
@@ -146,7 +151,7 @@ def maker(name, needs=None):
 def _options(name, made, chosen, more):
     """Of what was chosen and what else is known, what the function `made` has parameters for."""
     known = inspect.signature(made).parameters
-    for option in ("image_size", "channels", "crop"):
+    for option in ("image_size", "crop"):
         if chosen[option] is not None and option not in known:
             raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
     return {**{option: value for option, value in more.items() if option in known},
