@@ -1,28 +1,26 @@
 """train.py's flags, and how they become settings. Imports no TensorFlow: help and mistakes are answered at once."""
-import contextlib
 import dataclasses
 import importlib
 import inspect
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 from absl import flags
 
 import export
 import kgan
-from kgan import data, devices, models, sizes
+from kgan import command, data, devices, models, sizes
 from kgan.command import UserError
 from kgan.config import JOB
 from kgan.data import palette
 from kgan.data.onthefly import whole
-from kgan.run import FORMAT, check_format
+from kgan.run import FORMAT, Run, RunError, check_format
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
-flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, or any name of tensorflow-datasets; "
+flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, module:function of Python that returns data, or any name of tensorflow-datasets; "
                     "default: the model's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: its own place")
 flags.DEFINE_string("manual_dir", None, "folder with a data set's original files, to prepare it without a network")
@@ -50,9 +48,9 @@ flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by
                     "--set freeze_discriminator=N leaves D's first layers as they are")
 flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
                   f"{', '.join(export.FORMATS)}")
-flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
+flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET, of a folder its name")
 flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
-                          "A wrong key prints the fields there are")
+                          "kgan settings MODEL explains them")
 flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. With another "
                     "--model or preset, its data, batch, steps and what was chosen there are taken over. "
                     "Default of --run_dir: runs/MODEL-DATASET-repeat")
@@ -103,6 +101,8 @@ def resolve():
     settings["dataset"] = config.dataset
     settings["epochs"] = FLAGS.epochs
     settings["config"] = {name: value for name, value in dataclasses.asdict(config).items() if name != "dataset"}
+    if "dataset" in explicit:
+        data.trust(config.dataset)
     data.check_name(config.dataset)
     if before.get("data") and config.dataset == before["dataset"]:
         settings["data"] = before["data"]  # what has changed since is warned of
@@ -119,9 +119,30 @@ def resolve():
     if FLAGS.manual_dir and not os.path.isdir(os.path.expanduser(FLAGS.manual_dir)):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 
-    word = Path(config.dataset.removeprefix("folder:")).expanduser().resolve().name \
-        if config.dataset.startswith("folder:") else config.dataset.replace("/", "-").replace(":", "-")
-    return settings, Path(FLAGS.run_dir or f"runs/{model}-{word}{'-repeat' if before else ''}")
+    return settings, Path(FLAGS.run_dir or directory_of(model, config.dataset, "-repeat" if before else ""))
+
+
+def directory_of(model, dataset, end=""):
+    """The run directory where none is named: runs/MODEL-DATASET; of a folder its name, with its parents' where need be.
+
+    Two folders that are both called `train` have a run each: where runs/MODEL-train is that of another folder, which is still there,
+    the second one's is runs/MODEL-PARENT-train.
+    """
+    if not dataset.startswith("folder:"):
+        return Path(f"runs/{model}-{dataset.replace('/', '-').replace(':', '-')}{end}")
+    place = Path(dataset.removeprefix("folder:")).expanduser().resolve()
+    names = place.parts[1:] or ("root",)
+    there = {Path(f"runs/{model}-{'-'.join(names[i:])}{end}"): None for i in reversed(range(len(names)))}
+    for found in there:
+        try:
+            run = Run(found).settings()
+        except RunError:  # which will say why
+            return found
+        there[found] = run and Path((run.get("data") or {}).get("path") or str(run.get("dataset")).removeprefix("folder:")).expanduser()
+        if run and there[found].resolve() == place:
+            return found
+    # one whose folder is gone: it has been moved here, perhaps
+    return next((found for found, other in there.items() if other is None or not other.is_dir()), found)
 
 
 def _explicit():
@@ -180,7 +201,7 @@ def callbacks_of(settings, run_dir):
     for name in FLAGS.callback:
         module, _, function = name.partition(":")
         try:
-            with _here():
+            with command.here():
                 made = getattr(importlib.import_module(module), function)
             known = inspect.signature(made).parameters
             given = {"settings": settings, "run_dir": str(run_dir)}
@@ -193,16 +214,6 @@ def callbacks_of(settings, run_dir):
             raise FlagError(f"--callback={name}: returned {type(wrong[0]).__name__}; a keras.callbacks.Callback is wanted, or a list")
         found += made
     return found
-
-
-@contextlib.contextmanager
-def _here():
-    """Modules are found in the working directory, too, as `python script.py` finds those beside it."""
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        sys.path.remove(os.getcwd())
 
 
 def steps_of(profile):
@@ -221,8 +232,9 @@ def complete(settings, source):
         if settings["flip"] and condition == "slant":
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     kinds = {field.kind for field in source.fields.values()}
-    for name in ("image_size", "channels", "crop", "flip"):
-        if FLAGS[name].present and "image" not in kinds and not (name == "image_size" and "voxels" in kinds):
+    for name, of in (("image_size", {"image", "video", "voxels"}), ("channels", {"image", "video"}), ("crop", {"image", "video"}),
+                     ("flip", {"image"})):
+        if FLAGS[name].present and not kinds & of:
             raise FlagError(f"--{name}={FLAGS[name].value}: is for images, and {settings['dataset']} has none; leave it out")
     Config = models.outline(settings["model"]).Config
     if hasattr(Config, "fitted"):
@@ -255,6 +267,7 @@ def listing():
     lines += ["  folder:PATH   your images: JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000; sub-folders are labels;",
               "                labels.csv or names.regex gives attributes: --set condition=NAME; pairs for pix2pix: side by side in each file,",
               "                or in folders A and B, input and target, trainA and trainB",
+              "  MODULE:FUNCTION   what a function of Python returns: arrays, a tf.data.Dataset, a datasets.Dataset: docs/data.md",
               "  NAME          any image data set of tensorflow-datasets: mnist, fashion_mnist, cifar10, celeb_a…;",
               "                fetched once, or prepared without a network from --manual_dir"]
     return "\n".join(lines)

@@ -48,7 +48,8 @@ class GAN(Sampler):
             raise ConfigError(f"packing={self.config.packing}: is for GANs without labels, of which each sample has its own")
         if self.config.augment or self.config.consistency_weight:
             if self.fields[self.key].kind != "image":
-                raise ConfigError("augment and consistency_weight are for images; points and signals have instance_noise")
+                raise ConfigError(f"augment and consistency_weight are for images, and this makes {self.fields[self.key].kind}: "
+                                  "instance_noise is for all")
             augment.check(self.config.augmentations, self.fields[self.key].shape)
 
         # === Layers ===
@@ -284,7 +285,7 @@ class GAN(Sampler):
         """Moves the probability of augmentation: up where D(x) is positive for too many real examples, else down."""
         self._sign.assign(0.9 * self._sign + 0.1 * sign)
         self._probability.assign(augment.adapt(tf.convert_to_tensor(self._probability), tf.convert_to_tensor(self._sign),
-                                               self.config.augment_target, count * replicas()))
+                                               self.config.augment_target, count * replicas(), self.config.augment_images))
         self._means["augment_p"].update_state(self._probability)
 
     def judging(self):

@@ -205,7 +205,10 @@ CHECKS = {
     "--set=batch_size=24": ("batch_size", 24), "--set=steps=99": ("steps", 99), "--set=noise_dim=8": ("noise_dim", 8),
     "--set=loss=hinge": ("loss", "hinge"), "--set=preset=dense": ("preset", "dense"), "--set=preset=deep": ("preset", "deep"),
     "--set=condition=slant": ("condition", "slant"), "--set=generator_units=5": ("generator_units", [5]),
-    "--set=dataset=grid": ("dataset", "grid"), "--set=log_every=20": ("log_every", 20),
+    "--set=dataset=grid": ("dataset", "grid"), "--set=log_every=20": ("log_every", 20), "--model=pix2pix": ("model", "pix2pix"),
+    "--model=videogan": ("model", "videogan"), "--init_from=other": ("init_from", "other"), "--data_dir=prepared": ("data_dir", "prepared"),
+    "--manual_dir=other": ("manual_dir", "other"), "--set=evaluate_by=coverage": ("evaluate_by", "coverage"),
+    "--set=freeze_discriminator=1": ("freeze_discriminator", 1),
 }
 
 
@@ -225,6 +228,8 @@ def configs(tmp_path_factory):
 
 @pytest.mark.parametrize("model", ["cgan", "mlp"])
 def test_whatever_is_given_with_a_config_applies_or_is_refused(command, no_tensorflow, tmp_path, configs, model):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/config.json").touch()
     done = command("-c", PAIRS.format(before=str(configs[model]), checks=list(CHECKS)), cwd=tmp_path,
                    environment={"PYTHONPATH": f"{no_tensorflow['PYTHONPATH']}:{ROOT}"}, fresh=True)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
     kgan.data.load("glyphs", batch_size=64, image_size=32)    made on the spot
     kgan.data.load("folder:~/photos", batch_size=64, image_size=64)
     kgan.data.load("cifar10", batch_size=64)                  any name of tensorflow-datasets
+    kgan.data.load(images, batch_size=64)                     arrays and more: kgan.data.own
 
 Two halves: `source` prepares a data set once as arrays that can be read at random (memory-mapped, uint8); `batches`
 deals them out in an order that is a function of (seed, epoch), from any step on. Both are `load`.
@@ -19,9 +20,11 @@ import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
+from kgan.data import own
 from kgan.data.cache import expanded
 from kgan.data.files import composed, printable
 from kgan.data.identity import fingerprint, located, remember  # noqa: F401, for who keeps settings
+from kgan.data.own import trust  # noqa: F401, for who lets a person name data
 from kgan.data.source import DataError, Source
 
 # what is made on the spot, with a line each for `--list`
@@ -41,6 +44,7 @@ BUILT_IN = {
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 4,000 sounds of any rate and length, labels",
     "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
+    "melodies": "the melodies of progressions as lists of 24 notes, or as many as you say: 8,000",
     "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
@@ -48,7 +52,7 @@ BUILT_IN = {
 # kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that
 # kind; images have `folder`, `pairs`
 FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned",
-           "notes": "scores"}
+           "notes": "scores", "events": "melodies"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
@@ -57,7 +61,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
                     "which are under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices",
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices", "melodies",
                      "progressions"),
                     "numbers drawn by kgan: none is needed"),
 }
@@ -68,7 +72,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
     """A data set as a tf.data pipeline of shuffled dict batches.
 
     Args:
-        name: a name in BUILT_IN, `folder:PATH`, or a name of tensorflow-datasets.
+        name: a name in BUILT_IN, `folder:PATH`, `MODULE:FUNCTION`, or a name of tensorflow-datasets; or the data themselves, as
+            `kgan.data.own` lists them: images uint8 [N, H, W, C], a dict of arrays, a tf.data.Dataset …
         batch_size: examples a batch; with discriminator_steps k > 1, k times the examples of one update.
         image_size: pixels of the images, a number for squares or (height, width); None: the data set's own.
         channels: 1 (grey) or 3 (RGB); None: the data set's own.
@@ -96,7 +101,7 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
                    manual_dir=manual_dir, attributes=attributes)
     found = found.remarked()
     if found.note:
-        warnings.warn(f"{name}: {found.note}", stacklevel=2)
+        warnings.warn(f"{found.name}: {found.note}", stacklevel=2)
     return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
 
 
@@ -108,7 +113,14 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
         config: dict of a model's settings. What makes or reads the data gets those that it has parameters of that name for.
         needs: dict of field to kind, what a model needs: a folder is read for a kind in FOLDERS by the file named there.
     """
-    chosen = {"image_size": image_size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
+    if not isinstance(name, str):
+        if split != "train" and not own.two_splits(name):
+            raise DataError(f"these data have no split {split!r}: two pairs, (images, labels) each, have")
+        return own.read("data", name, image_size, channels, crop, split)
+    if own.meant(name):
+        return own.source(name, image_size, channels, crop, split, config)
+    chosen = {"image_size": image_size, "channels": channels, "crop": None if crop else False, "data_dir": data_dir,
+              "manual_dir": manual_dir}
     if made := maker(name, needs):
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
         return made(**_options(name, made, chosen, more))
@@ -134,11 +146,11 @@ def maker(name, needs=None):
 def _options(name, made, chosen, more):
     """Of what was chosen and what else is known, what the function `made` has parameters for."""
     known = inspect.signature(made).parameters
-    for option in ("image_size", "channels"):
-        if chosen[option] and option not in known:
+    for option in ("image_size", "channels", "crop"):
+        if chosen[option] is not None and option not in known:
             raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
     return {**{option: value for option, value in more.items() if option in known},
-            **{option: value for option, value in chosen.items() if option in known and value}}
+            **{option: value for option, value in chosen.items() if option in known and value is not None}}
 
 
 def check_name(name):
@@ -152,7 +164,7 @@ def check_name(name):
         place = os.path.realpath(expanded(path, "folder:"))
         if printable(path + place) != path + place:  # they stand in config.json, in reports, in exports
             raise DataError(f"folder:{printable(path)}: its path, {printable(place)}, is no UTF-8: rename what is not")
-    if name.startswith("folder:") or name in BUILT_IN:
+    if name.startswith("folder:") or name in BUILT_IN or own.meant(name):
         return
     found = importlib.util.find_spec("tensorflow_datasets")
     known = list(BUILT_IN)
@@ -161,7 +173,7 @@ def check_name(name):
         known += [path.stem for place in ("datasets", "url_checksums") for path in (package / place).iterdir()]
     if name.partition("/")[0].partition(":")[0] not in known and (guess := nearest(name, known)):
         raise DataError(f"no data set is named {name!r}{guess}. Built in: {', '.join(BUILT_IN)}; your own images: "
-                        "folder:PATH; or any image data set of tensorflow-datasets")
+                        "folder:PATH; your own Python: MODULE:FUNCTION; or any image data set of tensorflow-datasets")
 
 
 # settings of a run that say which data it is of
@@ -173,7 +185,7 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     is made of the images: degraded, or with a hole where a mask says so.
 
     Args:
-        settings: as in a run's config.json: `dataset`, `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
+        settings: as in a run's config.json: `dataset` (or data themselves, as for `load`), `seed`, OPTIONS, and of `config` what concerns the data: `condition`,
             `bins`, `degrade`, `enlarge`, `patch_size`, `jitter` (of the training split), `direction`, `labels`, `style`, of a model that
             needs masks `masks`, `hole_least` and `hole_most`, of one that is given noisy sounds `noises`. `data`, what the run was
             trained on: a relative folder is found from elsewhere by it, and what has changed is warned of.
@@ -188,16 +200,20 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     """
     from kgan.data import onthefly
 
-    settings = located(settings)
     config, needs, name = settings.get("config", {}), needs or {}, settings["dataset"]
+    if isinstance(name, str):
+        settings = located(settings)
+        name = settings["dataset"]
+        own.check(name)
     asked = config.get("condition") or ""
     condition = composed(asked)
     degrade = config.get("degrade", "") if "input" in needs else ""
     # what holds label maps, before `input` and `image` change places
     labels = ("image" if config.get("direction") == "BtoA" else "input") if config.get("labels") else None
     options = {name: settings[name] for name in OPTIONS if settings.get(name) is not None}
-    plain = degrade or "mask" in needs or "style" in config or maker(name, needs)  # the images alone are read
-    if "input" in needs and name.startswith("folder:") and not plain:
+    folder = isinstance(name, str) and name.startswith("folder:")
+    plain = degrade or "mask" in needs or "style" in config or folder and maker(name, needs)  # the images alone are read
+    if "input" in needs and folder and not plain:
         from kgan.data import pairs
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, labels=labels, **sizes)
@@ -211,7 +227,7 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if not paired and not found.groups:  # of pairs it is not used that they are
         found = dataclasses.replace(found, groups={"input": "input"})
-    if split == "train":
+    if split == "train" and isinstance(name, str):
         remember(found, settings)
     return found
 
@@ -260,6 +276,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
                 found.append(array[indices])
         return found
 
+    @tf.autograph.experimental.do_not_convert  # it warns, in notebooks too, that kinds are imported in it
     def batch_of(epoch, place):
         number, replica = place // len(own), tf.gather(tf.constant(list(own), tf.int64), place % len(own))
         values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)

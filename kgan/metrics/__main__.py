@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from kgan import command, sizes
-from kgan.data import check_name
+from kgan.data import check_name, trust
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
@@ -44,6 +44,7 @@ def main(arguments):
         raise command.UserError("which run? python -m kgan.metrics runs/NAME")
     places = [directory(target, len(targets)) for target in targets]
     if FLAGS.dataset is not None:
+        trust(FLAGS.dataset)
         check_name(FLAGS.dataset)
     if FLAGS.manual_dir and not Path(FLAGS.manual_dir).is_dir():
         raise command.UserError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
@@ -217,4 +218,4 @@ def directory(target, targets):
 
 
 if __name__ == "__main__":
-    command.run(main, "kgan.metrics")
+    command.run(main, "kgan.metrics", doing="measuring")

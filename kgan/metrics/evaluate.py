@@ -44,9 +44,14 @@ def sources(settings):
 class Evaluator:
     """Real examples to measure samples against; their features are computed once.
 
+        evaluator = kgan.metrics.Evaluator({"dataset": "glyphs"})
+        evaluator = kgan.metrics.Evaluator((images, labels))        # arrays; or the images alone
+        evaluator.figures(gan.generate(10_000))
+
     Args:
         settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
-            of its `config` the condition.
+            of its `config` the condition. Or real examples themselves, as for `kgan.data.load`: images uint8 [N, H, W, C], images
+            and labels, two pairs of these, of which the second is the test split …
         network: name of the feature network, see `kgan.metrics.features.get`.
         count: real examples at most; compare with as many samples.
         seed: which of them.
@@ -56,6 +61,8 @@ class Evaluator:
     """
 
     def __init__(self, settings, network="auto", count=10_000, seed=0):
+        if not (isinstance(settings, dict) and "dataset" in settings):
+            settings = {"dataset": settings}
         self.train, test = sources(settings)
         condition = settings.get("config", {}).get("condition", "")
         if condition not in ("", "label") and condition not in self.train.cuts:
@@ -81,7 +88,8 @@ class Evaluator:
         self.asked_names = tuple(held.classes[condition]) if condition else ()
         self.features, _ = self._features(self.examples)
         self._moments = None if self.features is None else frechet.Moments.of(self.features)
-        self.protocol = {"dataset": settings["dataset"], "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
+        self.protocol = {"dataset": settings["dataset"] if isinstance(settings["dataset"], str) else self.train.name,
+                         "size": "×".join(map(str, held.shape)), "reference": f"{split} split",
                          "reference_count": self.count,
                          **({"images": "resized to size by Lanczos where they had another"} if held.kind == "image" else {}),
                          **(self.network.protocol if self.network else {"features": "none"}), "kgan": kgan.__version__}

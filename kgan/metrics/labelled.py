@@ -23,6 +23,7 @@ def labelled(settings, test=None):
     if len(train.classes.get("label", ())) < 2:
         raise DataError(f"{settings['dataset']} has no labels to be learned; those of a folder are its sub-folders")
     if test:
+        kgan.data.trust(test)
         other = {name: value for name, value in settings.items() if name not in ("data", "manual_dir", "data_dir")}
         held = kgan.data.of({**other, "dataset": test}, Evaluator.needs(settings), like=train)
     if held is not None and "label" in held.classes:

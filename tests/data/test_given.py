@@ -119,3 +119,5 @@ def test_a_folder_of_another_kind_is_read_by_its_own_file(tmp_path, monkeypatch)
     assert seen == {"path": str(tmp_path), "rate": 16, "length": 4, "image_size": None, "split": "train"}
     with pytest.raises(kgan.data.DataError, match="channels=3: .* has no channels to choose"):
         kgan.data.of({**settings, "channels": 3}, {"sample": "signal"})
+    with pytest.raises(kgan.data.DataError, match="crop=False: .* has no crop to choose"):
+        kgan.data.of({**settings, "crop": False}, {"sample": "signal"})
