@@ -2,6 +2,7 @@
 import functools
 import math
 import os
+import re
 import sys
 import types
 import warnings
@@ -10,6 +11,7 @@ from absl import flags
 
 import kgan.flags
 from kgan import command, devices
+from kgan.data.source import DataError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
@@ -30,6 +32,10 @@ def main(arguments):
             return train(settings, directory, workers)
         except OSError as error:  # a full disk, say
             raise OSError(f"{error}; the checkpoints written before are whole") from error
+        except Exception as error:  # TensorFlow's, of what reading a file has raised within the pipeline
+            if found := re.search(r"DataError: ([^\n]*)", str(error)):
+                raise DataError(found[1]) from error
+            raise
 
 
 def train(settings, directory, workers):

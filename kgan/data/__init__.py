@@ -67,7 +67,7 @@ LICENCES = {
 
 
 def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip=False, split="train", data_dir=None,
-         manual_dir=None, attributes=False, seed=0, start=0, repeat=False):
+         manual_dir=None, attributes=False, cache="auto", seed=0, start=0, repeat=False):
     """A data set as a tf.data pipeline of shuffled dict batches.
 
     Args:
@@ -83,6 +83,8 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         manual_dir: a folder with a data set's original files, to prepare it without a network.
         attributes: of a folder: whether its labels.csv or names.regex gives fields; or the name of a column, which alone is
             read then. Images that it does not describe are left out.
+        cache: of a folder: "disk", "none" or "auto": whether its images are prepared once, or decoded each time that they are
+            read; see `kgan.data.folder.source`.
         seed: of the order and the flips.
         start: batches to leave out: those that a run has seen already.
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
@@ -97,7 +99,7 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         DataError: the data set cannot be had; the message says what to do.
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
-                   manual_dir=manual_dir, attributes=attributes)
+                   manual_dir=manual_dir, attributes=attributes, cache=cache)
     found = found.remarked()
     if found.note:
         warnings.warn(f"{found.name}: {found.note}", stacklevel=2)
@@ -105,7 +107,7 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
 
 
 def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None,
-           attributes=False, config=None, needs=None):
+           attributes=False, config=None, needs=None, cache="auto"):
     """The data set as a Source: prepared, not yet shuffled or batched.
 
     Arguments as for `load`, and:
@@ -117,18 +119,26 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
             raise DataError(f"these data have no split {split!r}: two pairs, (images, labels) each, have")
         return own.read("data", name, image_size, channels, crop, split)
     if own.meant(name):
+        _prepared(name, cache)
         return own.source(name, image_size, channels, crop, split, config)
     chosen = {"image_size": image_size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
     if made := maker(name, needs):
+        _prepared(name, cache)
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
         return made(**_options(name, made, chosen, more))
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
-        return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes)
+        return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes, cache)
     from kgan.data import catalog
     return catalog.source(name, image_size, channels, crop, split, data_dir, manual_dir)
+
+
+def _prepared(name, cache):
+    """DataError where data that are always prepared are not to be."""
+    if cache == "none":
+        raise DataError(f"--cache=none: is for folders of images, which are decoded as they are read; {name} is prepared in any case")
 
 
 def maker(name, needs=None):
@@ -175,7 +185,7 @@ def check_name(name):
 
 
 # settings of a run that say which data it is of
-OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
+OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir", "cache")
 
 
 def of(settings, needs=None, split="train", like=None, paired=True):
@@ -213,6 +223,7 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     plain = degrade or "mask" in needs or "style" in config or folder and maker(name, needs)  # the images alone are read
     if "input" in needs and folder and not plain:
         from kgan.data import pairs
+        _prepared(f"{name}, of pairs,", options.get("cache"))
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, labels=labels, **sizes)
     else:
