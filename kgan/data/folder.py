@@ -179,7 +179,7 @@ def _write(root, names, table, columns, image_size, channels, crop, directory, k
     `keep`: False keeps none of the images: kept.npy has the numbers of those that can be decoded; the notes have how many channels
     they have, and the checksum that image.npy would have.
     """
-    note = ""
+    note, place = "", {name: number for number, name in enumerate(names)}
     if columns:
         rows, note = table.described(columns)
         names = [name for name in names if name in rows]
@@ -222,7 +222,7 @@ def _write(root, names, table, columns, image_size, channels, crop, directory, k
     good = np.array([index for index, name in enumerate(names) if name not in skipped])
     asked, channels = channels or 3, channels or (1 if greys[good].all() else 3)
     if not keep:
-        np.save(directory / "kept.npy", good)
+        np.save(directory / "kept.npy", np.array([place[names[index]] for index in good]))
     elif skipped or channels != images.shape[-1]:
         kept = allocate(directory / "image.npy", (len(good), *images.shape[1:3], channels))
         for start in range(0, len(good), 1024):
