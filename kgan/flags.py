@@ -218,7 +218,7 @@ def complete(settings, source):
     settings["shape"] = list(source.shape)
     if condition := settings["config"]["condition"]:
         settings["classes"] = source.classes[condition]
-        if settings["flip"] and condition == "slant":
+        if settings["flip"] and "slant" in condition.split("+"):
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     kinds = {field.kind for field in source.fields.values()}
     for name in ("image_size", "channels", "crop", "flip"):

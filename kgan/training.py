@@ -11,6 +11,7 @@ from absl import flags
 
 import kgan.flags
 from kgan import command, devices
+from kgan.data import balance
 from kgan.data.source import DataError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
@@ -54,7 +55,7 @@ def train(settings, directory, workers):
     config = gan.config
     print(report.plan(settings, gan, source, directory))
     batches = functools.partial(kgan.data.batches, source, config.batch_size * config.discriminator_steps,
-                                seed=settings["seed"], repeat=True, flip=settings["flip"])
+                                seed=settings["seed"], repeat=True, flip=settings["flip"], balance=balance.field(settings))
     if FLAGS.dry_run:
         print(report.summary(gan), report.cost(gan, devices.distribute(strategy, batches)), sep="\n")
         return 0

@@ -20,6 +20,7 @@ import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
+from kgan.data import balance as balances
 from kgan.data import own
 from kgan.data.cache import expanded
 from kgan.data.files import composed, printable
@@ -67,7 +68,7 @@ LICENCES = {
 
 
 def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip=False, split="train", data_dir=None,
-         manual_dir=None, attributes=False, cache="auto", seed=0, start=0, repeat=False):
+         manual_dir=None, attributes=False, cache="auto", seed=0, start=0, repeat=False, balance=""):
     """A data set as a tf.data pipeline of shuffled dict batches.
 
     Args:
@@ -90,6 +91,7 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
             reach over the end of an epoch. Otherwise one pass is one epoch, its order is a function of (seed, number of
             the pass), and what does not fill a batch is left out.
+        balance: a field of classes, each of which comes equally often, whatever its examples are: see `kgan.data.balance`.
 
     Returns:
         tf.data.Dataset of dicts of the data set's fields, as networks see them: `image` float32 [batch_size, H, W, C] in
@@ -100,10 +102,10 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
                    manual_dir=manual_dir, attributes=attributes, cache=cache)
-    found = found.remarked()
+    found = balances.noted(found.remarked(), balance)
     if found.note:
         warnings.warn(f"{found.name}: {found.note}", stacklevel=2)
-    return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
+    return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip, balance=balance)
 
 
 def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None,
@@ -236,12 +238,14 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if not paired and not found.groups:  # of pairs it is not used that they are
         found = dataclasses.replace(found, groups={"input": "input"})
+    if split == "train":
+        found = balances.noted(found, balances.field(settings))
     if split == "train" and isinstance(name, str):
         remember(found, settings)
     return found
 
 
-def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
+def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,), balance=""):
     """A Source as a tf.data pipeline. Arguments and result as for `load`.
 
     All image fields of an example, and their masks, are flipped alike. Fields of different groups have orders of their own; an epoch is one of
@@ -263,8 +267,12 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
     streams = {group: i for i, group in enumerate(sorted({*source.groups.values()} - {main}), 1)} | {main: 0}
     seed = seed & 0x7FFFFFFF
 
+    evenly = balances.Balanced(source.arrays[balance], seed) if balance else None
+
     @functools.lru_cache(maxsize=2 * len(streams))  # a batch reaches over two epochs at most
     def order(stream, length, epoch):
+        if evenly and not stream:
+            return evenly(epoch)
         return np.random.default_rng([seed, epoch, stream] if stream else [seed, epoch]).permutation(length)
 
     rows = batch_size // replicas

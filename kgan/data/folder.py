@@ -51,7 +51,7 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True, cac
         channels: 1 or 3; None: 1 if every image is grey, else 3.
         crop: True: cut out the largest centre that has image_size's proportions, and scale it; False (`--nocrop`): scale
             both sides to image_size, which changes the proportions of images that have others.
-        attributes: columns of labels.csv or names.regex: True: all; a name: this one, and `label` where no image lacks it;
+        attributes: columns of labels.csv or names.regex: True: all; a name, or several joined by +: these, and `label` where no image lacks it;
             False: none.
         cache: "disk": a decoded copy of all images is prepared, once; "none": files are decoded each time that they are read,
             after one look through all of them; "auto": "none" where the copy is not there yet and would take more than SHARE
@@ -85,7 +85,7 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True, cac
         key.update(version=3, attributes=[said[0], hashlib.sha256(said[1]).hexdigest()], columns=wanted)
     # mistakes show now, and not after an hour of decoding
     tops = files.ordered(files.text(name.partition("/")[0]) for name in names) if all("/" in name for name in names) else []
-    layout = "" if "label" in wanted else _layout(path, tops, attributes == "label")
+    layout = "" if "label" in wanted else _layout(path, tops, isinstance(attributes, str) and "label" in attributes.split("+"))
     if table and isinstance(attributes, str):
         _check(f"folder:{path}", table, wanted, attributes, {*MEASURES} | ({"label"} if tops else set()))
     title = f"folder-{os.path.basename(root)}"
@@ -116,9 +116,10 @@ def _too_large(title, key, count):
 
 def _check(name, table, wanted, asked, others):
     """Raises DataError where what is asked for is no column, none of the `others`, or its classes are none."""
-    if asked not in (*wanted, *others):
-        raise DataError(f"condition={asked}: {table.file} has no such column{nearest(asked, table.columns)}; it has "
-                        f"{', '.join(table.columns)}")
+    for part in asked.split("+"):
+        if part not in (*wanted, *others):
+            raise DataError(f"condition={asked}: {table.file} has no such column{nearest(part, table.columns)}; it has "
+                            f"{', '.join(table.columns)}")
     if asked in wanted:
         rows, _ = table.described([asked])
         arrays, classes = table.fields([asked], [*rows.values()])
@@ -156,19 +157,18 @@ def _columns(table, wanted):
     """The columns of a Table that are read where `wanted` is asked for, as for `source`, and a note about those that are not."""
     if wanted is True:
         return table.columns, ""
-    if wanted not in table.columns:
-        return [], ""
-    if wanted == "label" or "label" not in table.columns:
-        return [wanted], ""
+    named = [part for part in wanted.split("+") if part in table.columns]
+    if not named or "label" in named or "label" not in table.columns:
+        return named, ""
     try:  # classes beside what is asked for are of use to measures; they do not decide which images there are
-        some, _ = table.described([wanted])
-        rows, _ = table.described([wanted, "label"])
-        table.fields(["label"], [[row[1]] for row in rows.values()])
+        some, _ = table.described(named)
+        rows, _ = table.described([*named, "label"])
+        table.fields(["label"], [row[-1:] for row in rows.values()])
         if len(some) == len(rows):
-            return [wanted, "label"], ""
-        return [wanted], f"label of {table.name} is not read: {len(some) - len(rows)} images lack it. "
+            return [*named, "label"], ""
+        return named, f"label of {table.name} is not read: {len(some) - len(rows)} images lack it. "
     except DataError as error:
-        return [wanted], f"label of {table.name} is not read: {error} "
+        return named, f"label of {table.name} is not read: {error} "
 
 
 # === Preparing ===
