@@ -41,9 +41,16 @@ def signature(name, thing):
         parameters = [one for one in inspect.signature(way).parameters.values() if one.name not in ("self", "cls")]
         if any(one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters):
             break
-    shown = ", ".join(str(one.replace(annotation=one.empty, default="…" if one.name == "classes" and one.default else one.default))
-                      for one in parameters)
-    return f"{name}({shown.replace(chr(39) + '…' + chr(39), '…')})"
+    return f"{name}({', '.join(map(parameter, parameters))})"
+
+
+def parameter(one):
+    """A parameter of a signature as one reads it, without its annotation."""
+    text = str(one.replace(annotation=one.empty, default=one.empty))
+    if one.default is one.empty:
+        return text
+    shown = "…" if one.name == "classes" and one.default else getattr(one.default, "__name__", repr(one.default))
+    return f"{text}={shown}"
 
 
 def body(text):

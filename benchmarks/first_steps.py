@@ -390,9 +390,22 @@ def model_misspelt():
 
 # === How they are run ===
 
+class Heard(logging.Handler):
+    """What TensorFlow logs, except that many GANs in one process are traced often."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        if "retracing" not in record.getMessage():
+            self.lines.append(record.getMessage())
+
+
 def tried(name, code, expected, function):
     """Runs a step in an empty folder. Returns dict of name, code, expected, `happened`, `said`, `seconds`, `wrong`."""
-    start, here, error = time.perf_counter(), os.getcwd(), None
+    start, here, error, heard = time.perf_counter(), os.getcwd(), None, Heard()
+    logging.getLogger("tensorflow").addHandler(heard)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught, \
             contextlib.redirect_stdout(io.StringIO()) as printed:
         warnings.simplefilter("always", UserWarning)
@@ -403,7 +416,8 @@ def tried(name, code, expected, function):
             said, error = str(found), found
         finally:
             os.chdir(here)
-    told = [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+            logging.getLogger("tensorflow").removeHandler(heard)
+    told = heard.lines + [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
     happened = "refused" if error else "warned" if told else "works"
     wrong = happened != expected or bool(printed.getvalue().strip())
     if error and not (isinstance(error, (ValueError, TypeError, AttributeError)) and "\n" not in said and len(said) <= SENTENCE):
@@ -431,7 +445,6 @@ def cell(text):
 
 
 def main():
-    logging.getLogger("tensorflow").setLevel("ERROR")  # many GANs in one process: TensorFlow wonders why so much is traced
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="those whose name, code or function has this word")
     parser.add_argument("--markdown", action="store_true", help="print docs/first_steps.md")

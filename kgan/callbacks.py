@@ -187,7 +187,11 @@ class Evaluate(StepCallback):
         figures.update(self.model.figures(self.evaluator, samples, asked))
         # as float32: of that log.csv's digits tell all
         figures = {name: float(np.float32(value)) for name, value in figures.items()}
-        if self._take(step, figures) and self.run:
+        # a figure of what is silent or empty is NaN: it is not measured, and training has not come to its end by that
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+        if self.by not in figures:
+            warn(f"step {step:,}: {self.by} cannot be measured, what is made has nothing that it measures (all silent, or empty)")
+        elif self._take(step, figures) and self.run:
             self.run.save_best(self.model, step)
         logs.update(figures)
         self.model.stop_training |= self.stopped

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 
 from absl import app, flags
 
@@ -36,6 +37,14 @@ _programs = []  # its name, which goes before messages; of `kgan VERB` that
 def program():
     """The name that goes before a message."""
     return _programs[0] if _programs else "kgan"
+
+
+_usual = warnings.formatwarning
+
+
+def warned(message, category, *place):
+    """A warning of ours as a line for people; of libraries, for developers, with the place in the code."""
+    return f"{program()}: {message}\n" if issubclass(category, UserWarning) else _usual(message, category, *place)
 
 
 def unread():
@@ -83,6 +92,7 @@ def run(main, name, help=None, doing=""):
         name: that goes before a message, unless `kgan VERB` started it.
     """
     _programs.append(name)
+    warnings.formatwarning = warned
 
     def parse(arguments):
         if help and {"--help", "-help", "-h"} & {*arguments} and (text := help(arguments)):

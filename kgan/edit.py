@@ -21,6 +21,7 @@ from kgan import command, latent
 from kgan.command import UserError
 from kgan.config import unknown
 from kgan.data.source import DataError
+from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -160,8 +161,8 @@ def class_of(classes, text):
     Raises:
         UserError: there is no such class.
     """
-    if text in classes:
-        return list(classes).index(text)
+    if (name := called(text, classes)) in classes:
+        return list(classes).index(name)
     bounds = [re.fullmatch(r"(\S+) to (\S+)", name) for name in classes]
     try:
         inner = [float(each[2]) for each in bounds[:-1]]

@@ -3,6 +3,7 @@
 Labels are looked at in each batch, examples in the first. In a tf.data pipeline it happens in the pipeline itself: what XLA
 compiles has no assertions.
 """
+import dataclasses
 import inspect
 import warnings
 import zlib
@@ -52,8 +53,8 @@ def _short(values):
     return f"texts such as {flat[0].decode(errors='replace') if isinstance(flat[0], bytes) else str(flat[0])!r}"
 
 
-def examples(values, field, name):
-    """Looks at examples [n, …] for `field`, a kgan.kinds.Field: are they of its shape, dtype and range?
+def examples(values, field, name, made=True):
+    """Looks at examples [n, …] for `field`, a kgan.kinds.Field: are they of its shape, dtype and range? `made`: of what is made.
 
     Raises:
         ValueError: they are not. Where only the range is another, but a plausible one, it is a warning.
@@ -74,11 +75,13 @@ def examples(values, field, name):
         return
     (low, high), least, most = bounds, float(found.min()), float(found.max())
     said = f"{name}: the first batch is from {least:.4g} to {most:.4g}, and networks see {field.kind} from {low:g} to {high:g}"
-    span, to_bounds = high - low, "x / 127.5 - 1" if low < 0 else "x / x.max()"
+    span, to_bounds = high - low, "x / 127.5 - 1 gives that of 0 to 255" if low < 0 else "x / x.max() gives that of 0 to 255"
+    if field.kind in ("audio", "events", "notes"):
+        to_bounds = f"kgan.kinds.{field.kind}.scale(x) gives that of what is stored"
     if least < low - 4 * span or most > high + 4 * span:
-        raise ValueError(f"{said}; {to_bounds} gives that of 0 to 255")
+        raise ValueError(f"{said}; {to_bounds}")
     if least < low - 0.05 * span or most > high + 0.05 * span:
-        warnings.warn(f"{said}; what lies outside the generator cannot make", stacklevel=2)
+        warnings.warn(f"{said}; what lies outside {'the generator cannot make' if made else 'it has never seen'}", stacklevel=2)
     elif low < 0 <= least < most:
         warnings.warn(f"{said}; if they are from 0 to 1, 2 * x - 1 gives that", stacklevel=2)
 
@@ -157,6 +160,7 @@ class Feed:
                 self._rest(len(real), labels)
                 if first:
                     examples(real, self.gan.fields[self.gan.key], self.gan.key)
+                    self._given(batch[0] if isinstance(batch, (tuple, list)) else batch)
         except ValueError as error:
             self.error = self.error or error
             raise
@@ -169,6 +173,12 @@ class Feed:
             raise ValueError(f"a batch has {size} examples; it must be a multiple of packing={self.gan.config.packing} "
                              "(tf.data: batch(n, drop_remainder=True))")
 
+    def _given(self, fields):
+        """Looks at what the generator is given beside noise and labels, in a batch that is a dict; it makes things of any size."""
+        for name, field in self.gan.fields.items() if isinstance(fields, dict) else ():
+            if name in fields and name not in (self.gan.key, "label") and "default" not in field.more:
+                examples(fields[name], dataclasses.replace(field, shape=[None] * len(field.shape)) if self.made else field, name, made=False)
+
     def _asked(self, batch):
         """Looks at what `predict` gets: noise, or a dict of it and of labels."""
         noise, dim = batch.get("noise") if isinstance(batch, dict) else batch, self.gan.config.noise_dim
@@ -177,6 +187,7 @@ class Feed:
                 raise ValueError(f"noise: has the shape {tuple(noise.shape)}, and this generator takes [n, noise_dim={dim}]")
         if self.gan.classes and isinstance(batch, dict) and "label" in batch:
             class_numbers(batch["label"], len(self.gan.classes))
+        self._given(batch)
 
     # === What Keras gets instead ===
 
@@ -244,7 +255,7 @@ class Feed:
 
     def watched(self, data):
         """`data`, looked at on their way: a tf.data.Dataset, a generator, a PyDataset; anything else as it is."""
-        if isinstance(data, tf.data.Dataset) and self.gan.distribute_strategy.num_replicas_in_sync == 1:
+        if isinstance(data, tf.data.Dataset) and not isinstance(self.gan.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return self._dataset(data)
         if inspect.isgenerator(data):
             return (batch for batch in data if self.keeps(batch))

@@ -101,7 +101,7 @@ class Game(keras.Model):
 
     def made(self):
         """Updates of each player so far, a dict."""
-        return {player: int(before.numpy()) + (self.optimizer_of(player).iterations.numpy() if self._has(player) else 0)
+        return {player: int(before.numpy()) + (int(self.optimizer_of(player).iterations.numpy()) if self._has(player) else 0)
                 for player, before in self._before.items()}
 
     def _has(self, player):

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from kgan import command, kinds
 from kgan.command import UserError
 from kgan.config import unknown
+from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, checksum, load, write
 
@@ -136,6 +137,7 @@ def planned(count, seed, classes, label, suffix):
         if label is not None:
             raise UserError(f"--label={label}: this generator takes no labels, leave it out")
         return [{"file": f"{each:06d}{suffix}", "seed": each, "class": ""} for each in seeds]
+    label = label and called(label, classes)
     if label not in (None, "all", *classes):
         raise UserError(f"--label={label}: {unknown(label, classes)}")
     folders = {name: "".join("_" if letter in '/\\\0:*?"<>|' else letter for letter in name).strip(". ") or "_" for name in classes}
@@ -271,7 +273,7 @@ def define_flags():
     flags.DEFINE_bool("grid", False, "write a picture of the first samples, too: grid.png")
     flags.DEFINE_bool("check_copies", False, "say how many samples are near-copies of training examples")
     flags.DEFINE_bool("overwrite", False, "make anew what is there already, and replace files of another generator")
-    flags.DEFINE_string("checkpoint", "newest", "of a run: newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: newest, or best: the one that measured best in training")
 
 
 def main(arguments):

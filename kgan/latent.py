@@ -15,6 +15,7 @@ run that has gone on, replaces its picture and no other. For every GAN that goes
 from the averaged generator.
 """
 import re
+import warnings
 import zlib
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from absl import flags
 from kgan import command, filling, kinds
 from kgan.command import UserError
 from kgan.config import unknown
-from kgan.data.source import DataError, seen
+from kgan.data.source import DARK, SCALED, DataError, seen
 from kgan.filling import fill  # noqa: F401, which is of this room
+from kgan.kinds.label import called
 from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -232,6 +234,11 @@ def main(arguments):
     if name == "fill" and len(files) != (1 if FLAGS.degrade else 2):
         raise UserError("fill: name an image and its mask, white where something is missing; or an image alone, with --degrade")
     values = {flag: FLAGS[flag].value for flag in COMMANDS[name]}
+    if out := values.get("out"):
+        if Path(out).suffix.lower() != ".png":
+            raise UserError(f"--out={out}: is written as PNG, so its name must end in .png")
+        if any(Path(file).resolve() == Path(out).resolve() for file in files):
+            raise UserError(f"--out={out}: would overwrite {out}, which is to be filled; choose another name")
     if name == "interpolate" and values["between"]:
         if FLAGS["rows"].present:
             raise UserError("--rows and --between: give one of them")
@@ -253,6 +260,8 @@ def main(arguments):
         raise UserError(f"{directory} makes texts: project follows a gradient, and words have none; interpolate does without")
 
     classes = settings.get("classes")  # not of infogan, whose classes are its own: those it checks itself, later
+    if classes and values.get("label"):
+        values["label"] = called(values["label"], classes)
     if classes and values["label"] not in (None, *classes):
         raise UserError(f"--label={values['label']}: {unknown(values['label'], classes)}")
     examples = read_images(files[:1] if name == "fill" else files, settings) if files else None
@@ -327,6 +336,8 @@ def read_images(files, settings):
         except Exception as error:  # Pillow raises nearly anything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{file}: not read as an image ({reason}); {', '.join(folder.FORMATS)} are") from None
+    if dark := [file for file, image in zip(files, images) if image.max() < DARK]:
+        warnings.warn(f"{', '.join(dark[:5])}: near black; {SCALED}", stacklevel=2)
     return seen("image", np.stack(images))
 
 

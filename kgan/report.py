@@ -149,7 +149,8 @@ The generator: `export/saved_model`.
 def _quality(run, evaluate):
     """The section of report.md on what was measured in training."""
     (step, latest), (best_step, best) = evaluate.latest, evaluate.best
-    rows = "\n".join(f"| {name} | {latest[name]:.4g} | {best[name]:.4g} |" for name in evaluate.columns if name in latest)
+    rows = "\n".join(f"| {name} | {latest[name]:.4g} | {format(best[name], '.4g') if name in best else ''} |"
+                     for name in evaluate.columns if name in latest)
     protocol = ", ".join(f"{name}: {value}" for name, value in evaluate.evaluator.protocol.items())
     kept = f"checkpoints/best-{best_step:09d}.npz"
     return f"""

@@ -291,6 +291,8 @@ def load(directory, checkpoint="newest"):
     """
     from kgan import devices, models
 
+    if checkpoint not in ("newest", "best"):
+        raise RunError(f"checkpoint={checkpoint}: must be newest or best")
     run = Run(directory)
     settings = run.settings(required=True)
     model, shape = settings.get("model"), settings.get("shape")

@@ -21,6 +21,7 @@ tile: there tiles differ slightly in colour, which the blending spreads over the
 preset `restore`, and srgan, have no such layers.)
 """
 import functools
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from kgan.command import UserError
 from kgan.data import folder
 from kgan.data.bicubic import resize
 from kgan.data.degrade import parse
+from kgan.data.source import DARK, SCALED
 from kgan.kinds import Field
 from kgan.kinds import image as kind
 from kgan.kinds import mask as mask_kind
@@ -133,7 +135,7 @@ def _read_mask(path, pixels):
 
 
 def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False, masks=None,
-                    depth=8, grey=False):
+                    depth=8, grey=False, labels=False):
     """Translates files.
 
     Args:
@@ -144,11 +146,12 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         progress: whether a bar is shown.
         masks: of a model that takes masks, dict of the files to theirs: the last channel that the network gets, -1 or 1.
         grey: whether what is made of grey files is grey, whatever the network makes.
+        labels: whether they are label maps, whose levels are low numbers; else files that are near black are warned of.
 
     Returns:
         (made, kept, broken): how many were made, how many were there already, dict of files that cannot be read to why.
     """
-    made, kept, broken = 0, 0, {}
+    made, kept, broken, dark = 0, 0, {}, []
     for path, target in tqdm(placed.items(), unit="img", disable=not progress):
         if target.exists() and not overwrite:
             kept += 1
@@ -159,6 +162,8 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[path] = folder.reason(error)
             continue
+        if pixels.max(initial=0) < DARK * (257 if depth == 16 else 1):
+            dark.append(str(path))
         was_grey = pixels.shape[-1] == 1
         pixels = imagefiles.of_channels(pixels, channels)
         pixels = pixels if mask is None else np.concatenate([pixels, mask], -1)
@@ -171,6 +176,8 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         with aside(target) as file:
             imagefiles.write(file, result)
         made += 1
+    if dark and not labels:
+        warnings.warn(f"{len(dark)} files are near black ({', '.join(dark[:5])}{' …' * (len(dark) > 5)}): {SCALED}", stacklevel=2)
     return made, kept, broken
 
 
@@ -185,7 +192,7 @@ def define_flags():
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
     flags.DEFINE_enum("depth", "8", ["8", "16"], "bits a channel of the files that are written")
-    flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "newest, or best: the one that measured best in training")
     flags.DEFINE_enum("direction", "AtoB", ["AtoB", "BtoA"], "BtoA: the way back, of models that learn both directions; of others "
                       "AtoB is the way that they were trained")
     flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)
@@ -222,7 +229,8 @@ def main(arguments):
     clip = hasattr(network, "before")  # each image follows the one before: all are made anew, in order
     agree(values.out, placed, by(directory, step, gan, values), masks, values.overwrite or clip)
     made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite or clip,
-                                         progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config))
+                                         progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config),
+                                         labels=bool(getattr(gan.config, "labels", "")))
     if clip and made:
         imagefiles.write_clip([path for path in placed.values() if path.exists()], Path(values.out) / "clip.gif")
     print(f"{made} translated into {values.out}"

@@ -110,6 +110,13 @@ def test_figures_stand_in_the_rows_of_their_steps_alone(run):
     np.testing.assert_array_equal(samples, evaluate.model.generate(7, seed=1))
 
 
+def test_a_figure_that_cannot_be_measured_ends_nothing(run, capsys):
+    """NaN, as the pitches of silence have it, is an empty cell; the best is the best of those that are numbers."""
+    evaluate = evaluated(run, [np.nan, 4.0, np.nan, 3.0])
+    assert [row["frechet_distance"] for row in rows(run.log)] == ["", "4", "", "3"] and evaluate.best[0] == 20
+    assert capsys.readouterr().err.count("frechet_distance cannot be measured") == 2 and run.newest("best")[0] == 20
+
+
 def test_a_family_adds_figures_of_its_own(run, monkeypatch):
     gan = build()
     monkeypatch.setattr(type(gan), "figures", lambda gan, evaluator, samples, asked=None: {

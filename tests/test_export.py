@@ -412,13 +412,14 @@ def test_mlp_in_all_formats(tmp_path):
 
 
 @pytest.mark.parametrize("model, shape, settings", [
-    ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
     ("dcgan", (13, 10, 3), dict(filters=4, noise_dim=8)),
-    ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
     ("sine", (10,), {}),
-    ("mlp", (28, 28, 1), dict(generator_units="16")),
     ("infogan", (8, 8, 1), dict(filters=4)),
-    ("biggan", (16, 16, 3), dict(filters=2)),
+    *(pytest.param(*each, marks=pytest.mark.slow) for each in (
+        ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
+        ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
+        ("mlp", (28, 28, 1), dict(generator_units="16")),
+        ("biggan", (16, 16, 3), dict(filters=2)))),
 ])
 def test_other_models(model, shape, settings, tmp_path):
     keras.utils.set_random_seed(2)
@@ -684,7 +685,7 @@ def test_a_file_that_may_not_be_so_large(command, tmp_path):
     directory, _ = made(tmp_path / "run", **{**MIXTURE, "generator_units": "300,300"})
     script = ("import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
               f"sys.argv = ['export', {str(directory)!r}]; runpy.run_module('export', run_name='__main__')")
-    done = command("-c", script, cwd=ROOT, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
+    done = command("-c", script, cwd=ROOT, environment={"PYTHONPATH": str(ROOT)})
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "run/export cannot be written: " in done.stderr and not (directory / "export" / "saved_model").exists()
     assert not (directory / "export" / ".part").exists()

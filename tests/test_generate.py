@@ -62,6 +62,8 @@ def test_rows_in_turn_all_and_one():
     files = lambda label, of=classes: [row["file"] for row in generate.planned(3, 5, of, label, ".png")]
     assert files(None) == ["dog_wolf/000005.png", "cat/000006.png", "dog_wolf/000007.png"]
     assert files("cat") == ["cat/000005.png", "cat/000006.png", "cat/000007.png"]
+    for composed, apart in (("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")):
+        assert files(apart, ("x", composed)) == [f"{composed}/00000{i}.png" for i in (5, 6, 7)]
     assert len(files("all")) == 6 and files("all")[:2] == ["cat/000005.png", "dog_wolf/000005.png"]
     assert files(None, ()) == ["000005.png", "000006.png", "000007.png"]
     with pytest.raises(UserError, match="--label=cow: .*cat"):

@@ -248,6 +248,8 @@ def test_command(command, run_dir, images, tmp_path):
     (["RUN", "arithmetic", "--add=1,-2"], ["--add=1,-2"]),
     (["RUN", "project", "a.png", "--count=3"], ["--count"]),
     (["RUN", "project", "no.png"], ["no.png"]),
+    (["RUN", "fill", "a.png", "m.png", "--out=a.jpg"], ["--out=a.jpg", ".png"]),
+    (["RUN", "fill", "a.png", "m.png", "--out=./a.png"], ["--out=./a.png", "overwrite"]),
     (["EMPTY", "interpolate"], ["EMPTY", "no run"]),
 ])
 def test_mistakes(command, run_dir, tmp_path, arguments, words):

@@ -1,4 +1,5 @@
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -256,6 +257,16 @@ def test_what_is_there_is_left_alone(tmp_path):
     assert (tmp_path / "out/1.png").read_bytes() == b"mine"
     assert translate_files(inverted, 3, placed, overwrite=True) == (3, 0, {})
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/1.png")), 255 - noisy(8, 8, 3, seed=1))
+
+
+def test_twelve_bits_in_files_of_sixteen_are_warned_of(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 4096, (8, 8)).astype(np.uint16)).save(tmp_path / "a.png")
+    for depth in (8, 16):
+        with pytest.warns(UserWarning, match="1 files are near black .*a.png.*12 or 14 bits in files of 16"):
+            translate_files(inverted, 1, outputs([tmp_path / "a.png"], tmp_path / str(depth)), depth=depth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        translate_files(inverted, 1, outputs([tmp_path / "a.png"], tmp_path / "maps"), labels=True)
 
 
 def test_what_is_there_is_of_the_same_run_flags_and_file(tmp_path):

@@ -276,6 +276,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
                 found.append(array[indices])
         return found
 
+    @tf.autograph.experimental.do_not_convert  # it warns, in notebooks too, that kinds are imported in it
     def batch_of(epoch, place):
         number, replica = place // len(own), tf.gather(tf.constant(list(own), tf.int64), place % len(own))
         values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)

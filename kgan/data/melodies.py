@@ -39,13 +39,13 @@ def source(path="melodies", notes_a_piece=24, split="train", count=None, seed=0)
         return Source("melodies", arrays, kinds={"events": "events"}, more={"events": MORE})
     if not notes.SUFFIXES:
         raise DataError(f"folder:{path}: to read MIDI files pip install mido")
-    root = files.half(path, split)
+    root, beside = files.half(path, split, notes.SUFFIXES)
     found, left_out = files.survey(root, notes.SUFFIXES)
     if not found:
         other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
         raise DataError(f"No music in {root}: {other}. kgan reads {', '.join(notes.SUFFIXES)}.")
     pieces, note = _read(root, [name for name, *_ in found], notes_a_piece)
-    note = " ".join(filter(None, (note, files.note(left_out))))
+    note = " ".join(filter(None, (note, files.note(left_out, images=False), beside)))
     return Source(f"folder:{path}", {"events": pieces}, {}, note, kinds={"events": "events"}, more={"events": MORE})
 
 
@@ -66,8 +66,7 @@ def _read(root, names, length):
     pieces, skipped, short = [], {}, []
     for name in names:
         try:
-            with open(os.path.join(root, name), "rb") as file:
-                spans = events.spans(file.read())
+            spans = events.spans(files.contents(os.path.join(root, name)))
         except (OSError, ValueError) as error:
             skipped[name] = str(error)
             continue

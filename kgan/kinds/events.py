@@ -59,7 +59,7 @@ def read(data, field):
 
 def spans(data, lowest=36, beat=4):
     """All notes of a MIDI file, (first step, step after the last, pitch), in order; pitches beyond PITCHES move by octaves."""
-    whole = notes.parse(data, PITCHES, 16, lowest, beat).any(2)
+    whole = notes.parse(data, PITCHES, 16, lowest, beat)[0].any(2)
     return sorted(notes._spans(whole), key=lambda span: (span[0], span[2]))
 
 

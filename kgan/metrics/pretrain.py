@@ -39,6 +39,9 @@ def main(arguments):
     path = Path(FLAGS.export or run.directory / "classifier.keras")
     if path.suffix != ".keras":
         raise UserError(f"--export={path}: must end in .keras")
+    told = path.with_suffix(".json")
+    if told.exists() and b'"takes": [0, 255]' not in told.read_bytes():
+        raise UserError(f"--export={path}: its classes would be written to {told}, which is there and of something else; choose another name")
     settings = run.settings(required=True)
     import_tensorflow()
     from kgan.metrics.few import Plan, fitting, initial, judged, line
@@ -83,7 +86,7 @@ def main(arguments):
         for count in counts) + "."
     network.set_weights(kept[1])
     kgan_layers = export(network, path)
-    write(path.with_suffix(".json"), json.dumps(
+    write(told, json.dumps(
         {"classes": list(names), "labels": kept[0], "test": kept[2], "takes": [0, 255]}).encode() + b"\n")
     write(run.directory / "pretrain.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "seeds": FLAGS.seeds, "note": remark, "verdict": verdict,

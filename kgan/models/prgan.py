@@ -56,6 +56,15 @@ class Config(BaseConfig):
         self._check("rest", above=0)
         self._check("noise_dim", 2)
 
+    def fitted(self, examples):
+        """No setting follows from the data; but photographs, which are no masks, are warned of."""
+        import warnings
+        grey = float((abs(examples) < 0.75).mean())
+        if grey > 0.1:  # as of masks in files, kgan.kinds.mask
+            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {grey:.0%} of these pixels are grey",
+                          stacklevel=2)
+        return {}
+
 
 @keras.saving.register_keras_serializable("kgan")
 class PrGAN(gan3d.GAN3D):

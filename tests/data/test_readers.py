@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kgan.data import captioned, clips, recordings, scores, shapes, texts
+from kgan.data import captioned, clips, melodies, recordings, scores, shapes, texts
 from kgan.data.source import DataError
 from kgan.kinds import Field, audio, notes, video
 
@@ -27,6 +27,7 @@ READERS = {
     "sounds": (lambda path: recordings.source(str(path), rate=8000, length=40), ".wav", sound),
     "music": (lambda path: scores.source(str(path), bars=1, pitches=24, tracks="lead"), ".mid",
               lambda file: file.write_bytes(notes.write(PIECE))),
+    "melodies": (lambda path: melodies.source(str(path), 2), ".mid", lambda file: file.write_bytes(notes.write(np.roll(PIECE, 8, 1).clip(PIECE)))),
     "clips": (lambda path: clips.source(path, 8, frames=2), ".gif",
               lambda file: file.write_bytes(video.write(video.examples(Field("video", (2, 8, 8, 1)), 1)[0], "image/gif"))),
     "solids": (lambda path: shapes.source(path, 4), ".npy", lambda file: np.save(file, np.eye(4)[None] * np.ones((4, 1, 1)))),
@@ -39,7 +40,7 @@ READERS = {
 def reader(request, tmp_path, monkeypatch):
     """(function of a folder, function that writes files of these names, without a suffix, below it), and the folder."""
     monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
-    if request.param == "music":
+    if request.param in ("music", "melodies"):
         pytest.importorskip("mido")
     read, suffix, save = READERS[request.param]
 
@@ -77,7 +78,7 @@ def test_what_is_left_out_is_said(reader):
     (["a/1", "b/2", "3"], "lie in sub-folders and some do not: no labels"), (["train/1", "val/2"], "train, val look like parts of a data set"),
     (["train/1", "test/2", "extra/3"], "Beside its sub-folders train and test lie extra, which are not read")])
 def test_sub_folders_that_are_not_meant_so(reader, request, names, words):
-    if request.node.callspec.params["reader"] in ("texts", "captioned"):
+    if request.node.callspec.params["reader"] in ("texts", "captioned", "melodies"):
         pytest.skip("which have no labels")
     read, write, folder = reader
     write(*names)

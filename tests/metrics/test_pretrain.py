@@ -89,6 +89,9 @@ def test_a_discriminator_that_looks_at_labels(tmp_path, asked):
         asked(tmp_path / "run")
     with pytest.raises(UserError, match="--export=mine.h5: must end in .keras"):
         asked(tmp_path / "run", export="mine.h5")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="config.json, which is there and of something else"):
+        asked(tmp_path / "run", export=tmp_path / "config.keras")
 
 
 def test_numbers_of_labels_that_there_are_not_are_all_of_them():

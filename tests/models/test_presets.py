@@ -57,8 +57,8 @@ def test_critics_without_batch_normalisation():
     assert BatchNormalization not in kinds("sngan") and {SpectralConv2D, SpectralDense} <= kinds("sngan")
 
 
-@pytest.mark.parametrize("name", ["wgan", "wgan_gp", "lsgan", "sngan"])
-def test_built_without_a_config_each_is_itself(name):
+@pytest.mark.parametrize("name, settings", [*((name, {"filters": 2}) for name in ("wgan", "wgan_gp", "lsgan", "sngan")), ("sine", {})])
+def test_built_without_a_config_each_is_itself(name, settings):
     module = getattr(models, name)
-    gan = module.build((8, 8, 1), filters=2)
-    assert gan.config == module.Config(filters=2) and type(gan.config) is module.Config
+    gan = module.build(**({"shape": (8, 8, 1)} if settings else {}), **settings)
+    assert gan.config == module.Config(**settings) and type(gan.config) is module.Config
