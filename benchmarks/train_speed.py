@@ -86,8 +86,9 @@ def kgan_side(work, folder, options):
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(0)
     source = data.source(DATA.get(work["model"], "glyphs"), **work["data"])
+    fields = {name: source.fields[name] for name in ("input", "image")} if work["other"] == "torch_translators" else None
     with devices.precision(options.precision):
-        gan = models.build(work["model"], source.shape, work["settings"])
+        gan = models.build(work["model"], source.shape, work["settings"], fields=fields)
         gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)

@@ -207,9 +207,9 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
 
     def put(some, samples):
         unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")  # no fsync, which waits for all other files, too
-        for row, sample in zip(some, samples):
+        for row, data in zip(some, _encoded(kind, samples, known)):
             with open(f"{out}/{row['file']}", "wb", buffering=0) as file:
-                file.write(kind.write(sample, **known))
+                file.write(data)
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer, \
             tqdm(total=len(missing), unit=kind.UNIT, disable=not progress) as bar:
@@ -223,6 +223,15 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
             behind.result()
     unfinished.unlink(missing_ok=True)
     return len(missing)
+
+
+def _encoded(kind, samples, known):
+    """The bytes of a file for each sample. TensorFlow encodes a batch of PNG files in about half the time that Pillow takes one by one."""
+    if hasattr(kind, "pixels"):
+        import tensorflow as tf
+        with tf.device("CPU"):
+            return tf.io.encode_png(kind.pixels(samples)).numpy()
+    return (kind.write(sample, **known) for sample in samples)
 
 
 def _made(generator, rows, truncation):

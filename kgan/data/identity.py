@@ -100,6 +100,8 @@ def _checksum(array):
         return [_checksum(array.images), None if index is None else _checksum(index)]
     if hasattr(array, "at"):  # drawn on the fly, of nothing but settings
         return 0
+    if hasattr(array, "checksum"):  # of files that are decoded when they are read
+        return array.checksum
     file = getattr(array, "filename", None)
     if file is None or os.path.getsize(file) != array.offset + array.nbytes:  # in memory, or a part of what is in the file
         return _crc(array)
