@@ -5,12 +5,12 @@
     python benchmarks/frames.py --models=pix2pixhd,styletransfer --sizes=128 --threads=1
     python benchmarks/frames.py --formats=web --models=pix2pix:realtime128 --sizes=128        in Chromium, by LiteRT.js, one thread
 
-Untrained generators (their speed is that of trained ones) are exported as SavedModel, TFLite (float32 and with weights of eight bits)
-and ONNX, checked against Keras within 1e-3, and called with one image: the median of as many calls as fit in two seconds, at least 5,
-after 3 to warm up, each runtime in a process of its own with `--threads` threads. `best` is the rate of the fastest quarter of the
-calls, for a machine that other work shares. `web` counts what the page does for a frame: pixels to numbers, the generator, a canvas;
-it wants chromium, chromedriver and selenium. A preset or settings stand behind a colon, joined by
-+: pix2pix:realtime128, pix2pix:filters=32+depth=5.
+Untrained generators (their speed is that of trained ones) are exported as SavedModel, TFLite (float32 and with weights of eight
+bits) and ONNX, checked against Keras within 1e-3, and called with one image (motion with two): the median of as many calls as fit in
+two seconds, at least 5, after 3 to warm up, each runtime in a process of its own with `--threads` threads. `best` is the rate of the
+fastest quarter of the calls, for a machine that other work shares. `web` counts what the page does for a frame: pixels to numbers,
+the generator, a canvas; it wants chromium, chromedriver and selenium. A preset or settings stand behind a colon, joined by +:
+pix2pix:realtime128, pix2pix:filters=32+depth=5. Of a model of both directions it is the first.
 """
 import argparse
 import json
@@ -32,11 +32,12 @@ FRAMES = """(async () => {
   const info = await (await fetch("generator.json")).json(), picture = Object.assign(document.createElement("canvas"), {
     width: side, height: side});
   picture.getContext("2d").fillRect(side / 4, side / 4, side / 2, side / 3);
-  const output = info.functions.generator.outputs[0];
+  const {inputs, outputs} = info.functions.generator, output = {...outputs[0], shape: [1, side, side, outputs[0].shape[3]]};
+  const given = Object.fromEntries(inputs.map(({name}) => [name, {picture}]));
   for (let end = Infinity, i = 0; i < 8 || performance.now() < end; i++) {
     const start = performance.now();
     if (i === 3) end = start + 1000 * seconds;
-    await generator.make("generator", {input: {picture}}, output);
+    await generator.make("generator", given, output);
     if (i > 2) times.push(performance.now() - start);
   }
   return times;
@@ -48,19 +49,20 @@ def settings_of(text):
 
 
 def prepare(folder, name, settings, size, formats):
-    """Exports an untrained generator into `folder`, with an image and what Keras makes of it."""
+    """Exports an untrained generator into `folder`, with what it is given and what Keras makes of it."""
     import keras
 
     import export.onnx
     import export.saved_model
     import export.tflite
     from export import contract
-    from kgan import kinds, models
+    from export.inputs import examples, make
+    from kgan import models
 
     keras.utils.set_random_seed(0)
     gan = models.build(name, (size, size, 3), settings)
-    told = contract.interface(gan)
-    image = kinds.get("image").examples(kinds.Field("image", (size, size, 3)), 1)
+    told = contract.only(contract.interface(gan), ["generator"])
+    given = {name: np.asarray(values) for name, values in examples(told["functions"]["generator"]["inputs"], 1, gan.latents).items()}
     if "saved_model" in formats:
         export.saved_model.write(gan.ema_generator, told, folder / "saved_model")
     if "onnx" in formats:
@@ -71,28 +73,29 @@ def prepare(folder, name, settings, size, formats):
         from export import web
         web.write(gan.ema_generator, {"name": name, "model": name, "dataset": "none", "step": 0, "checkpoint": "newest",
                                       "directions": None, **told}, folder / "web", None)
-    np.savez(folder / "image.npz", image=image, made=np.asarray(gan.ema_generator(image)))
+    np.savez(folder / "made.npz", made=make(gan.ema_generator, told["functions"]["generator"], given)["images"])
+    np.savez(folder / "given.npz", **given)
     return gan.generator.count_params()
 
 
 def caller(kind, folder):
-    """A function of an image, of one runtime."""
+    """A function of a dict of images, of one runtime."""
     threads = int(os.environ["THREADS"])
     if kind == "saved_model":
         import tensorflow as tf
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         serve = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
-        return lambda image: serve(input=tf.constant(image))["images"].numpy()
+        return lambda given: serve(**{name: tf.constant(values) for name, values in given.items()})["images"].numpy()
     if kind == "onnx":
         import onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(next((folder / "onnx").glob("*.onnx")), options, providers=["CPUExecutionProvider"])
-        return lambda image: session.run(None, {"input": image})[0]
+        return lambda given: session.run(None, given)[0]
     from ai_edge_litert.interpreter import Interpreter
     path = next(path for path in (folder / "tflite").glob("*.tflite") if ("dynamic" in path.name) == (kind == "tflite_dynamic"))
     runner = Interpreter(str(path), num_threads=threads).get_signature_runner("serving_default")
-    return lambda image: runner(input=image)["images"]
+    return lambda given: runner(**given)["images"]
 
 
 def rates(times):
@@ -117,15 +120,14 @@ def browse(folder, size):
 
 
 def measure(kind, folder):
-    stored = np.load(folder / "image.npz")
-    call, image = caller(kind, folder), stored["image"]
-    off = float(np.abs(call(image) - stored["made"]).max())
+    call, given, made = caller(kind, folder), dict(np.load(folder / "given.npz")), np.load(folder / "made.npz")["made"]
+    off = float(np.abs(call(given) - made).max())
     for _ in range(3):
-        call(image)
+        call(given)
     times, end = [], time.perf_counter() + SECONDS
     while len(times) < LEAST or time.perf_counter() < end:
         start = time.perf_counter()
-        call(image)
+        call(given)
         times.append(time.perf_counter() - start)
     print(json.dumps([rates(times), off]))
 

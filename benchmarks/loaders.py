@@ -1,11 +1,13 @@
 """Other people's loaders on an exported run: python benchmarks/loaders.py RUN
 
-RUN was exported as saved_model, onnx and tflite. Each loader whose package is installed makes samples of the same noise (and of the
-classes in turn); the last line is JSON: for each loader the largest difference from the signature `serving_default`, or what it says.
+RUN was exported as saved_model, onnx and tflite. Each loader whose package is installed is given the same inputs, noise, classes in
+turn or plausible examples; ONNX Runtime Web runs in Node, where `npm install onnxruntime-web` was said in this folder. The last line is JSON: for each loader the largest difference from the signature `serving_default`, or what it says.
 docs/exporting.md has the lines of code.
 """
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from export.inputs import examples
 from export.paths import readable
+from kgan.kinds import Field, noise
 
 ROWS = 4
 
@@ -67,16 +71,40 @@ def opencv(folder, inputs, output):
     return network.forward(output)
 
 
-LOADERS = tfsm_layer, tflite_converter, onnxruntime, openvino_onnx, openvino_tflite, openvino_saved_model, opencv
+def onnxruntime_web(folder, inputs, output):
+    """In Node: WebAssembly, as in a browser, of the package that lies in a node_modules here (npm install onnxruntime-web)."""
+    package = Path("node_modules/onnxruntime-web/dist/ort.wasm.min.mjs").resolve()
+    if not package.is_file() or not shutil.which("node"):
+        raise ImportError
+    types = {"f": ("float32", "Float32Array"), "i": ("int32", "Int32Array")}
+    told = {name: [*types[rows.dtype.kind], rows.ravel().tolist(), list(rows.shape)] for name, rows in inputs.items()}
+    script = f"""import {{readFileSync}} from "node:fs"
+import * as ort from {json.dumps(package.as_uri())}
+ort.env.wasm.numThreads = 1
+const session = await ort.InferenceSession.create(readFileSync({json.dumps(str(folder / "onnx" / "generator.onnx"))}))
+const feeds = {{}}
+for (const [name, [type, array, data, dims]] of Object.entries({json.dumps(told)}))
+  feeds[name] = new ort.Tensor(type, globalThis[array].from(data), dims)
+const made = (await session.run(feeds))[{json.dumps(output)}]
+console.log(JSON.stringify([made.dims, Array.from(made.data)]))
+"""
+    done = subprocess.run(["node", "--input-type=module"], input=script, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    shape, values = json.loads(done.stdout.strip().splitlines()[-1])
+    return np.reshape(values, shape)
+
+
+LOADERS = tfsm_layer, tflite_converter, onnxruntime, openvino_onnx, openvino_tflite, openvino_saved_model, opencv, onnxruntime_web
 
 
 def main(run):
-    folder, rng = Path(run) / "export", np.random.default_rng(0)
+    folder = (Path(run) / "export").resolve()
     told = json.loads((folder / "export.json").read_text())
-    inputs = {"noise": rng.standard_normal([ROWS, told["noise"]["dim"]]).astype(np.float32)}
-    if told["label"]:
-        inputs["label"] = np.arange(ROWS, dtype=np.int32) % len(told["label"]["classes"])
-    output = told["output"]["name"]
+    function = next(iter(told["functions"].values()))
+    inputs = examples(function["inputs"], ROWS, lambda count, seed: noise.examples(
+        Field("noise", (told["noise"]["dim"],), more={"distribution": told["noise"]["kind"]}), count, seed))
+    output = function["outputs"][0]["name"]
     with readable(folder / "saved_model") as path:
         loaded = tf.saved_model.load(path)
     wanted = loaded.signatures["serving_default"](**{name: tf.constant(rows) for name, rows in inputs.items()})[output].numpy()

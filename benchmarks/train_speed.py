@@ -10,6 +10,9 @@
     dcgan28    dcgan, the default: grey images of 28 pixels, batches of 128                         PyTorch
     mlp        mlp, the default (100-256-784 and back): the same images, batches of 64              PyTorch
     sine       sine, preset `tutorial` (1-10-10-10 and back): signals of 10 values, batches of 256  NumPy
+    cyclegan   cyclegan, 6 blocks: grey images of 64 pixels, batches of 4, pools, the identity loss PyTorch
+    pix2pix    pix2pix, 32 filters, patches of 70: outlines in colour of 64 pixels, batches of 4       PyTorch
+    cyclegan_reference, cyclegan_together, pix2pix_reference    beside other PyTorch: benchmarks/torch_translators.py
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
@@ -22,9 +25,11 @@ signal an update, plain SGD; there batches are what kgan gains by.
 
 Each side is a process of its own with `--threads` threads. First each warms up (kgan traces and compiles: `first_step`
 is its first call of fit in seconds). Then they take turns of about `--seconds`, `--repeats` times; while one trains, the
-other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest.
+other is asleep. `ratio` is kgan's examples a second over the other's in the same turn: the median, least and greatest; `cpu_ratio`
+the median of that by CPU seconds: with one thread it is what an idle machine would give, also where other work shares this one.
 """
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -35,18 +40,28 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch_translators
 
+CYCLEGAN = dict(model="cyclegan", other="torch_translators", data=dict(image_size=64, channels=1), settings=dict(blocks=6))
+PIX2PIX = dict(model="pix2pix", other="torch_translators", data=dict(image_size=64, channels=3),
+               settings=dict(filters=32, patch="70", batch_size=4))
 WORKS = {
     "dcgan64": dict(model="dcgan", other="torch", data=dict(image_size=64, channels=3),
                     settings=dict(preset="tutorial", batch_size=64)),
     "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1), settings=dict(batch_size=128)),
     "mlp": dict(model="mlp", other="torch", data=dict(image_size=28, channels=1), settings=dict()),
     "sine": dict(model="sine", other="numpy", data=dict(), settings=dict(preset="tutorial", batch_size=256)),
+    "cyclegan": dict(CYCLEGAN, norm="group"),
+    "cyclegan_reference": dict(CYCLEGAN, norm="instance"),
+    "cyclegan_together": dict(CYCLEGAN, norm="group", together=True),
+    "pix2pix": dict(PIX2PIX, norm="group"),
+    "pix2pix_reference": dict(PIX2PIX, norm="instance"),
 }
+DATA = {"sine": "sine", "cyclegan": "slants", "pix2pix": "outlines"}  # of other models: glyphs
 
 
 def take_turns(train, batch_size, at_once=1):
-    """Warms up; then answers each line of standard input, a number of seconds, with examples a second, as JSON.
+    """Warms up; then answers each line of standard input, a number of seconds, with examples a second and a CPU second, as JSON.
 
     `train`: function of a number of steps, a multiple of `at_once`.
     """
@@ -56,10 +71,10 @@ def take_turns(train, batch_size, at_once=1):
     speed = None  # steps a second
     for line in sys.stdin:
         steps = at_once * max(1, round(float(line) * speed / at_once)) if speed else 4 * at_once
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         train(steps)
         speed = steps / (time.perf_counter() - start)
-        print(json.dumps(speed * batch_size), flush=True)
+        print(json.dumps([speed * batch_size, steps * batch_size / (time.process_time() - before)]), flush=True)
 
 
 def kgan_side(work, folder, options):
@@ -70,12 +85,14 @@ def kgan_side(work, folder, options):
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(0)
-    source = data.source("sine" if work["model"] == "sine" else "glyphs", **work["data"])
+    source = data.source(DATA.get(work["model"], "glyphs"), **work["data"])
     with devices.precision(options.precision):
         gan = models.build(work["model"], source.shape, work["settings"])
         gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)
+    if work["other"] == "torch_translators":
+        torch_translators.hand_over(gan, source, folder)
     batches = data.batches(source, gan.config.batch_size, repeat=True)
     take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
                gan.steps_per_execution)
@@ -291,7 +308,8 @@ def numpy_side(work, folder, options):
     take_turns(train, 1, 100)
 
 
-SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side}
+SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side,
+         "torch_translators": functools.partial(torch_translators.side, take_turns=take_turns)}
 
 
 class Side:
@@ -333,10 +351,10 @@ def compare(name, options):
         turns = [{name: side.answer(options.seconds) for name, side in sides.items()} for _ in range(options.repeats)]
         for side in sides.values():
             side.end()
-    ratios = [turn["kgan"] / turn[other] for turn in turns]
-    speeds = {name: round(statistics.median(turn[name] for turn in turns), 1) for name in sides}
+    ratios, by_cpu = ([turn["kgan"][i] / turn[other][i] for turn in turns] for i in range(2))
+    speeds = {name: round(statistics.median(turn[name][0] for turn in turns), 1) for name in sides}
     return {"examples_per_second": speeds, "first_step": round(first_step, 1), "ratio": round(statistics.median(ratios), 3),
-            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3)}
+            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3), "cpu_ratio": round(statistics.median(by_cpu), 3)}
 
 
 def main():

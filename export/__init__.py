@@ -42,8 +42,8 @@ def require(flag, formats):
     given = f"{flag}={','.join(formats)}"
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
-        raise UserError(f"{given}: {'no format ' + ', '.join(unknown) if unknown else 'which format?'}; "
-                        f"there are: {', '.join(FORMATS)}")
+        raise UserError(f"{given}: {'no format ' + ', '.join(unknown) + '; there are' if unknown else 'which format? There are'}: "
+                        f"{', '.join(FORMATS)}")
     missing = missing_packages(formats)
     if missing:
         raise UserError(f"{given}: {', '.join(missing).replace('_', '-')} not installed: pip install -e \".[export]\"")

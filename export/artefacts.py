@@ -13,7 +13,7 @@ from export import PRECISIONS, artefacts_of, card, check
 from export.contract import contract
 from export.record import files, held, put, read, sha256, size
 from kgan import filling
-from kgan.command import UserError
+from kgan.command import UserError, busy
 from kgan.run import Run, load
 
 
@@ -41,7 +41,7 @@ def write(run, formats, checkpoint="newest", batch=1, precisions=PRECISIONS, fil
         CheckError: an artefact differs too much from Keras; then nothing is replaced.
     """
     Run(run).settings(required=True)  # before anything is written where there is no run
-    with held(run):
+    with held(run), busy(f"exporting and checking {', '.join(formats)}"):
         return _write(run, list(dict.fromkeys(formats)), checkpoint, batch, precisions, fill)
 
 

@@ -34,7 +34,8 @@ def text(record):
         f"Turns {_turned(next(iter(functions.values())))} like those of the data set `{record['dataset']}`. "
         f"Written by kgan {record['versions']['kgan']}; `export.json` has all of this and the whole configuration.",
         "",
-        f"- **Model**: `{record['model']}`, {record['parameters']:,} parameters, averaged over training (EMA)",
+        f"- **Model**: `{record['model']}`, {record['parameters']:,} parameters, "
+        + ("averaged over training (EMA)" if config.get("ema_decay", 1) else "those of the last step (ema_decay=0)"),
         f"- **Training**: step {record['step']:,} ({record['checkpoint']} checkpoint), {seen:,} real examples shown; "
         f"data set `{record['dataset']}`",
         *(f"- **{word}{f' of {name}' if len(functions) > 1 else ''}**: {_described(told)}" for name, function in functions.items()

@@ -6,11 +6,11 @@
     gan.fit(kgan.data.load("glyphs", batch_size=64), epochs=3)
     images = gan.generate(16, seed=0)
 
-Importing this is cheap: TensorFlow is loaded when something that needs it is first used. Where Keras is imported before it, as
-in `import keras, kgan`, Keras learns of kgan's classes, so that keras.saving.load_model finds them; else it does at the first use
-of a name such as kgan.models.
+Importing this is cheap: TensorFlow is loaded when something that needs it is first used. Keras learns of kgan's classes, so that
+keras.saving.load_model finds them, as soon as both are imported, in whatever order.
 """
 import importlib
+import importlib.util
 import os
 import sys
 
@@ -39,13 +39,13 @@ def __getattr__(name):
     return found
 
 
-def _register():
+def _register(whole=""):
     """Imports what registers classes with Keras, which finds what a .keras file names by that alone.
 
-    Not while a module of ours, Keras or TensorFlow, which import each other, is half imported.
+    Not while a module of ours, Keras or TensorFlow, which import each other, is half imported; but that called `whole` is not.
     """
     busy = any(getattr(module.__spec__, "_initializing", False) for name, module in list(sys.modules.items())
-               if module and (name.startswith("kgan.") or name in ("keras", "tensorflow")))
+               if module and name != whole and (name.startswith("kgan.") or name in ("keras", "tensorflow")))
     if "keras" not in sys.modules or _registered or busy or sys.modules["keras"].config.backend() != "tensorflow":
         return
     _registered.append(True)
@@ -53,7 +53,31 @@ def _register():
         _module(f"kgan.{name}")
 
 
+class _Behind:
+    """A finder of modules that finds none itself: behind the import of Keras, or of TensorFlow, which imports it, Keras is told."""
+
+    def __init__(self):
+        self.asking = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in ("keras", "tensorflow") or self.asking or _registered:
+            return None
+        self.asking = True
+        try:
+            found = importlib.util.find_spec(name)  # by the other finders
+        finally:
+            self.asking = False
+        if execute := getattr(found and found.loader, "exec_module", None):
+            def executed(module):
+                execute(module)
+                _register(name)
+            found.loader.exec_module = executed
+        return found
+
+
 _registered = []
 _module = importlib.import_module
 
 _register()
+if not _registered:
+    sys.meta_path.insert(0, _Behind())

@@ -13,7 +13,7 @@
     kgan edit runs/NAME PHOTO           real images at every value of what the model can be asked for
     kgan probe runs/NAME                how much the discriminator has learned about the labels
     kgan attack runs/NAME               how well an advgan fools classifiers; kgan harden runs/NAME: what can be done against it
-    kgan augment runs/NAME              whether samples make a classifier better; kgan pretrain runs/NAME: whether D is a start for one
+    kgan augment runs/NAME              do samples make a classifier better? kgan pretrain runs/NAME: is the discriminator a good start for one?
 
 `kgan VERB --help` has the flags of each. `python -m kgan` is the same.
 """

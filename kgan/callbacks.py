@@ -6,6 +6,7 @@ import csv
 import math
 import signal
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -117,11 +118,12 @@ class Evaluate(StepCallback):
     """Measures the averaged generator every so often, for Log's columns, and keeps the best checkpoint.
 
     Put it before Log, with an `every` that is a multiple of Log's and the same `last`. Its rows have `figures` of
-    kgan.metrics.Evaluator and of the GAN itself, the others leave these columns empty.
+    kgan.metrics.Evaluator and of the GAN itself, the others leave these columns empty. In a notebook Evaluate(evaluator) is all: the
+    figures of each epoch then are in `history`, and callbacks after it may monitor them, as EarlyStopping(monitor="frechet_distance").
 
     Args:
         evaluator: kgan.metrics.Evaluator.
-        every: steps between two measurements.
+        every: steps between two measurements; None: it measures at the end of each epoch.
         last: a step that is measured in any case.
         by: the figure that decides which checkpoint is the best.
         run: kgan.run.Run that keeps it, and whose log tells a resumed run which it was.
@@ -131,7 +133,7 @@ class Evaluate(StepCallback):
             counts those before it was stopped.
     """
 
-    def __init__(self, evaluator, every, last=None, by="frechet_distance", run=None, seed=1, measures=None, patience=0):
+    def __init__(self, evaluator, every=None, last=None, by="frechet_distance", run=None, seed=1, measures=None, patience=0):
         super().__init__(every, last)
         self.patience, self.stopped, self._worse = patience, False, 0
         from kgan.metrics.evaluate import BETTER
@@ -162,7 +164,19 @@ class Evaluate(StepCallback):
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
-        self.recall()
+        if self.run:
+            self.recall()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.every:
+            super().on_train_batch_end(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Gives the callbacks that come after it what was measured in this epoch."""
+        if not self.every:
+            self.on_step(self.model.step, logs)
+        elif self.latest and self.latest[0] > self._first:
+            logs.update(self.latest[1])
 
     def on_step(self, step, logs):
         if not all(math.isfinite(float(value)) for value in logs.values()):
@@ -173,7 +187,11 @@ class Evaluate(StepCallback):
         figures.update(self.model.figures(self.evaluator, samples, asked))
         # as float32: of that log.csv's digits tell all
         figures = {name: float(np.float32(value)) for name, value in figures.items()}
-        if self._take(step, figures) and self.run:
+        # a figure of what is silent or empty is NaN: it is not measured, and training has not come to its end by that
+        figures = {name: value for name, value in figures.items() if math.isfinite(value)}
+        if self.by not in figures:
+            warn(f"step {step:,}: {self.by} cannot be measured, what is made has nothing that it measures (all silent, or empty)")
+        elif self._take(step, figures) and self.run:
             self.run.save_best(self.model, step)
         logs.update(figures)
         self.model.stop_training |= self.stopped
@@ -181,7 +199,7 @@ class Evaluate(StepCallback):
 
 def rows(path):
     """The rows of a log.csv as dicts of name to number, without empty cells and `phase`; none where there is no file."""
-    if not path or not path.exists():
+    if not path or not Path(path).exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value and name != "phase"} for row in csv.DictReader(file)]
@@ -203,7 +221,7 @@ class Log(StepCallback):
 
     def __init__(self, path, every=50, last=None, tensorboard=None, sparse=()):
         super().__init__(every, last)
-        self.path, self.tensorboard, self.sparse = path, tensorboard, list(sparse)
+        self.path, self.tensorboard, self.sparse = path and Path(path), tensorboard, list(sparse)
         self.not_finite = None  # (step, name) of what stopped training: what GAN.first_not_finite says, or a column
 
     def on_train_begin(self, logs=None):

@@ -3,6 +3,9 @@ import contextlib
 import math
 import os
 import sys
+import threading
+import time
+import warnings
 
 from absl import app, flags
 
@@ -36,9 +39,42 @@ def program():
     return _programs[0] if _programs else "kgan"
 
 
+_usual = warnings.formatwarning
+
+
+def warned(message, category, *place):
+    """A warning of ours as a line for people; of libraries, for developers, with the place in the code."""
+    return f"{program()}: {message}\n" if issubclass(category, UserWarning) else _usual(message, category, *place)
+
+
 def unread():
     """What is still to be printed goes nowhere: who read the output has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def busy(what, first=5, every=10):
+    """Says what takes so long, where a person watches: after `first` seconds, and then how long it has been every so many."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    done, begun = threading.Event(), time.monotonic()
+    stream = os.dup(2)  # whatever is silenced meanwhile
+
+    def tell():
+        wait = first
+        while not done.wait(wait):
+            os.write(stream, f"{what} … {time.monotonic() - begun:.0f} s\n".encode("utf-8", "replace"))
+            wait = every
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        os.close(stream)
 
 
 def start(name):
@@ -46,15 +82,17 @@ def start(name):
     _programs.insert(0, name)
 
 
-def run(main, name, help=None):
+def run(main, name, help=None, doing=""):
     """Runs `main` as a program, and ends the process.
 
     Args:
+        doing: what a program is doing that prints nothing before it is done; see `busy`.
         help: function of the command line to what --help shows in the flags' place; "": these.
         main: function of what stands on the command line beside flags, the program's name first; returns the exit status.
         name: that goes before a message, unless `kgan VERB` started it.
     """
     _programs.append(name)
+    warnings.formatwarning = warned
 
     def parse(arguments):
         if help and {"--help", "-help", "-h"} & {*arguments} and (text := help(arguments)):
@@ -75,7 +113,8 @@ def run(main, name, help=None):
 
     def guarded(arguments):
         try:
-            return main(arguments)
+            with busy(doing, 10) if doing else contextlib.nullcontext():
+                return main(arguments)
         except UserError as error:
             print(f"{program()}: {error}", file=sys.stderr)
             return 2

@@ -68,6 +68,8 @@ class _WithPreset(type):
 
     def __call__(cls, *args, **values):
         values = dict(zip((field.name for field in dataclasses.fields(cls)), args)) | values
+        if values.get("dataset") in cls.suits:
+            values.setdefault("preset", cls.suits[values["dataset"]])
         preset = values.get("preset", getattr(cls, "preset", None))  # a wrong name is refused with the other choices
         return super().__call__(**{**cls.presets.get(preset, {}), **values})
 
@@ -81,14 +83,14 @@ class Config(metaclass=_WithPreset):
     """
 
     # === The job, read by train.py ===
-    dataset: str = "glyphs"
+    dataset: str = "glyphs"  # a name that --list prints, folder:PATH, MODULE:FUNCTION, or a name of tensorflow-datasets
     condition: str = ""  # the field of the data that a conditional model's labels are of
-    bins: int = 6  # where that is a number and not a class: equal parts that it is cut into
+    bins: int = 6  # where that field is a number: how many classes of equal parts it is cut into
     batch_size: int = 64  # examples an update of the discriminator, over all replicas
     steps: int = 10_000  # updates of the generator
-    log_every: int = 50
-    sample_every: int = 250
-    checkpoint_every: int = 500
+    log_every: int = 50  # steps between two rows of log.csv
+    sample_every: int = 250  # steps between two sheets of samples
+    checkpoint_every: int = 500  # steps between two checkpoints
     evaluate_every: int = 0  # steps between two measurements of quality, a multiple of log_every; 0: none
     evaluate_by: EvaluateBy = "frechet_distance"  # the figure by which the best checkpoint is kept
     evaluate_count: int = 5_000  # samples and reference examples of each
@@ -103,34 +105,34 @@ class Config(metaclass=_WithPreset):
     discriminator_steps: int = 1  # updates of D for each one of G, each on fresh real examples and fresh noise
     accumulation: int = 1  # parts in which an update's batch is computed, one after the other, to save memory
     noise: Literal["normal", "uniform"] = "normal"  # N(0, 1) or U(-1, 1)
-    noise_dim: int = 100
-    ema_decay: Scheduled = 0.999  # of the generator that samples are drawn from; 0: it is the last generator itself
+    noise_dim: int = 100  # numbers of noise that a sample is made of
+    ema_decay: Scheduled = 0.999  # of the averaged generator, which makes the samples; 0: the last generator makes them
 
     penalty: Penalty = "none"
     penalty_weight: Scheduled = 10.0  # λ or γ of its paper
-    penalty_every: int = 1  # updates of D; the penalty counts as many times as much in the one that has it
-    drift_weight: Scheduled = 0.0  # ε of the mean square of D's logits, of real and of fake examples
+    penalty_every: int = 1  # updates of D from one penalty to the next, which then counts as many times as much
+    drift_weight: Scheduled = 0.0  # ε: weight of the mean square of D's logits, of real and fake examples
     consistency_weight: float = 0.0  # λ of consistency regularisation: D(x) like D(flipped and shifted x)
     latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
     latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
     latent_noise: float = 0.05  # standard deviation of δ
     freeze_discriminator: int = 0  # D's first layers with kernels that fine-tuning leaves as they are (FreezeD)
     weight_clip: float = 0.0  # every weight of D is cut to ± this after each update; 0: not at all
-    generator_weight_clip: float = 0.0
+    generator_weight_clip: float = 0.0  # the same of the generator
 
     augment: str = ""  # what D sees of real and fake images: flip, rotate90, color, translation, cutout, joined by +
-    augment_probability: Scheduled = 1.0  # of each of them, for each image
+    augment_probability: Scheduled = 1.0  # of each of these changes, for each image
     augment_target: float = 0.0  # above 0: the probability starts at 0 and adapts until D(x) has this mean sign (ADA)
     augment_images: int = 500_000  # real images in which an adapted probability can go from 0 to 1
     instance_noise: Scheduled = 0.0  # standard deviation of the noise on what D sees
     packing: int = 1  # samples that D judges together (PacGAN)
-    discriminator_outputs: int = 1  # logits an example: the features that an MMD objective compares, 16 for instance
+    discriminator_outputs: int = 1  # logits for each example: the features that an MMD objective compares, such as 16
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     generator_learning_rate: Scheduled = 2e-4
     discriminator_learning_rate: Scheduled = 2e-4
-    beta_1: float = 0.5
-    beta_2: Scheduled = 0.999
+    beta_1: float = 0.5  # of Adam: how slowly the mean gradient follows
+    beta_2: Scheduled = 0.999  # of Adam: the same of the squared gradient
     clipnorm: float = 0.0  # each variable's gradient is cut to this norm; 0: not at all
     clipvalue: float = 0.0  # each number of a gradient is cut to ± this
     global_clipnorm: float = 0.0  # a network's whole gradient is cut to this norm
@@ -139,6 +141,7 @@ class Config(metaclass=_WithPreset):
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
     presets: ClassVar[dict] = {}
+    suits: ClassVar[dict] = {}  # name of a data set -> the preset that it is trained with where none is named
     # field of the data -> its kind (kgan.kinds), of what is made and of what is given beside noise and label, as in
     # {"input": "image", "image": "image"}; {}: whatever one thing the data make
     needs: ClassVar[dict] = {}
@@ -212,8 +215,9 @@ class Config(metaclass=_WithPreset):
         values = {}
         for name, value in overrides.items():
             if name not in fields:
-                raise ConfigError(f"no setting is named {name!r}{nearest(name, fields)}. "
-                                  f"The settings: {', '.join(fields)}")
+                near = nearest(name, fields)
+                raise ConfigError(f"no setting is named {name!r}{near}; " + (
+                    "kgan settings MODEL explains all of them" if near else f"there are {', '.join(fields)}"))
             values[name] = _read(fields[name], value)
             _check_choice(fields[name], values[name])
         conditional = fields["condition"].default
@@ -222,6 +226,22 @@ class Config(metaclass=_WithPreset):
                 "which field of the data? condition=label, for instance" if conditional else
                 "this model takes no labels; cgan, acgan, projection, biggan and agecgan do"))
         return cls(**values)
+
+    @classmethod
+    def given(cls, config, settings):
+        """What `build` of a model's file is given: a Config, or else settings by name, as for `of`.
+
+        Raises:
+            ConfigError: both are given, or what is given is no Config.
+        """
+        if config is None:
+            return cls.of(**settings)
+        if not isinstance(config, Config):
+            raise ConfigError(f"config={config!r}: must be a Config; settings are given by name, as in build(shape, preset=\"small\", "
+                              "steps=1_000)")
+        if settings:
+            raise ConfigError(f"{', '.join(settings)}: a config is given, too; put all settings into it, or give all of them by name")
+        return config
 
 
 # the fields that say what is trained on, how long, and how it is watched, whichever model it is

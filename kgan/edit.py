@@ -21,6 +21,7 @@ from kgan import command, latent
 from kgan.command import UserError
 from kgan.config import unknown
 from kgan.data.source import DataError
+from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
@@ -123,8 +124,8 @@ def main(arguments):
     if not settings.get("classes"):
         raise UserError(f"{directory} holds a model that is not conditional on the data: it makes no variants of an image. "
                         "agecgan and cgan do")
-    if len(settings["shape"]) != 3:
-        raise UserError(f"{directory} makes points or signals, no images")
+    if (kind := latent.kind_of(settings)) != "image":
+        raise UserError(f"{directory} makes {kind}, no images")
     label = None if values["attribute"] is None else class_of(settings["classes"], values["attribute"])
     images = latent.read_images(files, settings) if files else None
 
@@ -137,6 +138,7 @@ def main(arguments):
         if label is None:
             label = latent.held_back(settings, values["count"], condition)
     gan, _ = load(directory)
+    latent.of_noise_alone(gan, directory)
     if images.shape[1:] != gan.generator.output_shape[1:]:  # the data set or its preparation has changed
         raise DataError(f"the data set now has examples of shape {images.shape[1:]}, the run makes "
                         f"{gan.generator.output_shape[1:]}")
@@ -159,8 +161,8 @@ def class_of(classes, text):
     Raises:
         UserError: there is no such class.
     """
-    if text in classes:
-        return list(classes).index(text)
+    if (name := called(text, classes)) in classes:
+        return list(classes).index(name)
     bounds = [re.fullmatch(r"(\S+) to (\S+)", name) for name in classes]
     try:
         inner = [float(each[2]) for each in bounds[:-1]]
@@ -230,4 +232,4 @@ def _drawn(gan, images, noise, label):
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.edit")
+    command.run(main, "kgan.edit", doing="searching and drawing")

@@ -3,6 +3,7 @@
 Labels are looked at in each batch, examples in the first. In a tf.data pipeline it happens in the pipeline itself: what XLA
 compiles has no assertions.
 """
+import dataclasses
 import inspect
 import warnings
 import zlib
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgan import kinds
+from kgan.config import nearest
 
 
 def class_numbers(values, count, name="label"):
@@ -51,8 +53,8 @@ def _short(values):
     return f"texts such as {flat[0].decode(errors='replace') if isinstance(flat[0], bytes) else str(flat[0])!r}"
 
 
-def examples(values, field, name):
-    """Looks at examples [n, …] for `field`, a kgan.kinds.Field: are they of its shape, dtype and range?
+def examples(values, field, name, made=True):
+    """Looks at examples [n, …] for `field`, a kgan.kinds.Field: are they of its shape, dtype and range? `made`: of what is made.
 
     Raises:
         ValueError: they are not. Where only the range is another, but a plausible one, it is a warning.
@@ -65,18 +67,21 @@ def examples(values, field, name):
             f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "") + scaled)
     shape = found.shape[1:]
     if len(shape) != len(field.shape) or any(one != other for one, other in zip(shape, field.shape) if other is not None):
-        raise ValueError(f"{name}: the examples have the shape {shape}, and this GAN's {tuple(field.shape)}")
+        lacks = "; add the axis of the channel, x[..., None]" if (*shape, 1) == tuple(field.shape) else ""
+        raise ValueError(f"{name}: the examples have the shape {shape}, and this GAN's {tuple(field.shape)}{lacks}")
     if hasattr(kind, "check"):
         kind.check(found, **kinds.known(field, kind.check))
     if not bounds or not found.size or not np.isfinite(found).all():  # training says where numbers are not finite
         return
     (low, high), least, most = bounds, float(found.min()), float(found.max())
     said = f"{name}: the first batch is from {least:.4g} to {most:.4g}, and networks see {field.kind} from {low:g} to {high:g}"
-    span, to_bounds = high - low, "x / 127.5 - 1" if low < 0 else "x / x.max()"
+    span, to_bounds = high - low, "x / 127.5 - 1 gives that of 0 to 255" if low < 0 else "x / x.max() gives that of 0 to 255"
+    if field.kind in ("audio", "events", "notes"):
+        to_bounds = f"kgan.kinds.{field.kind}.scale(x) gives that of what is stored"
     if least < low - 4 * span or most > high + 4 * span:
-        raise ValueError(f"{said}; {to_bounds} gives that of 0 to 255")
+        raise ValueError(f"{said}; {to_bounds}")
     if least < low - 0.05 * span or most > high + 0.05 * span:
-        warnings.warn(f"{said}; what lies outside the generator cannot make", stacklevel=2)
+        warnings.warn(f"{said}; what lies outside {'the generator cannot make' if made else 'it has never seen'}", stacklevel=2)
     elif low < 0 <= least < most:
         warnings.warn(f"{said}; if they are from 0 to 1, 2 * x - 1 gives that", stacklevel=2)
 
@@ -96,7 +101,11 @@ def parts(gan, batch):
 
 def arguments(method, args, kwargs):
     """The arguments of a call of a Keras method, by name. Raises ValueError for those that a GAN does not know."""
-    given = inspect.signature(method).bind(None, *args, **kwargs).arguments
+    known = inspect.signature(method)
+    for name in kwargs.keys() - known.parameters:
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.parameters.values()):
+            raise ValueError(f"{method.__name__}({name}=…): there is no such argument{nearest(name, known.parameters)}")
+    given = known.bind(None, *args, **kwargs).arguments
     given.update(given.pop("kwargs", {}))
     del given["self"]
     for name in ("sample_weight", "class_weight"):
@@ -151,6 +160,7 @@ class Feed:
                 self._rest(len(real), labels)
                 if first:
                     examples(real, self.gan.fields[self.gan.key], self.gan.key)
+                    self._given(batch[0] if isinstance(batch, (tuple, list)) else batch)
         except ValueError as error:
             self.error = self.error or error
             raise
@@ -163,6 +173,12 @@ class Feed:
             raise ValueError(f"a batch has {size} examples; it must be a multiple of packing={self.gan.config.packing} "
                              "(tf.data: batch(n, drop_remainder=True))")
 
+    def _given(self, fields):
+        """Looks at what the generator is given beside noise and labels, in a batch that is a dict; it makes things of any size."""
+        for name, field in self.gan.fields.items() if isinstance(fields, dict) else ():
+            if name in fields and name not in (self.gan.key, "label") and "default" not in field.more:
+                examples(fields[name], dataclasses.replace(field, shape=[None] * len(field.shape)) if self.made else field, name, made=False)
+
     def _asked(self, batch):
         """Looks at what `predict` gets: noise, or a dict of it and of labels."""
         noise, dim = batch.get("noise") if isinstance(batch, dict) else batch, self.gan.config.noise_dim
@@ -171,6 +187,7 @@ class Feed:
                 raise ValueError(f"noise: has the shape {tuple(noise.shape)}, and this generator takes [n, noise_dim={dim}]")
         if self.gan.classes and isinstance(batch, dict) and "label" in batch:
             class_numbers(batch["label"], len(self.gan.classes))
+        self._given(batch)
 
     # === What Keras gets instead ===
 
@@ -190,6 +207,8 @@ class Feed:
             given["x"] = given["x"].repeat() if given.get("steps_per_epoch") else given["x"]
             given["shuffle"] = False
         else:  # a split is for Keras to refuse
+            if isinstance(x, tf.data.Dataset):  # which Keras never shuffles, but where nothing is said it warns of that
+                given.setdefault("shuffle", False)
             given.update(x=self.watched(x), y=y, batch_size=size, validation_split=split)
         if (held := given.get("validation_data")) is not None:
             self.held = Feed(self.gan)
@@ -236,7 +255,7 @@ class Feed:
 
     def watched(self, data):
         """`data`, looked at on their way: a tf.data.Dataset, a generator, a PyDataset; anything else as it is."""
-        if isinstance(data, tf.data.Dataset) and self.gan.distribute_strategy.num_replicas_in_sync == 1:
+        if isinstance(data, tf.data.Dataset) and not isinstance(self.gan.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return self._dataset(data)
         if inspect.isgenerator(data):
             return (batch for batch in data if self.keeps(batch))
@@ -297,8 +316,23 @@ class Feed:
 
 
 def _callbacks(callbacks):
-    """Raises ValueError for Keras's callbacks that change the one optimizer that a model has."""
+    """Tells callbacks that monitor a figure of quality whether larger is better.
+
+    Raises:
+        ValueError: one changes the one optimizer that a model has, or monitors a figure that nothing measures.
+    """
+    from kgan.callbacks import Evaluate
+    from kgan.metrics.evaluate import BETTER
+
+    measured = False
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        measured |= isinstance(callback, Evaluate)
+        if (figure := getattr(callback, "monitor", None)) in BETTER:
+            if not measured:
+                raise ValueError(f"{type(callback).__name__}(monitor={figure!r}): nothing measures it before; put "
+                                 "kgan.callbacks.Evaluate(kgan.metrics.Evaluator((images, labels))) before it in the list")
+            if getattr(callback, "mode", None) == "auto":
+                callback.mode = "max" if BETTER[figure] else "min"
         for name in ("LearningRateScheduler", "ReduceLROnPlateau", "SwapEMAWeights"):
             if isinstance(callback, getattr(keras.callbacks, name)):
                 does = "ema_decay averages the generator" if name == "SwapEMAWeights" else (

@@ -16,7 +16,7 @@ from kgan.command import UserError
 from kgan.config import JOB
 from kgan.data import palette
 from kgan.data.onthefly import whole
-from kgan.run import FORMAT, check_format
+from kgan.run import FORMAT, Run, RunError, check_format
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
@@ -51,9 +51,9 @@ flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by
                     "--set freeze_discriminator=N leaves D's first layers as they are")
 flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
                   f"{', '.join(export.FORMATS)}")
-flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET")
+flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET, of a folder its name")
 flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
-                          "A wrong key prints the fields there are")
+                          "kgan settings MODEL explains them")
 flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. With another "
                     "--model or preset, its data, batch, steps and what was chosen there are taken over. "
                     "Default of --run_dir: runs/MODEL-DATASET-repeat")
@@ -129,9 +129,30 @@ def resolve():
     if FLAGS.manual_dir and not os.path.isdir(os.path.expanduser(FLAGS.manual_dir)):
         raise FlagError(f"--manual_dir={FLAGS.manual_dir}: there is no such folder")
 
-    word = Path(config.dataset.removeprefix("folder:")).expanduser().resolve().name \
-        if config.dataset.startswith("folder:") else config.dataset.replace("/", "-").replace(":", "-")
-    return settings, Path(FLAGS.run_dir or f"runs/{model}-{word}{'-repeat' if before else ''}")
+    return settings, Path(FLAGS.run_dir or directory_of(model, config.dataset, "-repeat" if before else ""))
+
+
+def directory_of(model, dataset, end=""):
+    """The run directory where none is named: runs/MODEL-DATASET; of a folder its name, with its parents' where need be.
+
+    Two folders that are both called `train` have a run each: where runs/MODEL-train is that of another folder, which is still there,
+    the second one's is runs/MODEL-PARENT-train.
+    """
+    if not dataset.startswith("folder:"):
+        return Path(f"runs/{model}-{dataset.replace('/', '-').replace(':', '-')}{end}")
+    place = Path(dataset.removeprefix("folder:")).expanduser().resolve()
+    names = place.parts[1:] or ("root",)
+    there = {Path(f"runs/{model}-{'-'.join(names[i:])}{end}"): None for i in reversed(range(len(names)))}
+    for found in there:
+        try:
+            run = Run(found).settings()
+        except RunError:  # which will say why
+            return found
+        there[found] = run and Path((run.get("data") or {}).get("path") or str(run.get("dataset")).removeprefix("folder:")).expanduser()
+        if run and there[found].resolve() == place:
+            return found
+    # one whose folder is gone: it has been moved here, perhaps
+    return next((found for found, other in there.items() if other is None or not other.is_dir()), found)
 
 
 def _explicit():
@@ -221,8 +242,9 @@ def complete(settings, source):
         if settings["flip"] and "slant" in condition.split("+"):
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     kinds = {field.kind for field in source.fields.values()}
-    for name in ("image_size", "channels", "crop", "flip"):
-        if FLAGS[name].present and "image" not in kinds and not (name == "image_size" and "voxels" in kinds):
+    for name, of in (("image_size", {"image", "video", "voxels"}), ("channels", {"image", "video"}), ("crop", {"image", "video"}),
+                     ("flip", {"image"})):
+        if FLAGS[name].present and not kinds & of:
             raise FlagError(f"--{name}={FLAGS[name].value}: is for images, and {settings['dataset']} has none; leave it out")
     Config = models.outline(settings["model"]).Config
     if hasattr(Config, "fitted"):

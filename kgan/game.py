@@ -4,13 +4,14 @@ Optimizers, the one place that knows about replicas and precision (`minimize`), 
 a checkpoint holds. `kgan.gan.GAN` adds the adversarial update.
 """
 import dataclasses
+import inspect
 import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan import contracts, losses, penalties, schedules
+from kgan import contracts, losses, optimizers, penalties, schedules
 from kgan.config import Config
 from kgan.kinds import Field
 from kgan.replicas import replicas
@@ -100,7 +101,7 @@ class Game(keras.Model):
 
     def made(self):
         """Updates of each player so far, a dict."""
-        return {player: int(before.numpy()) + (self.optimizer_of(player).iterations.numpy() if self._has(player) else 0)
+        return {player: int(before.numpy()) + (int(self.optimizer_of(player).iterations.numpy()) if self._has(player) else 0)
                 for player, before in self._before.items()}
 
     def _has(self, player):
@@ -128,7 +129,8 @@ class Game(keras.Model):
         the optimizers' moments, where they are of the same kind as before.
 
         Args:
-            generator_optimizer, discriminator_optimizer: keras optimizers; of other players likewise, PLAYER_optimizer.
+            generator_optimizer, discriminator_optimizer: keras optimizers, each one of its own; or names of such, "adam", which then
+                have the config's learning rate, beta_1, beta_2 and clipping; of other players likewise, PLAYER_optimizer.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
             **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
@@ -137,10 +139,16 @@ class Game(keras.Model):
         for name in ("optimizer", "metrics", "weighted_metrics", "loss_weights"):
             if kwargs.pop(name, None) is not None:
                 raise ValueError(f"compile({name}=…): " + (
-                    "each player has an optimizer of its own; give generator_optimizer and discriminator_optimizer"
+                    "each network has an optimizer of its own; give generator_optimizer and discriminator_optimizer"
                     if name == "optimizer" else "is not for GANs; the Config weighs losses, and kgan.metrics measures samples"))
+        strange = kwargs.keys() - inspect.signature(keras.Model.compile).parameters - {f"{player}_optimizer" for player in self.players}
+        if strange:
+            known = [*(f"{player}_optimizer" for player in self.players), "loss", "penalty"]
+            raise ValueError(f"compile({', '.join(f'{name}=…' for name in sorted(strange))}): there is no such argument; there are "
+                             f"{', '.join(known)} and those of keras.Model.compile; all else is a setting of the Config")
         given = {"generator": generator_optimizer, "discriminator": discriminator_optimizer}
         given |= {player: kwargs.pop(f"{player}_optimizer", None) for player in self.players if player not in given}
+        optimizers.check(given)
         jit = "auto" if self.config.jit_compile is None else self.config.jit_compile
         if replicas() > 1 or kwargs.get("run_eagerly"):
             jit = False
@@ -155,10 +163,13 @@ class Game(keras.Model):
         made = self.made()
         for player in self.players:
             before = self.optimizer_of(player) if self._has(player) else None
-            optimizer = ready(given[player] or self._optimizer(self._rate(player), self.updates(player)), self.moved_by(player))
+            found = given[player]
+            if found is None or isinstance(found, str):
+                found = optimizers.of(self.config, self._rate(player), self.updates(player), found)
+            optimizer = optimizers.ready(found, self.moved_by(player))
             setattr(self, f"{player}_optimizer", optimizer)
             if before is not None and optimizer is not before:
-                follow(optimizer, before)
+                optimizers.follow(optimizer, before)
             self._begins(player, made[player] - int(optimizer.iterations.numpy()))
         for layer in self._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization) and replicas() > 1:
@@ -183,17 +194,6 @@ class Game(keras.Model):
 
     def _rate(self, player):
         return getattr(self.config, f"{player}_learning_rate")
-
-    def _optimizer(self, learning_rate, steps):
-        """`steps`: updates that it makes in the whole run."""
-        config = self.config
-        if isinstance(learning_rate, str):
-            learning_rate = schedules.LearningRate(learning_rate, steps)
-        cuts = {name: getattr(config, name) or None for name in ("clipnorm", "clipvalue", "global_clipnorm")}
-        if config.optimizer == "adam":
-            return schedules.Adam(learning_rate, config.beta_1, config.beta_2, steps, **cuts)
-        kind = {"rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}[config.optimizer]
-        return kind(learning_rate, **cuts)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: it is built. Keras would put together a batch to build it with, and with several hosts fails to."""
@@ -381,33 +381,3 @@ class Game(keras.Model):
 def _last(phases, step):
     """Which of `phases` a step is of: the last that has begun."""
     return max(i for i, (first, _) in enumerate(phases) if first <= step)
-
-
-class LossScaled(keras.optimizers.LossScaleOptimizer):
-    """Counts the steps that it leaves out, too: those whose gradient overflows. So steps, noise and data stay in time."""
-
-    def _stateful_handle_non_finite_grads(self):
-        super()._stateful_handle_non_finite_grads()
-        self.iterations.assign_add(1)
-
-
-def follow(optimizer, before):
-    """Gives an optimizer the moments and the count of another, if it is of the same kind; its learning rate is its own."""
-    optimizer, before = (getattr(one, "inner_optimizer", one) for one in (optimizer, before))
-    rates = [getattr(one, "_learning_rate", None) for one in (optimizer, before)]
-    new, old = ([variable for variable in one.variables if not any(variable is rate for rate in rates)] for one in (optimizer, before))
-    if type(optimizer) is type(before) and [one.shape for one in new] == [one.shape for one in old]:
-        for one, other in zip(new, old):
-            one.assign(other)
-
-
-def ready(optimizer, variables):
-    """An optimizer, built for variables, as `Game.minimize` needs it: it scales the loss where float16 asks for that."""
-    if keras.mixed_precision.dtype_policy().name == "mixed_float16" and not isinstance(
-            optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = LossScaled(optimizer)
-    # now: an unbuilt optimizer cannot be restored, nor built inside a replica
-    optimizer.build(variables)
-    # Keras's own sum over replicas comes after clipping and after the question whether all is finite, too late for both
-    getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
-    return optimizer

@@ -48,7 +48,8 @@ class GAN(Sampler):
             raise ConfigError(f"packing={self.config.packing}: is for GANs without labels, of which each sample has its own")
         if self.config.augment or self.config.consistency_weight:
             if self.fields[self.key].kind != "image":
-                raise ConfigError("augment and consistency_weight are for images; points and signals have instance_noise")
+                raise ConfigError(f"augment and consistency_weight are for images, and this makes {self.fields[self.key].kind}: "
+                                  "instance_noise is for all")
             augment.check(self.config.augmentations, self.fields[self.key].shape)
 
         # === Layers ===

@@ -9,11 +9,13 @@
 
 The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
 and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
-again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, or of
-other flags, are not overwritten unless asked (--overwrite). Files that are no longer wanted are never deleted.
+again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of
+the same name that was trained on or anew, or of other flags, are not overwritten unless asked (--overwrite). Files that are no longer
+wanted are never deleted.
 """
 import concurrent.futures
 import csv
+import functools
 import io
 import json
 from pathlib import Path
@@ -25,12 +27,14 @@ from tqdm import tqdm
 from kgan import command, kinds
 from kgan.command import UserError
 from kgan.config import unknown
+from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, checksum, load, write
 
 BATCH = 256
 MANIFEST = "manifest.csv"
-COLUMNS = ("file", "seed", "class", "truncation", "generator", "step")
+UNFINISHED = ".unfinished"  # a line for each file that is being written
+COLUMNS = ("file", "seed", "class", "truncation", "generator", "step", "weights")
 COMMON = 0.01  # a real example that was not trained on is as near to a training example as this share is
 
 
@@ -40,7 +44,7 @@ class Generator:
     Attributes:
         kind, classes: the kind of what is made; names of the classes, () if it takes none.
         field: kgan.kinds.Field of what is made, as far as it is known.
-        name, step: what stands in the manifest.
+        name, step, weights: what stands in the manifest; the last is a checksum, for runs are trained anew under their old names.
         gan: of a run its GAN, else None.
     """
 
@@ -49,6 +53,7 @@ class Generator:
         self.name, self.gan = Path(target).resolve().name, None
         if Run(target).settings() is not None:
             self.gan, self.step = load(target, checkpoint)
+            self.weights = checksum(self.gan.ema_generator.weights)
             given = {name: field for name, field in self.gan.fields.items()
                      if name not in (self.gan.key, "label") and "default" not in field.more}
             if strange := [name for name, field in given.items() if field.kind != "tokens"]:
@@ -75,6 +80,7 @@ class Generator:
             raise UserError(f"{target}: is no run, and no SavedModel that kgan exported: it lacks {export.CONTRACT}") from None
         with readable(Path(target)) as folder:
             loaded = tf.saved_model.load(folder)
+        self.weights = checksum(loaded.signatures["serving_default"].variables)
         self.kind, self.classes = output["kind"], tuple((told["label"] or {}).get("classes", ()))
         self.field = kinds.Field(self.kind, output["shape"][1:], more=output)
         self.truncates = told["truncation"]
@@ -104,13 +110,15 @@ class Generator:
 
     def noise(self, seeds, truncation=None):
         """Noise float32 [n, D] of `seeds` [n], each by itself: what the sample of that seed is made of."""
-        import tensorflow as tf
-        seeds = tf.constant(np.asarray(seeds, np.int32))
-        if self.gan is not None:
-            found = tf.map_fn(lambda seed: self._latents(1, seed)[0], seeds, fn_output_signature=tf.float32)
-        else:
-            found = tf.concat([self._latents(1, seed) for seed in seeds], 0)
+        found = self._noises(np.asarray(seeds, np.int32))
         return found if truncation is None else kinds.get("noise").truncate(found, truncation)
+
+    @functools.cached_property
+    def _noises(self):
+        """seeds int32 [n] -> noise [n, D], as a graph: eagerly, one seed after the other, it would take longer than the samples."""
+        import tensorflow as tf
+        return tf.function(lambda seeds: tf.map_fn(lambda seed: self._latents(1, seed)[0], seeds, fn_output_signature=tf.float32),
+                           input_signature=[tf.TensorSpec([None], tf.int32)])
 
     def samples(self, seeds, labels=None, truncation=None):
         """float32 [n, …], as networks see them."""
@@ -129,6 +137,7 @@ def planned(count, seed, classes, label, suffix):
         if label is not None:
             raise UserError(f"--label={label}: this generator takes no labels, leave it out")
         return [{"file": f"{each:06d}{suffix}", "seed": each, "class": ""} for each in seeds]
+    label = label and called(label, classes)
     if label not in (None, "all", *classes):
         raise UserError(f"--label={label}: {unknown(label, classes)}")
     folders = {name: "".join("_" if letter in '/\\\0:*?"<>|' else letter for letter in name).strip(". ") or "_" for name in classes}
@@ -145,17 +154,19 @@ def agree(out, rows, overwrite):
         UserError: it does, and `overwrite` is False.
     """
     place = out / MANIFEST
-    if place.exists() and not overwrite:
-        with open(place, newline="", encoding="utf-8") as file:
-            before = list(csv.DictReader(file))
+    if overwrite:  # before the manifest says that they are the new ones, should this be interrupted
+        for row in rows:
+            (out / row["file"]).unlink(missing_ok=True)
+    elif place.exists():
+        before = _before(place, out)
         wanted = {row["file"]: {name: str(value) for name, value in row.items()} for row in rows}
         for row in before:
             for name, value in wanted.get(row.get("file"), {}).items():
-                if row.get(name) != value:
+                if row.get(name, value) != value:  # older manifests have fewer columns
                     raise UserError(f"--out={out}: holds {row['file']} of {name} {row.get(name)!r}, wanted is {value!r}; choose "
                                     "another folder, or --overwrite")
         rows = rows + [row for row in before if row.get("file") not in wanted]
-    elif not overwrite and (found := next((out / row["file"] for row in rows if (out / row["file"]).exists()), None)):
+    elif found := next((out / row["file"] for row in rows if (out / row["file"]).exists()), None):
         raise UserError(f"--out={out}: {found} is there already, and no {MANIFEST} says what it is; choose another folder, or "
                         "--overwrite")
     text = io.StringIO()
@@ -166,21 +177,39 @@ def agree(out, rows, overwrite):
     write(place, text.getvalue().encode())
 
 
+def _before(place, out):
+    """The rows of a manifest. Raises UserError: it is none of kgan's."""
+    try:
+        with open(place, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if {"file", "seed"} <= {*(table.fieldnames or ())} <= {*COLUMNS}:
+                return list(table)
+    except (UnicodeDecodeError, csv.Error):
+        pass
+    raise UserError(f"--out={out}: {place} is of something else; choose another folder")
+
+
 def write_files(generator, rows, out, truncation=None, overwrite=False, progress=False):
     """Writes a file for each row that has none. Returns how many it wrote.
 
-    The files are encoded and written by another thread while the next samples are made.
+    The files are encoded and written by another thread while the next samples are made. Which are being written stands in UNFINISHED: what
+    a kill has torn is among these, and is written anew. To write each file aside and rename it would cost more than to make the sample.
     """
-    kind = kinds.get(generator.kind)
+    kind, unfinished = kinds.get(generator.kind), out / UNFINISHED
+    if unfinished.exists():
+        for name in unfinished.read_text(encoding="utf-8").splitlines():
+            if not Path(name).is_absolute() and ".." not in Path(name).parts:  # the folder may be somebody else's
+                (out / name).unlink(missing_ok=True)
     missing = [row for row in rows if overwrite or not (out / row["file"]).exists()]
     for folder in {(out / row["file"]).parent for row in missing}:
         folder.mkdir(parents=True, exist_ok=True)
+    known = kinds.known(generator.field, kind.write)
 
     def put(some, samples):
+        unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")  # no fsync, which waits for all other files, too
         for row, sample in zip(some, samples):
-            aside = out / f"{row['file']}.part"
-            aside.write_bytes(kind.write(sample, **kinds.known(generator.field, kind.write)))  # a file of its name is a whole one
-            aside.replace(out / row["file"])
+            with open(f"{out}/{row['file']}", "wb", buffering=0) as file:
+                file.write(kind.write(sample, **known))
 
     with concurrent.futures.ThreadPoolExecutor(1) as writer, \
             tqdm(total=len(missing), unit=kind.UNIT, disable=not progress) as bar:
@@ -192,6 +221,7 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
             bar.update(len(some))
         if behind:
             behind.result()
+    unfinished.unlink(missing_ok=True)
     return len(missing)
 
 
@@ -243,7 +273,7 @@ def define_flags():
     flags.DEFINE_bool("grid", False, "write a picture of the first samples, too: grid.png")
     flags.DEFINE_bool("check_copies", False, "say how many samples are near-copies of training examples")
     flags.DEFINE_bool("overwrite", False, "make anew what is there already, and replace files of another generator")
-    flags.DEFINE_string("checkpoint", "newest", "of a run: newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: newest, or best: the one that measured best in training")
 
 
 def main(arguments):
@@ -271,7 +301,7 @@ def main(arguments):
     suffix = next(iter(kind.MEDIA.values()))
     rows = planned(FLAGS.count, FLAGS.seed, generator.classes, FLAGS.label, suffix)
     more = {"truncation": "" if FLAGS.truncation is None else f"{FLAGS.truncation:g}", "generator": generator.name,
-            "step": generator.step}
+            "step": generator.step, "weights": generator.weights}
     rows = [{**row, **more, **({} if FLAGS.text is None else {"class": FLAGS.text})} for row in rows]
     if FLAGS.format == "npz":
         _write_array(generator, rows, out, FLAGS.truncation, FLAGS.overwrite)

@@ -15,6 +15,7 @@ run that has gone on, replaces its picture and no other. For every GAN that goes
 from the averaged generator.
 """
 import re
+import warnings
 import zlib
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from absl import flags
 from kgan import command, filling, kinds
 from kgan.command import UserError
 from kgan.config import unknown
-from kgan.data.source import DataError, seen
+from kgan.data.source import DARK, SCALED, DataError, seen
 from kgan.filling import fill  # noqa: F401, which is of this room
+from kgan.kinds.label import called
 from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
@@ -232,6 +234,11 @@ def main(arguments):
     if name == "fill" and len(files) != (1 if FLAGS.degrade else 2):
         raise UserError("fill: name an image and its mask, white where something is missing; or an image alone, with --degrade")
     values = {flag: FLAGS[flag].value for flag in COMMANDS[name]}
+    if out := values.get("out"):
+        if Path(out).suffix.lower() != ".png":
+            raise UserError(f"--out={out}: is written as PNG, so its name must end in .png")
+        if any(Path(file).resolve() == Path(out).resolve() for file in files):
+            raise UserError(f"--out={out}: would overwrite {out}, which is to be filled; choose another name")
     if name == "interpolate" and values["between"]:
         if FLAGS["rows"].present:
             raise UserError("--rows and --between: give one of them")
@@ -245,11 +252,16 @@ def main(arguments):
     settings = Run(directory).settings(required=True)
     if name == "fill":
         filling.operator_of(values["degrade"])
-    if len(settings["shape"]) != 3 and (files or name == "sheet"):
-        raise UserError(f"{directory} makes points or signals, no images: {name} is for images" +
-                        (", or for examples of the data set (--count)" if files else ""))
+    kind = kind_of(settings)
+    if kind != "image" and (files or name == "sheet"):
+        raise UserError(f"{directory} makes {kind}, no images: {name} is for images" +
+                        (", or for examples of the data set (--count)" if name == "project" and kind != "tokens" else ""))
+    if kind == "tokens" and name == "project":
+        raise UserError(f"{directory} makes texts: project follows a gradient, and words have none; interpolate does without")
 
     classes = settings.get("classes")  # not of infogan, whose classes are its own: those it checks itself, later
+    if classes and values.get("label"):
+        values["label"] = called(values["label"], classes)
     if classes and values["label"] not in (None, *classes):
         raise UserError(f"--label={values['label']}: {unknown(values['label'], classes)}")
     examples = read_images(files[:1] if name == "fill" else files, settings) if files else None
@@ -260,6 +272,7 @@ def main(arguments):
     if name == "project" and not files:
         examples = held_back(settings, values["count"] or DEFAULT_COUNT[name])
     gan, _ = load(directory)
+    of_noise_alone(gan, directory)
     try:
         gan.labels(1, values["label"])
     except ValueError as error:
@@ -275,6 +288,21 @@ def main(arguments):
     write(path, pictures.png(picture))
     print("\n".join([str(path), *remark]))
     return 0
+
+
+def kind_of(settings):
+    """The name of the kind that the model of a run makes, by its settings alone."""
+    from kgan import models
+    needs = models.outline(settings["model"]).Config.needs
+    return next((kind for name, kind in needs.items() if name == kinds.get(kind).FIELD), None) or kinds.guess(settings["shape"])
+
+
+def of_noise_alone(gan, directory):
+    """Raises UserError where a generator is given more than noise and a label, which there is no way through."""
+    given = [name for name, field in gan.fields.items() if name not in (gan.key, "label") and "default" not in field.more]
+    if given or not gan.config.noise_dim:
+        raise UserError(f"{directory} makes {gan.kind} of {' and '.join(given) or 'no noise'}, not of noise alone: kgan latent and "
+                        "kgan edit are for models of noise, or of noise and a label")
 
 
 def _numbers(flag, texts):
@@ -308,6 +336,8 @@ def read_images(files, settings):
         except Exception as error:  # Pillow raises nearly anything on broken files
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{file}: not read as an image ({reason}); {', '.join(folder.FORMATS)} are") from None
+    if dark := [file for file, image in zip(files, images) if image.max() < DARK]:
+        warnings.warn(f"{', '.join(dark[:5])}: near black; {SCALED}", stacklevel=2)
     return seen("image", np.stack(images))
 
 
@@ -396,4 +426,4 @@ def _projected(gan, values, examples):
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.latent")
+    command.run(main, "kgan.latent", doing="searching and drawing")

@@ -239,10 +239,13 @@ def get(name, label_smoothing=0.0):
         label_smoothing: ε in [0, 1): D's target for real examples is 1 - ε, that for fakes stays 0.
 
     Raises:
-        ValueError: there is no such name or ε is out of range; ConfigError: the objective has no targets to smooth.
+        ValueError: it is neither, there is no such name, or ε is out of range; ConfigError: the objective has no targets to smooth.
     """
     objectives = {key: value for key, value in globals().items() if isinstance(value, Objective)}
     objective = name if isinstance(name, Objective) else objectives.get(name)
+    if objective is None and not isinstance(name, str):
+        raise ValueError(f"loss={name!r}: must be a name, or kgan.losses.Objective(discriminator, generator), two functions of "
+                         "(real_logits, fake_logits) to a number")
     if objective is None:
         names = ", ".join(objectives)
         raise ValueError(f"no loss is named {name!r}{nearest(str(name), objectives)}; there are: {names}")

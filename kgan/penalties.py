@@ -54,7 +54,10 @@ PENALTIES = {
 
 
 def get(name):
-    """The penalty of that name, None for "none"; a Penalty is returned as it is."""
+    """The penalty of that name, None for "none"; a Penalty is returned as it is. Raises ValueError: it is neither."""
+    if not isinstance(name, (str, Penalty)):
+        raise ValueError(f"penalty={name!r}: must be a name, or kgan.penalties.Penalty(points, target, factor); what else G or D is to "
+                         "minimise is written in a subclass of kgan.GAN, as `content` or `auxiliary`")
     if name == "none" or isinstance(name, Penalty):
         return None if name == "none" else name
     if name not in PENALTIES:

@@ -7,6 +7,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 
+BAR = 12  # letters that the bar itself is long
+
+
 def warn(text):
     """Writes a line to standard error."""
     tqdm.write(text, file=sys.stderr)  # which moves a bar out of the way
@@ -63,7 +66,7 @@ class Progress(keras.callbacks.Callback):
             live = sys.stderr.isatty()
             self._bar = tqdm(total=self.steps, initial=self._first, file=sys.stderr if live else _Lines(),
                              ascii=None if live else " #", mininterval=0.5 if live else 15, maxinterval=15,
-                             dynamic_ncols=live, bar_format="{n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}{postfix}")
+                             dynamic_ncols=live, bar_format=f"{{n_fmt}}/{{total_fmt}} |{{bar:{BAR}}}| {{elapsed}}<{{remaining}}{{postfix}}")
 
     def on_train_batch_end(self, batch, logs=None):
         done = self._first + batch + 1
@@ -73,8 +76,16 @@ class Progress(keras.callbacks.Callback):
             speed = (done - self._bar.last_print_n) * self.batch_size / max(passed, 1e-6)
             values = [f"{metric.name} {float(logs[metric.name]):.3f}" for metric in self.model.metrics if metric.name in logs]
             parts = [f"{speed:,.0f} {self.unit}/s", *filter(None, [self.model.phase_of(done - 1)]), *values]
-            self._bar.set_postfix_str("  ".join(parts), refresh=False)
+            self._bar.set_postfix_str("  ".join(self._fitting(parts)), refresh=False)
         self._bar.update(done - self._bar.n)
+
+    def _fitting(self, parts):
+        """Those of `parts`, from the first on, that a line of the terminal has room for."""
+        columns = self._bar.format_dict["ncols"]
+        if not columns:  # lines of a file
+            return parts
+        left = columns - len(f"{self.steps}/{self.steps} |{BAR * '#'}| 1:00:00<1:00:00, ")
+        return [part for i, part in enumerate(parts) if len("  ".join(parts[:i + 1])) <= left]
 
     def on_train_end(self, logs=None):
         self._bar.close()

@@ -5,6 +5,8 @@ import sys
 
 from absl import logging
 
+from kgan.command import busy
+
 
 def import_tensorflow():
     """Imports tensorflow and keras. Error messages of the import itself come as exceptions, and are not lost."""
@@ -12,7 +14,7 @@ def import_tensorflow():
     logging.set_verbosity(logging.WARNING)
     if "tensorflow" in sys.modules:
         return
-    with silence():
+    with busy("loading TensorFlow; the first time takes longest"), silence():
         import keras  # noqa: F401
         import tensorflow as tf
         tf.config.list_physical_devices()  # looks for drivers, and says so

@@ -1,4 +1,5 @@
 """What a run is and what came of it, in words and pictures: the plan before, report.md after."""
+import json
 import math
 import platform
 import sys
@@ -42,12 +43,15 @@ def few(config, source, epochs):
     if source.kind != "image" or len(source) >= FEW or epochs < 1 or len(config.needs) > 1 or config.augment:
         return []
     advice = "preset=few" if "few" in config.presets else "augment=flip+color+translation+cutout --set augment_target=0.6"
-    return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} augments them"]
+    return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} "
+            "augments them"]
 
 
-def plan(settings, gan, source, directory):
-    """What is about to be trained, as a few lines of text."""
+def plan(settings, gan, source, directory, every=False):
+    """What is about to be trained, as a few lines of text: of the settings those that differ from the defaults, or `every` one."""
     config = gan.config
+    shown = settings["config"] if every else chosen(settings)
+    told = ", ".join(f"{name}={value}" for name, value in shown.items())
     seen = config.steps * config.batch_size * config.discriminator_steps
     shape = "×".join(map(str, source.shape))
     lines = [
@@ -56,13 +60,24 @@ def plan(settings, gan, source, directory):
         f"data       {settings['dataset']}: {len(source):,} of {shape}, fields {', '.join(sorted(source.arrays))}",
         f"training   {config.steps:,} steps of {config.batch_size} = {seen / len(source):.1f} epochs, on {devices()}, "
         f"{gan.distribute_strategy.num_replicas_in_sync} × {settings['precision']}",
-        f"config     {', '.join(f'{name}={value}' for name, value in settings['config'].items())}",
+        f"settings   {told or 'the defaults'}" + ("" if every else f"; kgan settings {settings['model']} explains all of them"),
         f"directory  {directory}",
     ]
     lines += [f"note       {source.note}"] if source.note else []
     lines += few(config, source, seen / len(source))
     return "\n".join(textwrap.fill(line, 118, subsequent_indent=" " * 11, break_long_words=False,
                                    break_on_hyphens=False) for line in lines)
+
+
+def chosen(settings):
+    """The settings that are not the model's defaults: a preset, and what differs from it."""
+    Config = kgan.models.outline(settings["model"]).Config
+    preset = {name: settings["config"][name] for name in ("preset",) if name in settings["config"]}
+    usual, first = Config(**preset), Config()
+    # as they stand in config.json, where there are no tuples
+    return {name: value for name, value in settings["config"].items()
+            if json.dumps(value) != json.dumps(getattr(usual if name != "preset" else first, name, None))
+            and name not in ("steps", "batch_size")}
 
 
 def summary(gan):
@@ -147,7 +162,8 @@ The generator: `export/saved_model`.
 def _quality(run, evaluate):
     """The section of report.md on what was measured in training."""
     (step, latest), (best_step, best) = evaluate.latest, evaluate.best
-    rows = "\n".join(f"| {name} | {latest[name]:.4g} | {best[name]:.4g} |" for name in evaluate.columns if name in latest)
+    rows = "\n".join(f"| {name} | {latest[name]:.4g} | {format(best[name], '.4g') if name in best else ''} |"
+                     for name in evaluate.columns if name in latest)
     protocol = ", ".join(f"{name}: {value}" for name, value in evaluate.evaluator.protocol.items())
     kept = f"checkpoints/best-{best_step:09d}.npz"
     return f"""

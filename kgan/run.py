@@ -32,7 +32,8 @@ except ImportError:  # Windows: two runs in one directory are not noticed there
     fcntl = None
 
 _CONTENTS = ("config.json", "rollbacks.json", "longer.json", "log.csv", "tensorboard", "samples", "checkpoints", "report.md", "losses.png",
-             "export", "metrics.json", "metrics", "probe.json", "latent")
+             "export", "metrics.json", "metrics", "probe.json", "latent", "attack.json", "harden.json", "hardened.keras", "augment.json",
+           "augment-rare-*.json", "pretrain.json", "classifier.keras", "classifier.json")  # or patterns of names
 FORMAT = 1  # of config.json and checkpoints, where it is said; runs from before it was have the same
 _KEPT = 3  # checkpoints
 _ROLLBACKS = 3  # in a run
@@ -112,8 +113,8 @@ class Run:
             self._take()
             if overwrite:
                 for name in reversed(_CONTENTS):  # the settings last: what is left after a kill is still known for what it is
-                    path = self.directory / name
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                    for path in self.directory.glob(name):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
             write(self.directory / "config.json", json.dumps(settings, indent=2).encode() + b"\n")
@@ -290,6 +291,8 @@ def load(directory, checkpoint="newest"):
     """
     from kgan import devices, models
 
+    if checkpoint not in ("newest", "best"):
+        raise RunError(f"checkpoint={checkpoint}: must be newest or best")
     run = Run(directory)
     settings = run.settings(required=True)
     model, shape = settings.get("model"), settings.get("shape")
@@ -324,6 +327,14 @@ def restore(gan, arrays):
                            "in the model: it is of another model")
     for value, variable in zip(saved.values(), variables):
         variable.assign(value)
+
+
+def checksum(variables):
+    """What tells weights from others: CRC-32 of their values, hexadecimal."""
+    crc = 0
+    for variable in variables:
+        crc = zlib.crc32(variable.numpy().tobytes(), crc)
+    return f"{crc:08x}"
 
 
 def write(path, data):

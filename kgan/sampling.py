@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from kgan import contracts, draws, kinds
 from kgan.config import unknown
-from kgan.data.files import composed
 from kgan.draws import GENERATE, TRAINING
 from kgan.feeding import Feed, arguments
 from kgan.game import Game
+from kgan.kinds.label import called
 from kgan.kinds.noise import truncate
 from kgan.replicas import len_of
 
@@ -177,8 +177,7 @@ class Sampler(Game):
         if label is None:
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
-            # an accent may be a character of its own, as macOS stores names of folders, or not, as they are typed
-            label = next((name for name in self.classes if composed(name) == composed(label)), label)
+            label = called(label, self.classes)
             if label not in self.classes:
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)

@@ -88,7 +88,7 @@ def text(model, width=118):
         for name, values in presets.items():
             told = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
             lines.append(textwrap.fill(told, width, initial_indent=f"  {name:<16}  ", subsequent_indent=" " * 20, break_long_words=False))
-    return "\n".join([*lines, "", f"python train.py --help has the other flags; kgan/models/{model}.py says where the model is from."])
+    return "\n".join([*lines, "", f"kgan train --help has the other flags; the docstring of kgan.models.{model} says where the model is from."])
 
 
 def markdown():

@@ -1,4 +1,6 @@
 """Sheets of samples in the course of a run, and what lies beside them: the callback Samples."""
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,7 +13,7 @@ class Samples(StepCallback):
     """Draws the samples of the same noise every so often: DIRECTORY/step-000000250.png, and .gif of what moves.
 
     Args:
-        directory: exists.
+        directory: str or Path; made where there is none.
         every: steps between two pictures.
         last: a step that gets a picture in any case.
         real: float array [n, ...] of real examples; drawn once as real.png, and behind points and signals.
@@ -26,10 +28,11 @@ class Samples(StepCallback):
     def __init__(self, directory, every=250, last=None, real=None, count=64, seed=0, given=None, tensorboard=None):
         super().__init__(every, last)
         self.tensorboard = tensorboard
-        self.directory, self.real, self.count, self.seed, self.given = directory, real, count, seed, given or {}
+        self.directory, self.real, self.count, self.seed, self.given = Path(directory), real, count, seed, given or {}
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
+        self.directory.mkdir(parents=True, exist_ok=True)
         if self.real is not None and not (self.directory / "real.png").exists():
             real = self.real if self.model.classes else self.real[:self.count]
             write(self.directory / "real.png", pictures.png(pictures.sheet(self.model.fields[self.model.key], real)))

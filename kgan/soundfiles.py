@@ -73,13 +73,14 @@ def function_of(gan, seed=0):
 
 def main(directory, sources, values):
     """The command, for a run whose model is given sounds; `values`: the flags of kgan.translate."""
-    from kgan import translate
+    from kgan import outputs, translate
     if values["tile"].present or values["overlap"].present:
         raise UserError("--tile and --overlap are for images: sounds are made in parts by themselves")
-    placed = translate.outputs(sources, values.out, audio.SUFFIXES, ".wav")
+    placed = outputs.outputs(sources, values.out, audio.SUFFIXES, ".wav")
     import_tensorflow()
-    gan, _ = load(directory, values.checkpoint)
+    gan, step = load(directory, values.checkpoint)
     network, own, multiple = function_of(gan, values.seed)
+    outputs.agree(values.out, placed, outputs.by(directory, step, gan, values), overwrite=values.overwrite)
     made, kept, broken = translate_files(network, own, placed, multiple, values.overwrite, progress=True)
     print(f"{made} made into {values.out}" + (f"; {kept} were there already (--overwrite makes them anew)" if kept else ""))
     return translate.told(broken, placed)

@@ -47,13 +47,14 @@ def train(settings, directory, workers):
 
     run = Run(directory, workers.chief)
     Config = kgan.models.outline(settings["model"]).Config
-    source = kgan.data.of(settings, Config.needs, paired=Config.paired)
+    with command.busy(f"preparing the data {settings['dataset']}"):
+        source = kgan.data.of(settings, Config.needs, paired=Config.paired)
     kgan.flags.complete(settings, source)
     if workers.chief and not FLAGS.dry_run:
         run.check(settings, FLAGS.overwrite)
     gan, strategy = build(settings, workers)
     config = gan.config
-    print(report.plan(settings, gan, source, directory))
+    print(report.plan(settings, gan, source, directory, FLAGS.dry_run), flush=True)
     batches = functools.partial(kgan.data.batches, source, config.batch_size * config.discriminator_steps,
                                 seed=settings["seed"], repeat=True, flip=settings["flip"], balance=balance.field(settings))
     if FLAGS.dry_run:

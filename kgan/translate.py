@@ -10,8 +10,9 @@
 photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. EXIF rotation is applied, once;
 transparency is kept, and what is transparent is given to the model in its own colours. What a model restores or enlarges is grey
 where the file is, unless colourising is what it has learned. With --depth=16 files have 16 bits a channel, of which grey files that
-have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on;
-those that cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
+have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on,
+but made anew where what they are made of is newer, and refused where another run or other flags made them (translated.json says); those that
+cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
 follows the one before, in the order of the names, and clip.gif holds them all.
 
 An image with a side beyond --tile is made in tiles that overlap, blended linearly: memory is bounded by the tile, beside the image
@@ -21,7 +22,6 @@ preset `restore`, and srgan, have no such layers.)
 """
 import functools
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,14 @@ from tqdm import tqdm
 
 from kgan import command, imagefiles
 from kgan.command import UserError
-from kgan.data import files, folder
+from kgan.data import folder
 from kgan.data.bicubic import resize
 from kgan.data.degrade import parse
+from kgan.data.source import DARK, SCALED
 from kgan.kinds import Field
 from kgan.kinds import image as kind
 from kgan.kinds import mask as mask_kind
+from kgan.outputs import agree, by, masks_of, outputs
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, aside, load
 
@@ -122,79 +124,6 @@ def _ramp(start, end, side, overlap):
     return ramp.astype(np.float32)
 
 
-def outputs(sources, out, suffixes=None, suffix=".png"):
-    """Where the translations of files go: dict of path to path.
-
-    Args:
-        sources: folders, whose images are found at any depth, and files.
-        out: folder.
-        suffixes, suffix: of the files that are read, and of those that are written; None: images.
-
-    Raises:
-        UserError: there is no such file, no image in a folder, two files would have the same name, or `out` is where
-            the images lie.
-    """
-    out = Path(out)
-    names = {}  # file -> its name below out, with its own suffix
-    for path in map(Path, sources):
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder")
-        if path.is_dir():
-            if path.resolve() == out.resolve():
-                raise UserError(f"--out={out}: this is where the images lie; choose another folder")
-            found, left_out = files.survey(path, suffixes)
-            found = [name for name, *_ in found if out.resolve() not in (path / name).resolve().parents]
-            if not found:
-                raise UserError(f"{path}: holds no {'sounds' if suffixes else 'images'}; kgan reads "
-                                f"{', '.join(suffixes or folder.SUFFIXES)}. {files.note(left_out)}".strip())
-            if left_out:
-                warnings.warn(f"{path}: {files.note(left_out)}", stacklevel=2)
-            names.update({path / name: Path(name) for name in found})
-        else:
-            names[path] = Path(path.name)
-    whole = Counter(name for name in names.values())
-    stems = Counter(name.with_suffix("") for name in names.values())
-    for path, name in names.items():
-        if whole[name] > 1:
-            others = [str(other) for other in names if names[other] == name]
-            raise UserError(f"{' and '.join(others[:2])} have the same name: translate them into folders of their own")
-    placed = {path: out / (name.with_suffix(suffix) if stems[name.with_suffix("")] == 1 else f"{name}{suffix}")
-              for path, name in names.items()}
-    for path in placed:
-        if any(path.resolve() == other.resolve() for other in placed.values()):
-            raise UserError(f"--out={out}: {path} would be overwritten by a translation; choose another folder")
-    return placed
-
-
-def masks_of(mask, sources, paths):
-    """The mask of each file: dict of path to path.
-
-    Args:
-        mask: a file, for all images, or a folder with one for each: of the same name, whatever the suffix, in the same sub-folder.
-        sources, paths: folders and files as for `outputs`, and the files that it found in them.
-
-    Raises:
-        UserError: there is no such file, a file has no mask, or two masks could be meant.
-    """
-    mask = Path(mask)
-    if not mask.exists():
-        raise UserError(f"--mask={mask}: there is no such file or folder")
-    if not mask.is_dir():
-        return dict.fromkeys(paths, mask)
-    folders = [Path(source) for source in sources if Path(source).is_dir()]
-    found, there = {}, {}
-    for name, *_ in files.survey(mask)[0]:
-        there.setdefault(Path(name).with_suffix(""), []).append(name)
-    for path in paths:
-        below = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), Path(path.name))
-        names = there.get(below.with_suffix(""), [])
-        if len(names) != 1:
-            raise UserError(f"--mask={mask}: {' and '.join(names)} could both be the mask of {path}; take one away" if names else
-                            f"--mask={mask}: holds no mask for {path}; it should be called {below.with_suffix('.png')}")
-        found[path] = mask / names[0]
-    return found
-
-
 def _read_mask(path, pixels):
     """The mask of pixels [H, W, …]: [H, W, 1] of their type, its greatest number where something is missing. Raises ValueError."""
     height, width = pixels.shape[:2]
@@ -206,7 +135,7 @@ def _read_mask(path, pixels):
 
 
 def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multiple=1, overwrite=False, progress=False, masks=None,
-                    depth=8, grey=False):
+                    depth=8, grey=False, labels=False):
     """Translates files.
 
     Args:
@@ -217,11 +146,12 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         progress: whether a bar is shown.
         masks: of a model that takes masks, dict of the files to theirs: the last channel that the network gets, -1 or 1.
         grey: whether what is made of grey files is grey, whatever the network makes.
+        labels: whether they are label maps, whose levels are low numbers; else files that are near black are warned of.
 
     Returns:
         (made, kept, broken): how many were made, how many were there already, dict of files that cannot be read to why.
     """
-    made, kept, broken = 0, 0, {}
+    made, kept, broken, dark = 0, 0, {}, []
     for path, target in tqdm(placed.items(), unit="img", disable=not progress):
         if target.exists() and not overwrite:
             kept += 1
@@ -232,6 +162,8 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[path] = folder.reason(error)
             continue
+        if pixels.max(initial=0) < DARK * (257 if depth == 16 else 1):
+            dark.append(str(path))
         was_grey = pixels.shape[-1] == 1
         pixels = imagefiles.of_channels(pixels, channels)
         pixels = pixels if mask is None else np.concatenate([pixels, mask], -1)
@@ -244,6 +176,8 @@ def translate_files(network, channels, placed, tile=TILE, overlap=OVERLAP, multi
         with aside(target) as file:
             imagefiles.write(file, result)
         made += 1
+    if dark and not labels:
+        warnings.warn(f"{len(dark)} files are near black ({', '.join(dark[:5])}{' …' * (len(dark) > 5)}): {SCALED}", stacklevel=2)
     return made, kept, broken
 
 
@@ -258,7 +192,7 @@ def define_flags():
     flags.DEFINE_integer("overlap", OVERLAP, "pixels that neighbouring tiles have in common, at most half a tile", 0)
     flags.DEFINE_bool("overwrite", False, "make anew what is there already")
     flags.DEFINE_enum("depth", "8", ["8", "16"], "bits a channel of the files that are written")
-    flags.DEFINE_string("checkpoint", "newest", "newest, or best: the one that measured best in training")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "newest, or best: the one that measured best in training")
     flags.DEFINE_enum("direction", "AtoB", ["AtoB", "BtoA"], "BtoA: the way back, of models that learn both directions; of others "
                       "AtoB is the way that they were trained")
     flags.DEFINE_integer("seed", 0, "of the noise, where the model takes any: the same for all images", 0, 2**31 - 1)
@@ -275,7 +209,8 @@ def main(arguments):
     if needs.get("input") == "audio":
         return soundfiles.main(directory, sources, values)
     if needs.get("input") != "image":
-        raise UserError(f"{directory} holds {settings['model']}, which makes no images from images; pix2pix, pix2pixhd, styletransfer and motion do")
+        raise UserError(f"{directory} holds {settings['model']}, which makes no images or sounds from others; pix2pix, pix2pixhd, cyclegan, "
+                        "discogan, styletransfer, srgan, inpaint, segan and motion do")
     if ("mask" in needs) != bool(values.mask):
         raise UserError(f"{directory} holds {settings['model']}, which fills holes: say where they are, --mask=MASK.png or a folder"
                         if "mask" in needs else f"--mask={values.mask}: {settings['model']} takes none, leave it out")
@@ -283,7 +218,7 @@ def main(arguments):
     masks = masks_of(values.mask, sources, placed) if values.mask else None
 
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
-    gan, _ = load(directory, values.checkpoint)
+    gan, step = load(directory, values.checkpoint)
     if values.direction == "BtoA" and "inverse" not in gan.exports():
         raise UserError(f"--direction=BtoA: {directory} holds {settings['model']}, which has learned one direction alone; train it "
                         "with --set direction=BtoA, or take a model of both, such as cyclegan")
@@ -292,8 +227,10 @@ def main(arguments):
         raise UserError(f"--tile={values.tile} --overlap={values.overlap}: tiles must be at least {2 * multiple} pixels for this "
                         "model, and overlap by at most half of one")
     clip = hasattr(network, "before")  # each image follows the one before: all are made anew, in order
+    agree(values.out, placed, by(directory, step, gan, values), masks, values.overwrite or clip)
     made, kept, broken = translate_files(network, channels, placed, values.tile, values.overlap, multiple, values.overwrite or clip,
-                                         progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config))
+                                         progress=True, masks=masks, depth=int(values.depth), grey=keeps_grey(gan.config),
+                                         labels=bool(getattr(gan.config, "labels", "")))
     if clip and made:
         imagefiles.write_clip([path for path in placed.values() if path.exists()], Path(values.out) / "clip.gif")
     print(f"{made} translated into {values.out}"

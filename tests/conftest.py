@@ -1,5 +1,7 @@
 """What all tests share: a data cache of their own, and the command line as a function."""
 import collections
+import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -20,6 +22,19 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 REAL = sys.executable
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+# of Python's time a fifth went to looking through all of TensorFlow for garbage
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what has been imported stays
+    gc.enable()
 
 
 # === The longest first, by what the last run took: so that the workers end together (setup.cfg: --no-loadscope-reorder) ===
@@ -69,11 +84,20 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: -files[item.path])
 
 
+@pytest.fixture(scope="session")
+def everyones(tmp_path_factory, pytestconfig):
+    """A folder that all workers share; on Windows, which has no fcntl, each has one of its own."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if fcntl and hasattr(pytestconfig, "workerinput") else base) / "everyones"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def shared_cache(tmp_path_factory):
+def shared_cache(everyones):
     """Prepared data of all tests that do not ask for a cache of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("KGAN_CACHE", str(everyones / "cache"))
         yield
 
 
@@ -105,12 +129,24 @@ def command():
     return start
 
 
+@contextlib.contextmanager
+def first(folder):
+    """Whether the one who asks is the first of all workers to fill `folder`; the others wait until that is done."""
+    folder.mkdir(exist_ok=True)
+    with open(f"{folder}.lock", "a") as lock:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not (folder / "made").exists()
+        (folder / "made").touch()
+
+
 @pytest.fixture(scope="session")
-def images(tmp_path_factory):
-    """A folder of 22 tiny colour pictures: no multiple of any batch size."""
-    folder = tmp_path_factory.mktemp("images")
-    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (22, 8, 8, 3), np.uint8)):
-        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+def images(everyones):
+    """A folder of 22 tiny colour pictures: no multiple of any batch size. Not to be changed."""
+    with first(everyones / "pictures") as makes:
+        (folder := everyones / "pictures" / "images").mkdir(exist_ok=True)
+        for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (22 * makes, 8, 8, 3), np.uint8)):
+            Image.fromarray(pixels).save(folder / f"{i:02d}.png")
     return folder
 
 
@@ -123,10 +159,12 @@ def tiny(images):
 
 
 @pytest.fixture(scope="session")
-def finished(command, tiny, tmp_path_factory):
+def finished(command, tiny, everyones):
     """The directory of a finished run of `tiny`, never interrupted. Not to be changed: copy it."""
-    folder = tmp_path_factory.mktemp("finished")
-    done = command("train.py", *tiny, "--run_dir=run", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout").write_text(done.stdout)
+    folder = everyones / "finished"
+    with first(folder) as makes:
+        if makes:
+            done = command("train.py", *tiny, "--run_dir=run", "--overwrite", cwd=folder)
+            assert done.returncode == 0, done.stderr
+            (folder / "stdout").write_text(done.stdout)
     return folder / "run"

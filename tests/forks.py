@@ -7,7 +7,10 @@
 The server only imports. Nothing is computed before a fork, so what comes of it is a process like any other, four seconds
 earlier. Yet the seed of hash() is the same in all of them, so proofs of sameness need one real process, too.
 """
+import atexit
+import contextlib
 import gc
+import importlib
 import json
 import os
 import resource
@@ -21,10 +24,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 import warnings
 
 FORWARDED = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+# what many programs import. None defines flags or starts threads, as onnxruntime does
+IMPORTED = ("matplotlib.pyplot", "tensorflow_datasets", "tqdm", "PIL.Image", "kgan.callbacks", "kgan.report", "kgan.loading", "kgan.data",
+            "kgan.metrics.evaluate", "export.artefacts", "export.saved_model", "export.tflite", "export.onnx", "onnx",
+            "tf2onnx", "ai_edge_litert.interpreter", "uvicorn", "export.serving.app")
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
@@ -123,18 +131,25 @@ def _import():
         return
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)  # lines that no setting keeps back
+    gc.disable()
+    folders = sys.path[:]
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     try:
-        import keras  # noqa: F401
-        import matplotlib.pyplot  # noqa: F401
+        import kgan  # first, as programs do: it chooses how TensorFlow convolves
         import tensorflow as tf
-        import tensorflow_datasets  # noqa: F401
+        import keras
+        kgan.models  # and with it all that registers with Keras
+        for name in IMPORTED:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     finally:
+        sys.path[:] = folders
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
     tf.get_logger().setLevel("ERROR")  # as kgan.quiet does where it imports
-    gc.collect()
-    gc.freeze()  # else each program's end looks through all of TensorFlow, for a second
+    gc.freeze()  # else programs look through all of TensorFlow for garbage, again and again
+    gc.enable()
 
 
 def _start(connection, selector, programs):
@@ -209,6 +224,7 @@ def run(arguments, folders):
     what, sys.argv = arguments[bool(flag)], arguments[flag == "-m":]
     sys.path[:] = [{"-m": os.getcwd(), "-c": ""}.get(flag, os.path.dirname(os.path.abspath(what))), *folders]
     if flag == "-m":
+        sys.modules.pop(what, None)  # it may be among what others have imported, and runpy warns of that
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     elif flag:
         sys.argv = ["-c", *arguments[2:]]
@@ -218,8 +234,30 @@ def run(arguments, folders):
         runpy.run_path(what, run_name="__main__")
 
 
+def end(status):
+    """Ends as an interpreter does, but takes nothing apart: all of TensorFlow, whose memory is shared until it is written to."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream and not stream.closed:
+                stream.flush()
+    except OSError:  # the interpreter has something to say of it
+        sys.exit(status)
+    if isinstance(status, str):
+        print(status, file=sys.stderr, flush=True)
+    os._exit(status & 0xff if isinstance(status, int) else 1 if status else 0)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "ask":
         ask(sys.argv[2], sys.argv[3:])
     sys.executable = os.path.join(sys.argv[2], "python")  # what programs start is forked off, too
-    run(*serve(sys.argv[2]))
+    try:
+        run(*serve(sys.argv[2]))
+    except SystemExit as ended:
+        end(ended.code)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        end(1)
+    end(0)

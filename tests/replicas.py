@@ -1,7 +1,6 @@
 """Run by test_replicas.py in a process of its own, for devices cannot be divided once TensorFlow has started.
 
-Trains on one device and on two, alike in all else, and prints how far they are apart as JSON. Arguments: names of RUNS, none
-for all of them.
+Trains on one device and on two, alike in all else, and prints how far they are apart as JSON. Arguments: names of RUNS.
 """
 import json
 import sys
@@ -58,6 +57,10 @@ def train(strategy, settings):
     return start, gan.get_weights(), history, evaluated, gan
 
 
+def shape_of(gan):
+    return gan.generator.output_shape[1:]
+
+
 def apart(ones, others):
     return float(max((np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(ones, others, strict=True)),
                      default=0.0))
@@ -66,9 +69,9 @@ def apart(ones, others):
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(DEVICES)
-found = {"replicas": two.num_replicas_in_sync, "runs": {},
+found = {"replicas": two.num_replicas_in_sync, "runs": {}, "known": list(RUNS),
          "penalties": sorted({settings.get("penalty", "none") for settings in RUNS.values()})}
-for name in sys.argv[1:] or RUNS:
+for name in sys.argv[1:]:
     settings = RUNS[name]
     start, left, left_logs, left_evaluated, single = train(one, settings)
     _, right, right_logs, right_evaluated, mirrored = train(two, settings)
@@ -78,10 +81,17 @@ for name in sys.argv[1:] or RUNS:
         "evaluated": apart([left_evaluated[name] for name in left_evaluated],
                            [right_evaluated[name] for name in left_evaluated])}
 
+    if mirrored.classes:  # labels that are no class are refused in the pipeline, on their way to the devices
+        wrong = tf.data.Dataset.from_tensor_slices({mirrored.key: np.zeros((24, *shape_of(mirrored)), np.float32), "label": np.full(24, 3)})
+        try:
+            mirrored.fit(wrong.batch(24, drop_remainder=True), verbose=0)
+        except ValueError as error:
+            found["refused"] = str(error)
+
 halves = two.experimental_local_results(two.run(tf.function(lambda: mirrored.noise(5, draw=1))))
 found["noise"] = apart([np.concatenate(halves)], [single.noise(10, draw=1)])
 found["halves_differ"] = bool((np.asarray(halves[0]) != np.asarray(halves[1])).all())
-real = np.zeros((3 * 24, *mirrored.generator.output_shape[1:]), np.float32)
+real = np.zeros((3 * 24, *shape_of(mirrored)), np.float32)
 real[24 + 20] = np.nan
 mirrored.fit(tf.data.Dataset.from_tensor_slices({mirrored.key: real}).batch(24, drop_remainder=True), verbose=0)
 step, name = mirrored.first_not_finite

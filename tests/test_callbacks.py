@@ -110,6 +110,13 @@ def test_figures_stand_in_the_rows_of_their_steps_alone(run):
     np.testing.assert_array_equal(samples, evaluate.model.generate(7, seed=1))
 
 
+def test_a_figure_that_cannot_be_measured_ends_nothing(run, capsys):
+    """NaN, as the pitches of silence have it, is an empty cell; the best is the best of those that are numbers."""
+    evaluate = evaluated(run, [np.nan, 4.0, np.nan, 3.0])
+    assert [row["frechet_distance"] for row in rows(run.log)] == ["", "4", "", "3"] and evaluate.best[0] == 20
+    assert capsys.readouterr().err.count("frechet_distance cannot be measured") == 2 and run.newest("best")[0] == 20
+
+
 def test_a_family_adds_figures_of_its_own(run, monkeypatch):
     gan = build()
     monkeypatch.setattr(type(gan), "figures", lambda gan, evaluator, samples, asked=None: {
@@ -149,6 +156,16 @@ def test_the_best_is_known_again_after_a_resume(run):
     fresh = callbacks.Evaluate(StubEvaluator(), 5, 20, run=run)
     fresh.recall()
     assert fresh.best == evaluate.best and fresh.latest == (20, {"frechet_distance": 3.0, "modes": 3.0})
+
+
+def test_figures_of_epochs_without_a_run(capsys):
+    """In a notebook: they are in `history`, and early stopping knows that smaller ones are better."""
+    gan, evaluate = build(), callbacks.Evaluate(StubEvaluator(4.0, 2.0, 3.0))
+    stop = keras.callbacks.EarlyStopping(monitor="frechet_distance", patience=1)
+    with pytest.raises(ValueError, match="^EarlyStopping.monitor='frechet_distance'.: nothing measures it before; put kgan.callbacks.E"):
+        gan.fit(batches(SOURCE, 8), epochs=9, verbose=0, callbacks=[stop, evaluate])
+    history = gan.fit(batches(SOURCE, 8), epochs=9, verbose=0, callbacks=[evaluate, stop]).history
+    assert history["frechet_distance"] == [4.0, 2.0, 3.0] and evaluate.best[1]["frechet_distance"] == 2.0
 
 
 def test_nothing_is_measured_where_numbers_end(run):
@@ -305,6 +322,31 @@ def test_both_directions_are_watched():
     drive(callbacks.Watch(REAL, given={"input": REAL}), Translator(REAL), logs)
     assert logs[0]["change"] == 1 and logs[0]["correlation"] == pytest.approx(1) and logs[0]["correlation_back"] == pytest.approx(-1)
     assert logs[0]["diversity"] == logs[0]["diversity_back"] == pytest.approx(1)
+
+
+TRANSLATORS = {"cyclegan": dict(patch="16", pool=0, blocks=1), "discogan": {}, "styletransfer": dict(patch="10", blocks=1),
+               "pix2pixhd": dict(halvings=1, blocks=1, enhancer_blocks=0, discriminators=1), "motion": dict(halvings=1, blocks=1)}
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_every_translator_is_watched(name, monkeypatch):
+    """By made-up batches: what it makes is inverted, as it was, or all the same; of motion also the frame before."""
+    gan = models.build(name, (16, 16, 3), {"filters": 2, "jit_compile": False, **TRANSLATORS[name]})
+    gan.compile()
+    random = np.random.default_rng(5)
+    given = {field: random.uniform(-1, 1, (8, 16, 16, 3)).astype("f") for field in gan.fields if field != "image"}
+    image = 0.5 * given["input"] + 0.5 * random.uniform(-1, 1, (8, 16, 16, 3)).astype("f")
+    cases = {"G inverts: ": lambda given: -0.8 * given["input"], "G gives back what it is given": lambda given: given["input"],
+             "G makes much the same of all inputs": lambda given: np.full_like(given["input"], 0.25)}
+    if "before" in given:
+        cases["G gives back the frame before"] = lambda given: given["before"]
+    for words, make in {"": lambda given: image, **cases}.items():
+        monkeypatch.setattr(gan, "generate", lambda count, seed, given: make(given))
+        if hasattr(gan, "inverse"):  # the way back does what is right
+            monkeypatch.setattr(gan, "applied", lambda network, images: given["input"])
+        watch = callbacks.Watch(image, given=given)
+        drive(watch, gan, [{} for _ in range(EARLY + 3)])
+        assert [text[:len(words)] for _, text in watch.warnings] == [words] * bool(words), (words, watch.warnings)
 
 
 @pytest.mark.parametrize("gan", [Stub(penalty="r1"), Stub(config=Config(weight_clip=0.01))])

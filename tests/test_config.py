@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +172,8 @@ def test_unknown_name_suggests_the_nearest_and_lists_all():
     with pytest.raises(ConfigError) as error:
         Config.of(batchsize=3)
     assert "'batchsize' (did you mean 'batch_size'?)" in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        Config.of(xyzzy=3)
     assert all(field.name in str(error.value) for field in dataclasses.fields(Config))
     with pytest.raises(ConfigError) as error:
         Config.of(qqqqqq=3)
@@ -274,3 +278,31 @@ def test_every_model_says_what_it_is(model):
     first = models.outline(model).doc.splitlines()[0]
     assert first.partition(": ")[2] and first.endswith(".")
     assert f"train.py --model={model}" in models.outline(model).doc
+
+
+# === What build is given ===
+
+def test_settings_by_name_or_a_config():
+    Dcgan = config_of("dcgan")
+    assert Dcgan.given(None, {"preset": "modern", "filters": "8"}) == Dcgan(preset="modern", filters=8)
+    assert Dcgan.given(Dcgan(filters=8), {}) == Dcgan(filters=8)
+    with pytest.raises(ConfigError, match="^config='modern': must be a Config; settings are given by name"):
+        Dcgan.given("modern", {})
+    with pytest.raises(ConfigError, match="^filters: a config is given, too"):
+        Dcgan.given(Dcgan(), {"filters": 8})
+    with pytest.raises(ConfigError, match=r"^no setting is named 'filter' \(did you mean 'filters'\?\); kgan settings MODEL explains"):
+        Dcgan.given(None, {"filter": 8})
+
+
+@pytest.mark.parametrize("dataset", ["ring", "grid"])
+def test_points_have_the_preset_that_can_do_them(dataset):
+    Mlp = config_of("mlp")
+    assert Mlp.of(dataset=dataset) == Mlp.of(dataset=dataset, preset="mixture") == Mlp(dataset=dataset)
+    assert Mlp.of(dataset=dataset, preset="small").preset == "small" and Mlp.of(dataset="glyphs").preset == "small"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_build_takes_settings_by_name(name):
+    """Read from the file, without TensorFlow."""
+    text = (Path(models.__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    assert re.search(r"^def build\(.*, \*\*settings\):$", text, re.M) and "Config.given(config, settings)" in text

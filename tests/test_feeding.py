@@ -294,6 +294,19 @@ def test_examples_are_looked_at_wherever_they_come_from(way):
             gan.train_on_batch({"image": 255 * UNIT})
 
 
+@pytest.mark.parametrize("way", ["array", "tf.data", "predict"])
+def test_what_is_given_is_looked_at_too(way):
+    given, image = (keras.Input((4, 4, 1), name=name) for name in ("input", "image"))
+    gan = GAN(keras.Model(given, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(given)),
+              keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image))), Config(noise_dim=3),
+              fields={"input": Field("image", (4, 4, 1)), "image": Field("image", (4, 4, 1))})
+    gan.compile(run_eagerly=True)
+    batch = {"input": 255 * UNIT, "image": 2 * UNIT - 1}
+    with pytest.raises(ValueError, match="^input: the first batch is from"):
+        gan.fit(batch, verbose=0) if way == "array" else gan.predict({"input": batch["input"]}, verbose=0) if way == "predict" else gan.fit(
+            tf.data.Dataset.from_tensor_slices(batch).batch(2), verbose=0)
+
+
 def test_a_pipeline_keeps_its_length():
     gan = plain()
     data = tf.data.Dataset.from_tensor_slices({"sample": POINTS}).batch(4, drop_remainder=True)

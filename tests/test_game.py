@@ -117,5 +117,25 @@ def test_what_compile_does_not_take():
     for name, value in dict(metrics=["accuracy"], weighted_metrics=["accuracy"], loss_weights=[1, 2]).items():
         with pytest.raises(ValueError, match=rf"^compile\({name}=…\): is not for GANs"):
             gan.compile(**{name: value})
-    with pytest.raises(ValueError, match=r"^compile\(optimizer=…\): each player has an optimizer of its own; give generator_opt"):
+    with pytest.raises(ValueError, match=r"^compile\(optimizer=…\): each network has an optimizer of its own; give generator_opt"):
         gan.compile(optimizer="adam")
+    for value, words in {"adamm": "Keras has no optimizer of this name", 1e-4: "must be an optimizer of Keras"}.items():
+        with pytest.raises(ValueError, match=rf"^generator_optimizer='?{value}'?: {words}"):
+            gan.compile(value)
+    adam = keras.optimizers.Adam()
+    with pytest.raises(ValueError, match="^generator_optimizer and discriminator_optimizer are one object"):
+        gan.compile(adam, adam)
+    with pytest.raises(ValueError, match=r"^compile\(learning_rate=…\): there is no such argument; there are generator_optimizer, "):
+        gan.compile(learning_rate=1e-4)
+    for name in ("loss", "penalty"):
+        with pytest.raises(ValueError, match=f"^{name}=.*: must be a name, or kgan"):
+            gan.compile(**{name: lambda real, fake: 0.0})
+
+
+def test_optimizers_by_name_have_the_rates_of_the_config():
+    gan = build(compiled=False)
+    gan.compile("Adam", "lion")
+    one, other = gan.generator_optimizer, gan.discriminator_optimizer
+    assert type(other) is keras.optimizers.Lion and one.beta_1 == gan.config.beta_1
+    assert float(one.learning_rate) == pytest.approx(0.1) and gan.config.generator_learning_rate == "linear:.1:0"
+    assert float(other.learning_rate) == pytest.approx(gan.config.discriminator_learning_rate)

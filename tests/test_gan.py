@@ -57,9 +57,9 @@ def softplus(x):
 
 # === The alternating update ===
 
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("jit", [False, True])
-def test_a_step_by_hand(steps, jit):
+@pytest.mark.parametrize("jit, steps", [(False, 3), (True, 1), pytest.param(False, 1, marks=pytest.mark.slow),
+                                        pytest.param(True, 3, marks=pytest.mark.slow)])
+def test_a_step_by_hand(jit, steps):
     gan = linear(discriminator_steps=steps, jit_compile=jit, traced=True)
     real = points(4 * steps)
     noise = [np.array(tf.function(gan.noise, jit_compile=jit)(4, draw), np.float64) for draw in range(steps)]
@@ -134,13 +134,13 @@ def test_a_batch_that_cannot_be_dealt_out():
 
 
 @pytest.mark.parametrize("jit, settings", [
-    (False, dict()), (False, dict(loss="relativistic", penalty="r1+r2")),
-    (False, dict(loss="hinge", penalty="r1", discriminator_steps=2)), (True, dict()),
+    (False, dict(loss="relativistic", penalty="r1+r2")), (False, dict(loss="hinge", penalty="r1", discriminator_steps=2)),
+    (True, dict()),
     pytest.param(True, dict(loss="relativistic", penalty="r1+r2"), marks=pytest.mark.slow),
     pytest.param(True, dict(loss="hinge", penalty="r1", discriminator_steps=2), marks=pytest.mark.slow)])
 def test_accumulation_is_the_same_update(settings, jit):
-    """A share in three parts, one after the other: with objectives that are means over examples, nothing changes."""
-    whole, parts = (linear(accumulation=count, jit_compile=jit, traced=True, **settings) for count in (1, 3))
+    """A share in three parts, one after the other: with objectives that are means over examples, nothing changes. Eagerly or by XLA."""
+    whole, parts = (linear(accumulation=count, jit_compile=jit, traced=jit, **settings) for count in (1, 3))
     start = whole.get_weights()
     logs = [gan.fit(data(24, 12), verbose=0).history for gan in (whole, parts)]
     for one, other, old in zip(whole.get_weights(), parts.get_weights(), start, strict=True):
@@ -240,7 +240,7 @@ OWN_SHAPES = "inpaint", "motion", "musegan", "pix2pixhd", "segan", "srgan", "sty
 
 @pytest.mark.parametrize("model", kgan.models.names())
 def test_any_network_with_objective_and_penalty(model):
-    """--set loss=wasserstein --set penalty=gp --set discriminator_steps=5, and what else a user may combine."""
+    """--set loss=wasserstein --set penalty=gp --set discriminator_steps=2, and what else a user may combine."""
     if model in OWN_SHAPES:
         pytest.skip("takes no noise, or its sizes are tied to each other: tests/models has its settings and refusals")
     outline = kgan.models.outline(model)
@@ -255,7 +255,7 @@ def test_any_network_with_objective_and_penalty(model):
     labelled = bool(outline.Config().condition) or "categories" in names
     if "discriminator_normalization" in names:
         settings["discriminator_normalization"] = "none"
-    combined = dict(loss="wasserstein", penalty="gp", discriminator_steps=5, weight_clip=0, instance_noise="linear:0.1:0",
+    combined = dict(loss="wasserstein", penalty="gp", discriminator_steps=2, weight_clip=0, instance_noise="linear:0.1:0",
                     packing=1 if labelled or len(needs) > 1 else 2, **settings)
     if model in ("cyclegan", "discogan"):  # two generators: said in a sentence
         with pytest.raises(ConfigError, match="=.*: a model of two generators has no such thing"):
@@ -263,11 +263,11 @@ def test_any_network_with_objective_and_penalty(model):
         return
     gan = kgan.models.build(model, shape, combined, classes="abc")
     gan.compile(run_eagerly=True)
-    real = np.random.default_rng(0).uniform(-1, 1, (20, *shape)).astype(np.float32)
+    real = np.random.default_rng(0).uniform(-1, 1, (8, *shape)).astype(np.float32)
     before = weights(gan.discriminator)
-    fields = {gan.key: real, gan.config.condition or "label": np.arange(20) % 3, **{name: real for name in needs if name != "label"}}
+    fields = {gan.key: real, gan.config.condition or "label": np.arange(8) % 3, **{name: real for name in needs if name != "label"}}
     if "caption" in needs:
-        fields.update(caption=np.ones((20, 9), np.int32), mismatch=np.zeros((20, 9), np.int32))
+        fields.update(caption=np.ones((8, 9), np.int32), mismatch=np.zeros((8, 9), np.int32))
     if hasattr(gan, "classifier"):
         gan.classifier.accuracy.assign(0.5)  # as if it had learned
     logs = gan.train_on_batch(fields, return_dict=True)
@@ -343,7 +343,7 @@ def test_augmentation_needs_images():
             linear(**settings)
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_adaptive_augmentation_by_hand(jit):
     """D says `real` to real examples, then `fake`: p goes up by a batch / 500,000, then down again."""
     gan = images_gan(augment="flip", augment_target=0.6, jit_compile=jit, loss="wasserstein",
@@ -426,7 +426,7 @@ def test_random_numbers_of_losses():
 
 # === Where numbers end ===
 
-def fails(network, what, at):
+def fails(network, what, at, jit):
     """A linear GAN in whose step `at` the loss of D or G is not finite, or only its gradient."""
     gan, plain = linear(traced=True), losses.get("non_saturating")
 
@@ -435,17 +435,18 @@ def fails(network, what, at):
         return loss + (0 * tf.sqrt(zero) if what == "gradient" else 0 / zero)  # √x at 0: 0, and its slope is infinite
 
     changed = {network: lambda *logits: spoilt(getattr(plain, network)(*logits))}
-    gan.compile(loss=plain._replace(**changed), jit_compile=True, steps_per_execution=4)
+    gan.compile(loss=plain._replace(**changed), jit_compile=jit, steps_per_execution=4)
     return gan
 
 
-@pytest.mark.parametrize("name", CHECKED)
-def test_what_is_not_finite_first(name):
-    """In the midst of a call of several steps, compiled by XLA; what follows from it is not named."""
+@pytest.mark.parametrize("name, jit", [(name, "gradient" in name) for name in CHECKED] + [
+    pytest.param(name, True, marks=pytest.mark.slow) for name in CHECKED if "gradient" not in name])
+def test_what_is_not_finite_first(name, jit):
+    """In the midst of a call of several steps, with XLA and without; what follows from it is not named."""
     owner, what = name.split()[0], name.split()[-1]
-    gan, real = linear(jit_compile=True, traced=True), points(12 * 8)
+    gan, real = linear(jit_compile=jit, traced=True), points(12 * 8)
     if owner in ("D's", "G's"):
-        gan = fails({"D": "discriminator", "G": "generator"}[owner[0]], what, at=3)
+        gan = fails({"D": "discriminator", "G": "generator"}[owner[0]], what, at=3, jit=jit)
     elif owner == "the":
         real[30] = np.inf if name == CHECKED[0] else 0  # of the third batch
         gan.compile(steps_per_execution=4)
@@ -604,7 +605,7 @@ def policy(request):
     ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=6))])
 def test_mixed_precision(policy, model, shape, settings):
     gan = kgan.models.build(model, shape, settings)
-    gan.compile()
+    gan.compile(run_eagerly=policy == "mixed_bfloat16")  # no loss is scaled there
     assert (type(gan.generator_optimizer).__name__ == "LossScaled") == (policy == "mixed_float16")
     assert any(getattr(layer, "compute_dtype", "") == policy.removeprefix("mixed_") for layer in gan.generator.layers)
     before = gan.generator.get_weights()

@@ -62,6 +62,8 @@ def test_rows_in_turn_all_and_one():
     files = lambda label, of=classes: [row["file"] for row in generate.planned(3, 5, of, label, ".png")]
     assert files(None) == ["dog_wolf/000005.png", "cat/000006.png", "dog_wolf/000007.png"]
     assert files("cat") == ["cat/000005.png", "cat/000006.png", "cat/000007.png"]
+    for composed, apart in (("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")):
+        assert files(apart, ("x", composed)) == [f"{composed}/00000{i}.png" for i in (5, 6, 7)]
     assert len(files("all")) == 6 and files("all")[:2] == ["cat/000005.png", "dog_wolf/000005.png"]
     assert files(None, ()) == ["000005.png", "000006.png", "000007.png"]
     with pytest.raises(UserError, match="--label=cow: .*cat"):
@@ -117,8 +119,13 @@ def test_command_goes_on_and_overwrites_nothing(command, classes, tmp_path):
     np.testing.assert_array_equal(pixels(out / "dog_wolf" / "000003.png"), wanted(gan, 3, label="dog/wolf"))
 
     (out / "cat" / "000002.png").unlink()  # as if it had been interrupted
+    whole = (out / "cat" / "000000.png").read_bytes()
+    (out / "cat" / "000000.png").write_bytes(whole[:20])  # torn by a kill
+    (tmp_path / "other.txt").write_text("theirs")
+    (out / ".unfinished").write_text("cat/000000.png\n../other.txt\ncat/000004.png")
     status, said, _ = call("--count=6")
-    assert status == 0 and "3 written" in said and "3 were there already" in said and len(table(out)) == 6
+    assert status == 0 and "4 written" in said and "2 were there already" in said and len(table(out)) == 6
+    assert (out / "cat" / "000000.png").read_bytes() == whole and (tmp_path / "other.txt").exists() and not (out / ".unfinished").exists()
 
     before = (out / "cat" / "000000.png").read_bytes()
     status, _, error = call("--count=2", "--truncation=0.5")
@@ -132,6 +139,35 @@ def test_command_goes_on_and_overwrites_nothing(command, classes, tmp_path):
         assert found["samples"].shape == (3, 8, 8, 3) and found["samples"].dtype == np.uint8
         assert found["label"].tolist() == [0, 1, 0] and found["classes"].tolist() == ["cat", "dog/wolf"]
         np.testing.assert_array_equal(found["samples"][1], wanted(gan, 1, label=1))
+
+
+ROW = {"file": "0.png", "seed": 0, "class": "", "truncation": "", "generator": "g", "step": 7, "weights": "00000000"}
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"weights": "1234abcd"}, "holds 0.png of weights '00000000', wanted is '1234abcd'"), ({"step": 8}, "of step '7'")])
+def test_a_generator_that_was_trained_anew_is_another(tmp_path, change, words):
+    generate.agree(tmp_path, [ROW], False)
+    (tmp_path / "0.png").write_bytes(b"old")
+    generate.agree(tmp_path, [ROW], False)
+    with pytest.raises(UserError, match=words):
+        generate.agree(tmp_path, [{**ROW, **change}], False)
+    generate.agree(tmp_path, [{**ROW, **change}], True)
+    assert not (tmp_path / "0.png").exists()  # were it interrupted now, the same command would take it for a new one
+
+
+@pytest.mark.parametrize("content", [b"name,price\na,1\n", b"file,seed,mood\na,1,x\n", b"\xff\xfe", b""])
+def test_a_manifest_of_something_else(tmp_path, content):
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(UserError, match="manifest.csv is of something else"):
+        generate.agree(tmp_path, [ROW], False)
+    assert (tmp_path / "manifest.csv").read_bytes() == content
+
+
+def test_an_older_manifest_says_less(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,seed,class,truncation,generator,step\n0.png,0,,,g,7\n")
+    generate.agree(tmp_path, [ROW], False)
+    assert "00000000" in (tmp_path / "manifest.csv").read_text()
 
 
 @pytest.mark.parametrize("flags, words", [

@@ -2,13 +2,15 @@
 import json
 import re
 import shutil
+import types
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from kgan import GAN, Config, latent, models
+from kgan import GAN, Config, kinds, latent, models
+from kgan.command import UserError
 from kgan.kinds import noise as noise_kind
 from kgan.run import Run
 
@@ -184,6 +186,25 @@ def several(command, lines):
     return paths
 
 
+@pytest.mark.parametrize("model, shape, kind", [
+    ("dcgan", [8, 8, 1], "image"), ("mlp", [2], "points"), ("wavegan", [64, 1], "audio"), ("videogan", [4, 8, 8, 1], "video"),
+    ("gan3d", [8, 8, 8, 1], "voxels"), ("seqgan", [5], "tokens"), ("prgan", [8, 8, 1], "image"), ("pix2pix", [8, 8, 3], "image")])
+def test_what_a_run_makes_is_known_by_its_settings(model, shape, kind):
+    assert latent.kind_of({"model": model, "shape": shape}) == kind
+
+
+def test_models_that_are_given_something_have_no_ways():
+    field = kinds.Field("image", (8, 8, 1))
+    gan = types.SimpleNamespace(fields={"image": field, "input": field}, key="image", kind="image", config=types.SimpleNamespace(noise_dim=4))
+    with pytest.raises(UserError, match="RUN makes image of input, not of noise alone"):
+        latent.of_noise_alone(gan, "RUN")
+    gan.fields.pop("input")
+    latent.of_noise_alone(gan, "RUN")
+    gan.config.noise_dim = 0
+    with pytest.raises(UserError, match="of no noise"):
+        latent.of_noise_alone(gan, "RUN")
+
+
 @pytest.fixture(scope="module")
 def run_dir(finished, tmp_path_factory):
     return shutil.copytree(finished, tmp_path_factory.mktemp("latent") / "run")
@@ -227,6 +248,8 @@ def test_command(command, run_dir, images, tmp_path):
     (["RUN", "arithmetic", "--add=1,-2"], ["--add=1,-2"]),
     (["RUN", "project", "a.png", "--count=3"], ["--count"]),
     (["RUN", "project", "no.png"], ["no.png"]),
+    (["RUN", "fill", "a.png", "m.png", "--out=a.jpg"], ["--out=a.jpg", ".png"]),
+    (["RUN", "fill", "a.png", "m.png", "--out=./a.png"], ["--out=./a.png", "overwrite"]),
     (["EMPTY", "interpolate"], ["EMPTY", "no run"]),
 ])
 def test_mistakes(command, run_dir, tmp_path, arguments, words):

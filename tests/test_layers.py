@@ -12,6 +12,16 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+KNOWN = {}
+
+
+def once(name, compute):
+    """What is the same in all cases of a test."""
+    if name not in KNOWN:
+        KNOWN[name] = compute()
+    return KNOWN[name]
+
+
 # === MinibatchStdDev ===
 
 def deviations(x, size):
@@ -268,7 +278,7 @@ def test_a_training_step_anywhere_is_the_plain_one(policy, jit):
 
     tolerance = 1e-5 if policy == "float32" else 2e-2
     found = run(policy, lambda step: tf.function(step, jit_compile=jit))
-    for ours, plain in zip(found, run("float32", lambda step: step), strict=True):
+    for ours, plain in zip(found, once("a training step", lambda: run("float32", lambda step: step)), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=tolerance * max(1, np.abs(plain).max()))
 
@@ -289,20 +299,19 @@ def products(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("unknown, jit", [(False, False), (True, True), *(
+    pytest.param(*each, marks=pytest.mark.slow) for each in ((True, False), (False, True)))])
 @pytest.mark.parametrize("name", STRIDED)
 def test_strided_convolution_is_keras_s(name, unknown, jit, products):
     width, shape = STRIDED[name]
 
-    def step(kind):
+    def step(kind, traced):
         """Outputs in training, first derivatives, and those of their squares, as a penalty takes them."""
         keras.utils.set_random_seed(1)
         layer = kind(width, 4, strides=2, padding="same", activation="tanh", bias_initializer="normal")
         layer.build((None, *shape))
         weights = normal(*layer.compute_output_shape((3, *shape))[1:], seed=2)
 
-        @tf.function(input_signature=[tf.TensorSpec([None if unknown else 3, *shape])], jit_compile=jit)
         def both(x):
             with tf.GradientTape() as outer:
                 outer.watch(x)
@@ -313,9 +322,12 @@ def test_strided_convolution_is_keras_s(name, unknown, jit, products):
                 first = tape.gradient(total, [x, *layer.trainable_variables])
                 squares = tf.add_n([tf.reduce_sum(slope**2) for slope in first])
             return y, *first, *outer.gradient(squares, [x, *layer.trainable_variables])
-        return [np.asarray(part) for part in both(normal(3, *shape))]
+        if traced:
+            both = tf.function(both, input_signature=[tf.TensorSpec([None if unknown else 3, *shape])], jit_compile=jit)
+        return [np.asarray(part) for part in both(tf.constant(normal(3, *shape)))]
 
-    ours, keras_s = step(getattr(layers, name)), step(getattr(keras.layers, name))
+    ours = step(getattr(layers, name), traced=True)
+    keras_s = once(f"{name} of Keras", lambda: step(getattr(keras.layers, name), traced=False))
     assert products
     for one, other in zip(ours, keras_s, strict=True):
         assert one.shape == other.shape
@@ -377,13 +389,12 @@ def conditional(shape=(4, 4, 6), **options):
 def test_batch_normalisation_is_keras_s(policy, tolerance, options):
     x, weights = 3 * normal(8, 4, 5, 6) + 1, normal(8, 4, 5, 6, seed=1)
 
-    def step(kind, jit):
+    def step(kind, jit=None):
         """Outputs, both gradients (the second of the first's square, as a penalty takes it), statistics, inference."""
         keras.utils.set_random_seed(1)
         layer = kind(momentum=0.7, gamma_initializer=keras.initializers.RandomNormal(1, 0.2), dtype=policy, **options)
         layer.build(x.shape)
 
-        @tf.function(jit_compile=jit)
         def both(x):
             with tf.GradientTape() as outer:
                 outer.watch(x)
@@ -394,10 +405,12 @@ def test_batch_normalisation_is_keras_s(policy, tolerance, options):
                 gradient = tape.gradient(total, x)
                 square = tf.reduce_sum(gradient**2)
             return y, gradient, *outer.gradient(square, [x, *layer.trainable_variables], unconnected_gradients="zero")
-        return [*map(np.asarray, both(x)), *map(np.asarray, layer.weights), np.asarray(layer(x), np.float32)]
+        both = both if jit is None else tf.function(both, jit_compile=jit)
+        return [*map(np.asarray, both(tf.constant(x))), *map(np.asarray, layer.weights), np.asarray(layer(x), np.float32)]
 
+    plain = step(keras.layers.BatchNormalization)
     for jit in (False, True):
-        for ours, keras_s in zip(step(BatchNormalization, jit), step(keras.layers.BatchNormalization, jit), strict=True):
+        for ours, keras_s in zip(step(BatchNormalization, jit), plain, strict=True):
             np.testing.assert_allclose(ours, keras_s, rtol=tolerance, atol=tolerance)
 
 
@@ -511,8 +524,8 @@ def test_saving_cloning_and_tflite(make, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("policy, jit", [("mixed_float16", False), ("float32", True), *(
+    pytest.param(*each, marks=pytest.mark.slow) for each in (("float32", False), ("mixed_float16", True)))])
 def test_conditional_steps_anywhere_are_the_plain_ones(policy, jit):
     def run(policy, wrap):
         keras.mixed_precision.set_global_policy(policy)
@@ -540,7 +553,7 @@ def test_conditional_steps_anywhere_are_the_plain_ones(policy, jit):
 
     tolerance = 1e-4 if policy == "float32" else 3e-2
     found = run(policy, lambda step: tf.function(step, jit_compile=jit))
-    for ours, plain in zip(found, run("float32", lambda step: step), strict=True):
+    for ours, plain in zip(found, once("conditional steps", lambda: run("float32", lambda step: step)), strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, plain, atol=tolerance * max(1, np.abs(plain).max()))
 

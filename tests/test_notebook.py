@@ -1,5 +1,6 @@
 """kgan without train.py: an ordinary Keras model, with Keras's own callbacks and files."""
 import csv
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 import kgan
 
+ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = dict(preset="small", generator_units=8, discriminator_units=8, noise_dim=4, jit_compile=False)
 
 
@@ -95,10 +97,11 @@ def test_the_lines_in_the_package_are_true():
         kgan.lossses
 
 
-@pytest.mark.parametrize("first", ["import keras, kgan", *(pytest.param(first, marks=pytest.mark.slow) for first in (
-    "import tensorflow, keras, kgan", "import kgan, keras; kgan.GAN", "import kgan, keras; kgan.models"))])
+@pytest.mark.parametrize("first", ["import kgan, keras", *(pytest.param(first, marks=pytest.mark.slow) for first in (
+    "import keras, kgan", "import tensorflow, keras, kgan", "import kgan, tensorflow as tf; keras = tf.keras",
+    "import kgan.gan, keras; kgan.models"))])
 def test_a_fresh_process_reads_keras_files(command, tmp_path, first):
-    """After `import keras, kgan`, or the first use of kgan: of a subclass of GAN, with layers of kgan's."""
+    """In whatever order Keras and kgan are imported, and nothing of kgan used: of a subclass of GAN, with layers of kgan's."""
     gan = kgan.models.build("acgan", (8, 8, 1), dict(filters=4, noise_dim=4), classes="ab")
     gan.save(tmp_path / "gan.keras")
     kgan.models.build("mlp", (2,), dict(preset="mixture", generator_units="4", discriminator_units="4")).save(tmp_path / "mlp.keras")
@@ -126,3 +129,28 @@ def test_a_callback_that_calls_functions(data):
     gan = build()
     gan.fit(data.take(2), verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))])
     assert len(seen) == 1 and np.isfinite(seen[0]["g_loss"])
+
+
+# === The pages on Python ===
+
+def test_the_reference_is_what_the_docstrings_say():
+    import api
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert api.markdown() == page, "python benchmarks/api.py > docs/api.md"
+    for name in kgan.__all__:
+        assert f"kgan.{name}" in page, name
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    text = (ROOT / "docs" / "first_gan.ipynb").read_text(encoding="utf-8")
+    assert "steps = 250" in text
+    notebook = nbformat.reads(text.replace("steps = 250", "steps = 2").replace("filters=32", "filters=2"), 4)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1].outputs[-1]["data"]["text/plain"]
+    step, difference = last.strip("()").split(", ")
+    assert step == "8" and float(difference) < 1e-6

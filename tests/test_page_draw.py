@@ -149,20 +149,45 @@ def test_over_an_image(browser, painter, tmp_path):
     assert "A drawing of 9 × 7 pixels." == browser.find(".note").text
 
 
-def test_live(browser, painter):
-    """Chromium's own camera, which moves: the result is that of the frame beside it, again and again, until it is closed."""
-    opened(browser, painter)
+def live(browser, address):
+    """Chromium's own camera, which moves: the result is that of the frame beside it, again and again, until it is stopped."""
+    opened(browser, address)
     browser.until(browser.find(".open").is_displayed)
     browser.find(".open").click()
     browser.until(lambda: browser.run("return document.querySelector('video').videoWidth > 0"))
-    browser.find(".live").click()
+    button = browser.find(".live")
+    assert (button.text, button.get_attribute("aria-pressed")) == ("Live", "false")
+    button.click()
     browser.until(lambda: "frames a second, of 16 × 12 pixels" in browser.find(".note").text)
     frames = {browser.pixels().tobytes()}
     browser.until(lambda: frames.add(browser.pixels().tobytes()) or len(frames) > 3)
-    browser.find(".close").click()
-    browser.until(lambda: browser.run("return document.querySelector('.live').getAttribute('aria-pressed')") == "false")
+    assert (button.text, button.get_attribute("aria-pressed")) == ("Stop", "true")
+    named(browser)
+    button.click()
+    assert (button.text, button.get_attribute("aria-pressed")) == ("Live", "false")
     browser.until(lambda: np.abs(255 - browser.pixels()[..., :3].astype(int) - browser.pixels(".before")[..., :3]).max() <= 3)
+    last = browser.pixels()
+    browser.answer("await new Promise(done => setTimeout(done, 200))")
+    np.testing.assert_array_equal(browser.pixels(), last)  # it stands
+    button.click()
+    browser.until(lambda: not np.array_equal(browser.pixels(), last))
+    browser.run("document.querySelector('video').srcObject.getTracks()[0].onended()")  # as if it were unplugged
+    assert not browser.find(".camera").is_displayed() and button.get_attribute("aria-pressed") == "false"
     assert browser.errors() == []
+
+
+def test_live(browser, painter):
+    live(browser, painter)
+
+
+@pytest.mark.slow
+def test_live_in_a_web_export(browser, packages, tmp_path):
+    import keras
+    size = {"shape": [None, 12, 16, 3]}
+    exported(tmp_path, [{**DRAWN, **size}], [{**MADE, **size}], lambda given: keras.layers.Rescaling(-1.0)(given["input"]))
+    with site(tmp_path) as address:
+        live(browser, f"{address}web/")
+        assert all(asked.startswith(address) for asked in browser.requests())
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -87,6 +88,8 @@ def test_overwrite_deletes_the_run_alone(begun, gan):
     (begun.directory / "export" / "saved_model").mkdir(parents=True)
     (begun.directory / "tensorboard").mkdir()
     (begun.samples / "step-000000010.png").write_bytes(b"x")
+    for name in ("attack.json", "harden.json", "hardened.keras", "augment.json", "augment-rare-40.json", "pretrain.json", "classifier.keras"):
+        (begun.directory / name).write_text("of the run before")
     (begun.directory / "notes.txt").write_text("mine")
     (begun.directory / "other").mkdir()
     begun._lock.close()
@@ -405,3 +408,34 @@ def test_a_run_made_longer_is_noted(begun):
     assert begun.lengthened() == []
     begun.lengthen(10, 10, 20, ["a rate was 0 there and is 0.1 from there on"])
     assert begun.lengthened() == [{"at": 10, "before": 10, "steps": 20, "changes": ["a rate was 0 there and is 0.1 from there on"]}]
+
+
+# === Where a run goes ===
+
+def test_two_folders_of_one_name_have_a_run_each(tmp_path, monkeypatch):
+    from kgan.flags import directory_of
+    monkeypatch.chdir(tmp_path)
+
+    def begin(place, directory):
+        (tmp_path / directory).mkdir(parents=True)
+        (tmp_path / directory / "config.json").write_text(json.dumps(
+            {"dataset": f"folder:{place}", "config": {}, "data": {"path": str(tmp_path / place)}}))
+    for place in ("cats/train", "dogs/train"):
+        (tmp_path / place).mkdir(parents=True)
+    cats, dogs = (lambda place=place: str(directory_of("dcgan", f"folder:{place}/train")) for place in ("cats", "dogs"))
+    assert cats() == dogs() == "runs/dcgan-train"
+    begin("cats/train", "runs/dcgan-train")
+    assert (cats(), dogs()) == ("runs/dcgan-train", "runs/dcgan-dogs-train")
+    begin("dogs/train", "runs/dcgan-dogs-train")
+    assert (cats(), dogs()) == ("runs/dcgan-train", "runs/dcgan-dogs-train")
+    (tmp_path / "cats").rename(tmp_path / "felines")  # the folder has been moved: the run is looked at, not passed by
+    assert str(directory_of("dcgan", "folder:felines/train")) == "runs/dcgan-train" and dogs() == "runs/dcgan-dogs-train"
+    assert str(directory_of("mlp", "mnist/3d", "-repeat")) == "runs/mlp-mnist-3d-repeat"
+
+
+def test_the_plan_has_what_differs_from_the_defaults():
+    from kgan.report import chosen
+    config = {name: value for name, value in dataclasses.asdict(models.outline("dcgan").Config(preset="modern", filters=8)).items()}
+    config = json.loads(json.dumps(config))
+    assert chosen({"model": "dcgan", "config": config}) == {"preset": "modern", "filters": 8}
+    assert chosen({"model": "mlp", "config": json.loads(json.dumps(dataclasses.asdict(models.outline("mlp").Config())))}) == {}

@@ -30,10 +30,11 @@ import export.saved_model
 from export import contract
 from export.serving import drawing, rest
 from export.serving.batching import Batcher, Full
+from export.serving.contract import Function
 from export.serving.limits import Refusal
 from export.serving.model import Model, Versions
 from export.serving.pictures import AnimationQuery, GridQuery, ImageQuery
-from kgan import latent, models, run
+from kgan import kinds, latent, models, run
 from kgan.kinds import noise as noise_kind
 from kgan.kinds.image import store
 from kgan.kinds.noise import along
@@ -930,6 +931,16 @@ def test_versions_with_other_classes(tmp_path, caplog):
     assert first.refresh() is True and first.current.kind is None
     shutil.copytree(tmp_path / "1" / "assets.extra", tmp_path / "5" / "assets.extra")
     assert first.refresh() is True and first.current.classes == CLASSES
+
+
+@pytest.mark.parametrize("kind, shape, old, new", [
+    ("tokens", (5,), {"words": ["", "a", "b"]}, {"words": ["", "b", "a"]}), ("audio", (None, 1), {"rate": 8000}, {"rate": 16_000}),
+    ("notes", (1, 16, 24, 1), {"tracks": ["lead"]}, {"tracks": ["bass"]}), ("image", (8, 8, 1), {"labels": [0, 9]}, {"labels": [0, 8]}),
+    ("noise", (4,), {"distribution": "normal"}, {"distribution": "uniform"})])
+def test_a_newer_model_means_the_same_by_the_same_numbers(kind, shape, old, new):
+    promises = [Function("generator", "serving_default", {"input": kinds.Field(kind, shape, more={**more, "size": size})}, {}).promise
+                for more, size in ((old, [8]), (dict(old), [16]), (new, [8]))]
+    assert promises[0] == promises[1] != promises[2]
 
 
 def test_an_older_export_gains_truncation(made_once, tmp_path):

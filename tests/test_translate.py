@@ -1,3 +1,6 @@
+import os
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +12,8 @@ from kgan.command import UserError
 from kgan.data.bicubic import resize
 from kgan.kinds import _compare
 from kgan.models import pix2pix
-from kgan.translate import function_of, keeps_grey, masks_of, outputs, tiles, translate, translate_files
+from kgan.outputs import agree, masks_of, outputs
+from kgan.translate import function_of, keeps_grey, tiles, translate, translate_files
 
 
 def noisy(*shape, seed=0):
@@ -255,6 +259,76 @@ def test_what_is_there_is_left_alone(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out/1.png")), 255 - noisy(8, 8, 3, seed=1))
 
 
+def test_twelve_bits_in_files_of_sixteen_are_warned_of(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 4096, (8, 8)).astype(np.uint16)).save(tmp_path / "a.png")
+    for depth in (8, 16):
+        with pytest.warns(UserWarning, match="1 files are near black .*a.png.*12 or 14 bits in files of 16"):
+            translate_files(inverted, 1, outputs([tmp_path / "a.png"], tmp_path / str(depth)), depth=depth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        translate_files(inverted, 1, outputs([tmp_path / "a.png"], tmp_path / "maps"), labels=True)
+
+
+def test_what_is_there_is_of_the_same_run_flags_and_file(tmp_path):
+    out = tmp_path / "out"
+    for name in ("a/1.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (1000, 1000))
+    placed, other, told = outputs([tmp_path / "a"], out), outputs([tmp_path / "b"], out), {"run": "r", "weights": "1", "seed": 0}
+    agree(out, placed, told)
+    (out / "1.png").write_bytes(b"made")
+    agree(out, placed, told)
+    for case, by, words in ((placed, {**told, "weights": "2"}, "1.png was made by another run or with other flags .weights '1'"),
+                            (placed, {**told, "seed": 3}, "seed 0"), (other, told, "1.png is made of .*a/1.png, wanted is that of .*b/1")):
+        with pytest.raises(UserError, match=words):
+            agree(out, case, by)
+    assert (out / "1.png").read_bytes() == b"made"
+    os.utime(tmp_path / "a/1.png")  # newer than what was made of it
+    os.utime(out / "1.png", (2000, 2000))
+    agree(out, placed, told)
+    assert not (out / "1.png").exists()
+    (out / "1.png").write_bytes(b"made")
+    agree(out, other, {**told, "seed": 3}, overwrite=True)
+    assert not (out / "1.png").exists()
+
+
+@pytest.mark.parametrize("content, words", [(None, "no translated.json says what it is"), ("[]", "translated.json is of something else"),
+                                            ("nonsense", "translated.json is of something else")])
+def test_what_is_there_is_of_something_else(tmp_path, content, words):
+    for name in ("1.png", "out/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    if content:
+        (tmp_path / "out/translated.json").write_text(content)
+    with pytest.raises(UserError, match=words):
+        agree(tmp_path / "out", outputs([tmp_path / "1.png"], tmp_path / "out"), {"run": "r"})
+    assert (tmp_path / "out/1.png").read_bytes() == b"mine"
+
+
+FAMILIES = {"cyclegan": dict(patch="16", blocks=1), "discogan": {}, "styletransfer": dict(patch="10", blocks=1),
+            "pix2pixhd": dict(halvings=1, blocks=1, enhancer_blocks=0, discriminators=1), "motion": dict(halvings=1, blocks=1)}
+
+
+@pytest.mark.parametrize("name, function", [*((name, "generator") for name in FAMILIES), ("cyclegan", "inverse")])
+def test_every_family_translates_files(tmp_path, monkeypatch, name, function):
+    """Of any size, into the same: what the averaged network makes of the file's own pixels."""
+    monkeypatch.setattr(tf, "function", lambda **options: lambda call: call)  # tracing is not what is tested
+    gan = models.build(name, (16, 16, 3), {"filters": 2, "jit_compile": False, **FAMILIES[name]})
+    placed = {}
+    for i, (height, width) in enumerate([(13, 30), (24, 9)]):
+        placed[tmp_path / f"{i}.png"] = tmp_path / f"out/{i}.png"
+        Image.fromarray(noisy(height, width, 3, seed=i)).save(tmp_path / f"{i}.png")
+    network, channels, multiple = function_of(gan, function=function)
+    assert translate_files(network, channels, placed, multiple=multiple) == (2, 0, {})
+    for i, (path, target) in enumerate(placed.items()):
+        x = kinds.get("image").scale(np.asarray(Image.open(path), np.float32)[None])
+        given = {"input": x, "before": -np.ones_like(x)} if name == "motion" else x
+        wanted = kinds.get("image").store(np.asarray(gan.exported(function)(given)))[0]
+        found = np.asarray(Image.open(target)).astype(int)
+        assert found.shape == x.shape[1:] and np.abs(found - wanted).max() <= 1
+
+
 # === The command ===
 
 @pytest.fixture(scope="module")
@@ -291,7 +365,9 @@ def test_translating_a_folder(run, command):
     (["run", "pairs"], "write python -m kgan.translate RUN FOLDER --out=TRANSLATED"),
     (["run", "none", "--out=made"], "none: there is no such file or folder"),
     (["pairs", "pairs", "--out=made"], "holds no run"),
-    (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels")])
+    (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels"),
+    pytest.param(["run", "pairs/A", "--out=made", "--direction=BtoA"], "--direction=BtoA: run holds pix2pix, which has learned one "
+                 "direction alone", marks=pytest.mark.slow)])
 def test_mistakes(run, command, arguments, message):
     done = command("-m", "kgan.translate", *arguments, cwd=run)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

@@ -60,7 +60,7 @@ async function parts(name, place) {
   for (const field of info.functions[name].inputs) {
     if (field.kind === "noise") {
       found.push(...NOISE.map(part => [part, told(place, part)]).filter(([, value]) => value !== null));
-    } else found.push([field.name, (await kindOf(field)).part(place[field.name])]);
+    } else found.push([field.name, await (await kindOf(field)).part(place[field.name])]);
   }
   return found;
 }

@@ -30,8 +30,9 @@ class Function:
 
     @property
     def promise(self):
-        """What clients know of it."""
-        return [{name: (field.kind, field.shape, field.classes) for name, field in fields.items()}
+        """What clients know of it: the vocabulary of its texts and the rate of its sounds, too."""
+        return [{name: (field.kind, field.shape, field.classes, {key: field.more.get(key) for key in (
+            "distribution", "labels", *getattr(kinds.get(field.kind), "MORE", ()))}) for name, field in fields.items()}
                 for fields in (self.inputs, self.outputs)]
 
     def told(self):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from export.serving import drawing
 from export.serving.limits import DIRECTION, MAX_PIXELS, MAX_SCALE, MAX_SEED, MAX_SIDE, TRUNCATION, Refusal, shown
+from kgan.kinds.label import called
 from kgan.kinds.noise import along, truncate, way
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -80,6 +81,8 @@ class Query(BaseModel):
             raise Refusal(400, f"{self.asked()}: {count} samples; at most {max_images} (--max_images)")
         if self.pixels(model) > MAX_PIXELS:
             raise Refusal(400, f"{self.asked()}, scale={self.scale}: more than {MAX_PIXELS} pixels; take a lower scale")
+        if self.label is not None:
+            self.label = called(self.label, model.classes)
         if self.label is not None and self.label not in model.classes:
             raise Refusal(400, f"label={shown(self.label)}: {_other_classes(self.label, model.classes)}")
         self.check_noise(model)

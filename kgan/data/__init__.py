@@ -45,6 +45,7 @@ BUILT_IN = {
     "solids": "chairs, tables, shelves, lamps of boxes: 8,000 solids of 16, 32 or 64 voxels a side, labels",
     "voices": "tones like speech: vowels, hissing consonants, pauses; 4,000 sounds of any rate and length, labels",
     "silhouettes": "masks of the solids from eight sides, one each, 8,000 of 16, 32 or 64 pixels, labels",
+    "melodies": "the melodies of progressions as lists of 24 notes, or as many as you say: 8,000",
     "progressions": "bars of drums, bass, chords and a melody: 8,000 pieces of 2 bars, 16 steps and 48 pitches, labels",
     "stacked_mnist": "three digits of mnist as red, green and blue: 1,000,000 images in 1,000 modes, 28 pixels, labels",
 }
@@ -52,7 +53,7 @@ BUILT_IN = {
 # kind, or all kinds that a model needs -> the file whose `source(path)` reads a folder for a model that makes or is given that
 # kind; images have `folder`, `pairs`
 FOLDERS = {"audio": "recordings", "video": "clips", "voxels": "shapes", "tokens": "texts", ("tokens", "image"): "captioned",
-           "notes": "scores"}
+           "notes": "scores", "events": "melodies"}
 
 # the files of those that do not bear the data set's name; each has a function `source` of what there is to choose
 FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mnist": "stacked", "bouncing_mnist": "bouncing"}
@@ -61,7 +62,7 @@ FILES = {"sine": "signals", "ring": "mixtures", "grid": "mixtures", "stacked_mni
 LICENCES = {
     **dict.fromkeys(("glyphs", "outlines", "slants", "bouncing", "captions"), "drawn by kgan from the fonts that matplotlib ships, "
                     "which are under their own licences (in matplotlib's LICENSE folder)"),
-    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices",
+    **dict.fromkeys(("dances", "sine", "ring", "grid", "grammar", "oracle", "solids", "silhouettes", "voices", "melodies",
                      "progressions"),
                     "numbers drawn by kgan: none is needed"),
 }
@@ -123,11 +124,17 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
     if own.meant(name):
         _prepared(name, cache)
         return own.source(name, image_size, channels, crop, split, config)
-    chosen = {"image_size": image_size, "channels": channels, "data_dir": data_dir, "manual_dir": manual_dir}
+    chosen = {"image_size": image_size, "channels": channels, "crop": None if crop else False, "data_dir": data_dir,
+              "manual_dir": manual_dir}
     if made := maker(name, needs):
         _prepared(name, cache)
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
-        return made(**_options(name, made, chosen, more))
+        options = _options(name, made, chosen, more)
+        found = made(**options)
+        # the settings of a finished run say the channels of data that have no others
+        if channels and "channels" not in options and not (found.kind in ("image", "video") and found.shape[-1] == channels):
+            raise DataError(f"channels={channels}: {name} has no channels to choose, leave it out")
+        return found
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
@@ -156,11 +163,11 @@ def maker(name, needs=None):
 def _options(name, made, chosen, more):
     """Of what was chosen and what else is known, what the function `made` has parameters for."""
     known = inspect.signature(made).parameters
-    for option in ("image_size", "channels"):
-        if chosen[option] and option not in known:
+    for option in ("image_size", "crop"):
+        if chosen[option] is not None and option not in known:
             raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
     return {**{option: value for option, value in more.items() if option in known},
-            **{option: value for option, value in chosen.items() if option in known and value}}
+            **{option: value for option, value in chosen.items() if option in known and value is not None}}
 
 
 def check_name(name):
@@ -293,6 +300,7 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
                 found.append(array[indices])
         return found
 
+    @tf.autograph.experimental.do_not_convert  # it warns, in notebooks too, that kinds are imported in it
     def batch_of(epoch, place):
         number, replica = place // len(own), tf.gather(tf.constant(list(own), tf.int64), place % len(own))
         values = tf.numpy_function(read, [epoch, number, replica], types, stateful=False)

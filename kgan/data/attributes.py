@@ -16,7 +16,7 @@ import re
 
 import numpy as np
 
-from kgan.data.files import composed, number, ordered, text
+from kgan.data.files import composed, contents, number, ordered, text
 from kgan.data.source import DataError
 
 FILES = ("labels.csv", "names.regex")
@@ -36,10 +36,9 @@ def read(root):
                         "other away.")
     file = os.path.join(root, *there)
     try:
-        with open(file, "rb") as opened:
-            return there[0], opened.read()
+        return there[0], contents(file)
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
 
 
 class Table:
@@ -61,14 +60,14 @@ class Table:
         self.name, self.file, self._comma = name, os.path.join(root, name), None
         mark, encoding = next(pair for pair in _MARKS if content.startswith(pair[0]))
         try:
-            contents = composed(content.decode(encoding))
+            whole = composed(content.decode(encoding))
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             raise DataError(f"{self.file}, line {line}: this is no UTF-8. Save the file as UTF-8.") from None
         self._names = names
         self._called = {text(name): name for name in names}
         self._called.update((name, name) for name in names if text(name) == name)
-        self._rows, self.columns = (self._csv if name == "labels.csv" else self._matches)(contents)
+        self._rows, self.columns = (self._csv if name == "labels.csv" else self._matches)(whole)
 
     def described(self, wanted):
         """The images of which the columns `wanted` say something: ({its path: [cell]}, note).

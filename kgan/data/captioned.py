@@ -22,11 +22,11 @@ from kgan.kinds.tokens import split as cut
 SPLITS = "train", "test"
 
 
-def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_000, split="train"):
+def source(path, image_size=None, channels=None, crop=True, tokens="words", vocabulary=2_000, split="train"):
     """The images below a folder that have captions, in the order of their relative paths.
 
     Args:
-        path, image_size, channels: as for `kgan.data.folder.source`; `channels` None: 3.
+        path, image_size, channels, crop: as for `kgan.data.folder.source`; `channels` None: 3.
         tokens, vocabulary: as for `kgan.data.texts.source`.
         split: "train" or "test".
 
@@ -42,51 +42,69 @@ def source(path, image_size=None, channels=None, tokens="words", vocabulary=2_00
     if channels not in (None, 1, 3):
         raise DataError(f"Images have 1 channel (grey) or 3 (colour), not {channels}.")
     image_size, root = sizes.setting(image_size or 64), os.path.realpath(expanded(str(path), "folder:"))
-    captions, note = captions_of(root, [name for name, *_ in files.find(root)])
+    found, left_out = files.survey(root)
+    captions, note = captions_of(root, [name for name, *_ in found], left_out)
     train, own = ({name: text for name, text in captions.items() if _is_test(name) == test} for test in (False, split == "test"))
     if not train or not own:
         raise DataError(f"folder:{path}: no image of the split {'train' if not train else split} has a caption: it stands in the column "
                         "`caption` of labels.csv, or in NAME.txt beside NAME.png. " + note)
     cuts = {name: cut(text, tokens) for name, text in train.items()}
+    if len({*map(tuple, cuts.values())}) < 2:
+        raise DataError(f"folder:{path}: all {len(cuts)} captions are the same, {next(iter(train.values()))!r}: there is nothing to learn "
+                        "from them; a model without captions learns the images")
     words = texts.vocabulary_of(cuts.values(), vocabulary)
     length = max(1, int(np.ceil(np.quantile([len(parts) for parts in cuts.values()], texts.COVERED))))
-    key = dict(kind="captioned", version=1, root=root, split=split, image_size=image_size, channels=channels, tokens=tokens,
-               vocabulary=vocabulary, files=hashlib.sha256(json.dumps([files.find(root), captions]).encode()).hexdigest())
+    note = " ".join(filter(None, (note, files.note(left_out))))
+    key = dict(kind="captioned", version=2, root=root, split=split, image_size=image_size, channels=channels, crop=bool(crop),
+               tokens=tokens, vocabulary=vocabulary, files=hashlib.sha256(json.dumps([found, captions]).encode()).hexdigest())
     arrays, notes = cached(f"captioned-{os.path.basename(root)}", key, lambda directory: _write(
-        directory, root, own, words, length, tokens, image_size, channels or 3))
+        directory, root, own, words, length, tokens, image_size, channels or 3, crop))
     told = {"words": words, "tokens": tokens}
     return Source(f"folder:{path}", {**arrays, "mismatch": Mismatched(arrays["caption"])}, note=" ".join(filter(None, (note, notes["note"]))),
                   kinds={"caption": "tokens", "mismatch": "tokens"}, more={"caption": told, "mismatch": told})
 
 
-def captions_of(root, names):
-    """The captions of images: (dict of relative path to text, a note about those that have none)."""
+def captions_of(root, names, left_out):
+    """The captions of images: (dict of relative path to text, a note about images and texts that have none).
+
+    `left_out`, of `kgan.data.files.survey`, loses the files that hold captions.
+    """
     if said := attributes.read(root):
         table = attributes.Table(root, names, *said)
         if "caption" in table.columns:
+            _without(left_out, {said[0]})
             rows, note = table.described(["caption"])
             return {name: cells[0] for name, cells in rows.items()}, note.strip()
-    found = {}
-    for name in names:
-        beside = os.path.join(root, os.path.splitext(name)[0] + ".txt")
-        if os.path.isfile(beside):
-            lines = texts.lines_of(root, [os.path.relpath(beside, root)])
-            if lines:
-                found[name] = lines[0]
+    found, more = {}, 0
+    beside = {name: os.path.splitext(name)[0] + ".txt" for name in names}
+    for name, text in beside.items():
+        if os.path.isfile(os.path.join(root, text)) and (lines := texts.lines_of(root, [text])):
+            found[name] = lines[0]
+            more += len(lines) > 1
+    _without(left_out, {*beside.values()})
     silent = len(names) - len(found)
-    return found, f"{silent} of {len(names)} images have no caption and are left out." if silent and found else ""
+    note = f"{silent} of {len(names)} images have no caption and are left out. " if silent and found else ""
+    note += f"{more} texts have more than one line, of which the first is the caption. " if more else ""
+    return found, note.strip()
+
+
+def _without(left_out, names):
+    for reason in [*left_out]:
+        left_out[reason] = [name for name in left_out[reason] if name not in names]
+        if not left_out[reason]:
+            del left_out[reason]
 
 
 def _is_test(name):
     return any(part.lower().startswith("test") for part in name.split("/")[:-1])
 
 
-def _write(directory, root, captions, words, length, tokens, image_size, channels):
+def _write(directory, root, captions, words, length, tokens, image_size, channels, crop):
     images = folder.allocate(directory / "image.npy", (len(captions), *sizes.pair(image_size), channels))
     kept, broken = [], {}
     for name in captions:
         try:
-            images[len(kept)], _ = folder.decode(os.path.join(root, name), image_size, channels, True)
+            images[len(kept)], _ = folder.decode(os.path.join(root, name), image_size, channels, crop)
             kept.append(name)
         except Exception as error:  # Pillow raises nearly anything on broken files
             broken[name] = folder.reason(error)
@@ -94,5 +112,9 @@ def _write(directory, root, captions, words, length, tokens, image_size, channel
     if broken:
         images.flush()
         np.save(directory / "image.npy", np.array(images[:len(kept)]))
-    np.save(directory / "caption.npy", texts.encoded([cut(captions[name], tokens)[:length] for name in kept], words, tokens, length))
-    return {"note": f"{len(broken)} images cannot be decoded and are left out ({listing})." if broken else ""}
+    cuts = [cut(captions[name], tokens) for name in kept]
+    np.save(directory / "caption.npy", texts.encoded([parts[:length] for parts in cuts], words, tokens, length))
+    note = f"{len(broken)} images cannot be decoded and are left out ({listing}). " if broken else ""
+    long = sum(len(parts) > length for parts in cuts)
+    note += f"{long} of {len(cuts)} captions have more than {length} {tokens} and lose their end. " if long else ""
+    return {"note": (note + texts.remarks(cuts, words, tokens)).strip()}

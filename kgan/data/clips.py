@@ -46,7 +46,8 @@ def source(path, image_size=None, channels=None, crop=True, frames=16, split="tr
         raise DataError(f"Clips have 1 channel (grey) or 3 (colour), not {channels}.")
     root = os.path.realpath(expanded(str(path), "folder:"))
     found, left_out = files.survey(root)
-    movies = [[name, os.path.getsize(os.path.join(root, name)), 0] for suffix in video.MOVIES for name in left_out.pop(suffix, [])]
+    movies = [[name, os.path.getsize(place) if os.path.isfile(place := os.path.join(root, name)) else 0, 0]
+              for suffix in video.MOVIES for name in left_out.pop(suffix, [])]
     clips = _clips([name for name, *_ in sorted(found + movies)])
     if not clips:
         raise DataError(f"No clips in {root}: {files.counted(left_out) or 'it holds no files'}. kgan reads {', '.join(MOVING)}"
@@ -58,7 +59,8 @@ def source(path, image_size=None, channels=None, crop=True, frames=16, split="tr
     arrays, notes = cached(f"clips-{os.path.basename(root)}", key, write)
     if not len(arrays["video"]):
         raise DataError(f"No clip in {root} has {frames} frames or more: --set frames= sets how many are needed")
-    return Source(f"folder:{path}", arrays, notes["classes"], " ".join(filter(None, (notes["note"], files.note(left_out)))))
+    remark = files.layout(path, notes["classes"].get("label", []), what="clips")
+    return Source(f"folder:{path}", arrays, notes["classes"], " ".join(filter(None, (notes["note"], files.note(left_out), remark))))
 
 
 def _clips(names):
@@ -86,25 +88,22 @@ def _write(root, clips, size, channels, crop, frames, directory):
         count = len(clip) // frames
         short += not count
         pieces += [clip[i * frames:(i + 1) * frames] for i in range(count)]
-        tops += [PurePosixPath(name).parts[:-1][:1]] * count
-    files.tolerate(skipped, len(clips), root, "clips", "cannot be decoded")
+        tops += [name.partition("/")[0] if "/" in name else None] * count
+    listing = files.tolerate(skipped, len(clips), root, "clips", "cannot be decoded")
     array = folder.allocate(directory / "video.npy", (len(pieces), frames, *size, channels))
     for place, piece in zip(array, pieces):
         place[:] = piece
     array.flush()
-    classes = {}
-    if all(tops) and len(set(tops)) > 1:
-        classes["label"] = files.save_labels(directory, [top for top, in tops])
+    classes, remark = files.labels(directory, tops, "clips", least=2)
     note = f"{len(pieces)} clips of {frames} frames from {len(clips)} files and folders of frames. "
     note += f"{short} are shorter and left out. " if short else ""
-    note += f"{len(skipped)} cannot be decoded and are left out ({', '.join(map(repr, list(skipped)[:10]))}). " if skipped else ""
-    return {"classes": classes, "note": note.strip()}
+    note += f"{len(skipped)} cannot be decoded and are left out ({listing}). " if skipped else ""
+    return {"classes": classes, "note": (note + remark).strip()}
 
 
 def _decoded(root, name, parts, size, channels, crop):
     """All frames of a clip, uint8 [T, *size, channels]."""
     if parts != [name]:
         return np.stack([folder.decode(os.path.join(root, part), size, channels, crop)[0] for part in parts])
-    with open(os.path.join(root, name), "rb") as file:
-        frames = video.decode(file.read(), 3, MAX_PIXELS)
+    frames = video.decode(files.contents(os.path.join(root, name)), 3, MAX_PIXELS)
     return np.stack([folder.pixels(Image.fromarray(frame), size, channels, crop) for frame in frames])

@@ -103,17 +103,17 @@ def content(file):
 
 def counted(left_out, limit=10):
     """What `survey` left out, by reason, in words: ".heic (3), hidden (1)"."""
-    order = sorted(left_out, key=lambda reason: -len(left_out[reason]))
+    order = sorted(left_out, key=lambda reason: (-len(left_out[reason]), reason))
     more = f" and {sum(len(left_out[reason]) for reason in order[limit:])} others" if order[limit:] else ""
     return ", ".join(f"{printable(reason)} ({len(left_out[reason])})" for reason in order[:limit]) + more
 
 
-def note(left_out):
-    """A sentence about what `survey` left out, and what to do about images among it; "" if that is nothing."""
+def note(left_out, images=True):
+    """A sentence about what `survey` left out and, where `images` are read, what to do about those among it; "" if that is nothing."""
     if not left_out:
         return ""
-    images = sorted({_UNREADABLE[reason] for reason in left_out if reason in _UNREADABLE})
-    advice = f"; kgan does not read {', '.join(images)}: convert them to PNG or JPEG" if images else ""
+    unread = sorted({_UNREADABLE[reason] for reason in left_out if reason in _UNREADABLE}) if images else []
+    advice = f"; kgan does not read {', '.join(unread)}: convert them to PNG or JPEG" if unread else ""
     return f"{sum(map(len, left_out.values()))} files are left out, by suffix: {counted(left_out)}{advice}."
 
 
@@ -129,8 +129,29 @@ def unidentified(file):
 TOLERATED = 0.1  # part of the files that may be unreadable
 
 
-def half(path, split):
-    """The real path of a folder, or of its sub-folder `split` where it holds both `train` and `test`.
+# names of folders that are parts of a data set, or halves of pairs, and no classes
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout", "unlabeled"}
+SIDES = {"a", "b", "traina", "trainb", "testa", "testb", "vala", "valb", "input", "inputs", "target", "targets", "source",
+         "image", "images", "imgs", "mask", "masks", "label", "labels", "annotations", "gt", "ground_truth"}
+
+
+def contents(file):
+    """The bytes of a file. Raises OSError: it is none, or a link to nothing."""
+    if not os.path.isdir(file):  # opening that says what it is
+        regular(file)
+    with open(file, "rb") as opened:
+        return opened.read()
+
+
+def regular(file):
+    """Raises OSError where a path is no regular file: opening a named pipe would wait for ever."""
+    if not os.path.isfile(file):
+        raise OSError("no regular file, or a link to nothing")
+
+
+def half(path, split, suffixes):
+    """The real path of a folder, or of its sub-folder `split` where it holds both `train` and `test`; and a sentence about what lies
+    beside these two and is not read: folders, and files with one of `suffixes`.
 
     Raises:
         DataError: it has no such split.
@@ -138,10 +159,30 @@ def half(path, split):
     root = os.path.realpath(expanded(str(path), "folder:"))
     there = {name: os.path.join(root, name) for name in ("train", "test") if os.path.isdir(os.path.join(root, name))}
     if len(there) == 2 and split in there:
-        return there[split]
+        beside = sorted(printable(name) for name in {*os.listdir(root)} - {*there} if not name.startswith(".") and
+                        (os.path.isdir(os.path.join(root, name)) or os.path.splitext(name)[1].lower() in suffixes))
+        return there[split], f"Beside its sub-folders train and test lie {', '.join(beside[:5])}{' …' * (len(beside) > 5)}, which are " \
+            "not read." if beside else ""
     if len(there) == 2 or split != "train":
         raise DataError(f"folder:{path} has no split {split!r}: put its files into the sub-folders train and test")
-    return root
+    return root, ""
+
+
+def layout(path, classes, asked=False, pairs="", what="images"):
+    """A sentence about sub-folders that are no classes, "" where they may be; DataError where they are `asked` for as classes.
+
+    `pairs`: what to do where they are the sides of pairs, beside naming one.
+    """
+    lower = {name.lower() for name in classes}
+    if lower and lower <= SPLITS:
+        meant, advice = "parts of a data set", f"name the one to train on, as in folder:{os.path.join(path, classes[0])}"
+    elif len(lower) > 1 and lower <= SIDES | SPLITS:
+        meant, advice = "sides of pairs", f"name one of them, as in folder:{os.path.join(path, classes[0])}{pairs}"
+    else:
+        return ""
+    if asked:
+        raise DataError(f"folder:{path}: its sub-folders {', '.join(classes)} look like {meant} and not like classes: {advice}")
+    return f"Its sub-folders {', '.join(classes)} look like {meant}, and all their {what} are read: {advice}."
 
 
 def tolerate(skipped, count, root, what, fault="cannot be read"):
@@ -152,6 +193,16 @@ def tolerate(skipped, count, root, what, fault="cannot be read"):
         raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {TOLERATED:.0%} that are "
                         f"tolerated ({listing}). Repair or remove them.")
     return listing
+
+
+def labels(directory, tops, what, least=1):
+    """Writes label.npy where all examples lie in sub-folders, `least` of them: ({} or {"label": names of classes}, a remark or "").
+
+    `tops` [N]: the names of the first-level sub-folders, None of what lies in none.
+    """
+    if all(tops) and len({*tops}) >= least:
+        return {"label": save_labels(directory, tops)}, ""
+    return {}, f"Some {what} lie in sub-folders and some do not: no labels." if any(tops) and not all(tops) else ""
 
 
 def save_labels(directory, tops):

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import zlib
-from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,12 +23,6 @@ from kgan.data.files import FORMATS, SUFFIXES, find  # noqa: F401, for who reads
 from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
 from kgan.kinds.image import flatten
-
-# names of folders that are parts of a data set, or halves of pairs, and no classes
-SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "holdout", "unlabeled"}
-SIDES = {"a", "b", "traina", "trainb", "testa", "testb", "vala", "valb", "input", "inputs", "target", "targets", "source",
-         "image", "images", "imgs", "mask", "masks", "label", "labels", "annotations", "gt", "ground_truth"}
-
 
 SHARE = 0.5  # of the disk's free part that a prepared copy may take before images are decoded as they are read
 
@@ -85,7 +78,8 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True, cac
         key.update(version=3, attributes=[said[0], hashlib.sha256(said[1]).hexdigest()], columns=wanted)
     # mistakes show now, and not after an hour of decoding
     tops = files.ordered(files.text(name.partition("/")[0]) for name in names) if all("/" in name for name in names) else []
-    layout = "" if "label" in wanted else _layout(path, tops, isinstance(attributes, str) and "label" in attributes.split("+"))
+    asked = isinstance(attributes, str) and "label" in attributes.split("+")
+    layout = "" if "label" in wanted else files.layout(path, tops, asked, ", or take --model=pix2pix")
     if table and isinstance(attributes, str):
         _check(f"folder:{path}", table, wanted, attributes, {*MEASURES} | ({"label"} if tops else set()))
     title = f"folder-{os.path.basename(root)}"
@@ -135,22 +129,6 @@ def _version(names):
     """Of what is prepared of a folder: 2 where its classes were in another order, or of other names, before."""
     tops = {name.partition("/")[0] for name in names if "/" in name}
     return 1 if files.ordered(map(files.text, tops)) == sorted(tops) else 2
-
-
-def _layout(path, classes, asked):
-    """A sentence about sub-folders that are no classes; DataError where they are asked for as classes."""
-    lower = {name.lower() for name in classes}
-    listing = ", ".join(classes)
-    if lower and lower <= SPLITS:
-        what, advice = "parts of a data set", f"name the one to train on, as in folder:{os.path.join(path, classes[0])}"
-    elif len(lower) > 1 and lower <= SIDES | SPLITS:
-        what = "sides of pairs"
-        advice = f"name one of them, as in folder:{os.path.join(path, classes[0])}, or take --model=pix2pix"
-    else:
-        return ""
-    if asked:
-        raise DataError(f"folder:{path}: its sub-folders {listing} look like {what} and not like classes: {advice}")
-    return f"Its sub-folders {listing} look like {what}, and all their images are read: {advice}."
 
 
 def _columns(table, wanted):
@@ -233,18 +211,15 @@ def _write(root, names, table, columns, image_size, channels, crop, directory, k
         del images
         whole.rename(directory / "image.npy")
 
-    tops = [PurePosixPath(names[index]).parts[:-1][:1] for index in good]
+    tops = [names[index].partition("/")[0] if "/" in names[index] else None for index in good]
     classes = {}
     if columns:
         arrays, classes = table.fields(columns, [rows[names[index]] for index in good])
         for column, array in arrays.items():
             np.save(directory / f"{column}.npy", array)
-    if "label" in columns:
-        pass
-    elif all(tops):
-        classes["label"] = files.save_labels(directory, [top for top, in tops])
-    elif any(tops):
-        note += "Some images lie in sub-folders and some do not: no labels. "
+    if "label" not in columns:
+        found, remark = files.labels(directory, tops, "images")
+        classes, note = {**classes, **found}, note + remark
     checked = {} if keep else dict(channels=channels, checksum=crc if channels == asked else grey_crc)
     return dict(note=note.strip(), skipped=skipped, classes=classes, **checked)
 
@@ -317,8 +292,7 @@ def opened(file, draft=None, flat=True):
     `draft`: least side that is asked for: a big JPEG is decoded at a fraction that is not smaller; None: as it is.
     `flat`: False leaves its mode as it is, transparency and 16 bits too.
     """
-    if not os.path.isfile(file):  # opening a named pipe would wait for ever
-        raise OSError("no regular file, or a link to nothing")
+    files.regular(file)
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:  # its message is the full path

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 _MADE = ("image_size", "channels", "crop"), ("condition", "bins", "direction")
-_WHERE_THERE = "rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks"  # of sounds, of notes
+_WHERE_THERE = "rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks", "notes_a_piece"  # of sounds, of notes
 _BLOCK = 1 << 24  # bytes at once
 
 

@@ -7,6 +7,7 @@ with a vocabulary of 500. The published one, of 5,000, is `--dataset=folder:PATH
 A perfect generator scores the oracle's entropy. What scores below it is no better: it has collapsed to what is likely.
 """
 import os
+import zipfile
 
 import numpy as np
 
@@ -106,8 +107,8 @@ def of(name):
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return Oracle(dict(arrays))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{file}: is no oracle ({error}); its arrays are those of kgan.data.oracle.Oracle") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: is no oracle ({error or type(error).__name__}); its arrays are those of kgan.data.oracle.Oracle") from None
 
 
 def _drawn(name, oracle, told, split, count, seed):

@@ -13,7 +13,7 @@ import numpy as np
 from kgan.data import files
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
-from kgan.kinds import Field, audio
+from kgan.kinds import audio
 
 PAIRS = ("input", "audio"), ("noisy", "clean")
 SILENT = 33  # of 32,768: windows that are nowhere louder are left out
@@ -40,7 +40,7 @@ def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
     Raises:
         DataError: no such folder or split, no sounds in it, more than a tenth of them unreadable, or pairs that are none.
     """
-    root = files.half(path, split)
+    root, beside = files.half(path, split, audio.SUFFIXES)
     found, left_out = files.survey(root, audio.SUFFIXES)
     if not found:
         other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
@@ -51,7 +51,8 @@ def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
     arrays, notes = cached(f"recordings-{os.path.basename(root)}", key,
                            lambda directory: _write(directory, root, names, rate, length, overlap))
     more = {name: {"rate": rate} for name in arrays if name in ("audio", "input")}
-    note = " ".join(filter(None, (notes["note"], files.note(left_out))))
+    classes = notes["classes"].get("label", [])
+    note = " ".join(filter(None, (notes["note"], files.note(left_out, images=False), beside, _sides(classes) or files.layout(path, classes, what="sounds"))))
     return Source(f"folder:{path}", arrays, notes["classes"], note, kinds=dict.fromkeys(more, "audio"), more=more)
 
 
@@ -66,14 +67,18 @@ def windows(sound, length, overlap):
 def _write(directory, root, names, rate, length, overlap):
     """Cuts the files into `audio.npy`, and `input.npy` of pairs, and writes `label.npy`; see `cached`."""
     tops = [name.split("/")[0] if "/" in name else None for name in names]
-    sides = next((pair for pair in PAIRS if {*pair} == {*tops}), None)
+    sides = next((tuple(sorted({*tops}, key=lambda top: pair.index(top.lower()))) for pair in PAIRS
+                  if {*pair} == {str(top).lower() for top in tops}), None)
     examples = _paired(root, names, sides) if sides else {name: {"audio": name} for name in names}
-    field, skipped, labels, silent = Field("audio", (None, 1), more={"rate": rate}), {}, [], 0
+    skipped, labels, silent, low = {}, [], 0, []
     fields = sorted(next(iter(examples.values())))
     opened = {name: open(directory / f"{name}.raw", "wb") for name in fields}
     for example, parts in examples.items():
         try:
-            sounds = {name: _sound(os.path.join(root, file), field) for name, file in parts.items()}
+            data = {name: files.contents(os.path.join(root, file)) for name, file in parts.items()}
+            sounds = {name: audio.brought(each, rate) for name, each in data.items()}
+            low += [own for _, own in sounds.values() if own < rate]
+            sounds = {name: sound for name, (sound, _) in sounds.items()}
             if len({len(sound) for sound in sounds.values()}) > 1:
                 raise ValueError("its two sides differ in length")
         except (OSError, ValueError) as error:
@@ -84,7 +89,7 @@ def _write(directory, root, names, rate, length, overlap):
         silent += int((~loud).sum())
         for name, some in cut.items():
             opened[name].write(np.ascontiguousarray(some[loud]).tobytes())
-        labels += [example.split("/")[0]] * int(loud.sum())
+        labels += [example.split("/")[0] if "/" in example else None] * int(loud.sum())
     for file in opened.values():
         file.close()
     listing = files.tolerate(skipped, len(examples), root, "sounds")
@@ -95,13 +100,21 @@ def _write(directory, root, names, rate, length, overlap):
         np.save(directory / f"{name}.npy", raw)
         del raw
         os.unlink(directory / f"{name}.raw")
-    classes = {}
-    if not sides and all(tops):
-        classes["label"] = files.save_labels(directory, labels)
+    classes, remark = files.labels(directory, labels, "sounds") if not sides else ({}, "")
     note = [f"{len(skipped)} sounds cannot be read and are left out ({listing})."] if skipped else []
     note += [f"{silent} windows without sound are left out."] if silent else []
-    note += ["Some sounds lie in sub-folders and some do not: no labels."] if any(tops) and not all(tops) else []
-    return dict(note=" ".join(note), skipped=skipped, classes=classes)
+    note += [f"{len(low)} sounds have fewer than {rate:,} samples a second, {min(low):,} or more: what lies above half of that is "
+             "lacking in them."] if low else []
+    return dict(note=" ".join(filter(None, (*note, remark))), skipped=skipped, classes=classes)
+
+
+def _sides(classes):
+    """A sentence about sub-folders that seem to be the sides of pairs by another name, as clean_trainset and noisy_trainset."""
+    found = [name for pair in PAIRS for word in pair for name in classes if word in name.lower()]
+    if not any(all(any(word in name.lower() for name in classes) for word in pair) for pair in PAIRS):
+        return ""
+    return f"Its sub-folders {', '.join(found)} are read as classes: to learn one from the other, as pairs, keep these two alone and " \
+        f"name them {' or '.join(' and '.join(pair) for pair in PAIRS)}."
 
 
 def _paired(root, names, sides):
@@ -112,10 +125,3 @@ def _paired(root, names, sides):
         raise DataError(f"{root}: {len(alone)} sounds have no partner of the same name in the other of {' and '.join(sides)}: "
                         f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}")
     return {name: {"input": given[name], "audio": made[name]} for name in sorted(given)}
-
-
-def _sound(path, field):
-    if not os.path.isfile(path):  # opening a named pipe would wait for ever
-        raise OSError("no regular file, or a link to nothing")
-    with open(path, "rb") as file:
-        return audio.read(file.read(), field)[:, 0]

@@ -3,6 +3,7 @@
     PATH/*.mid                      any depth; sub-folders are labels
     PATH/train/, PATH/test/         where both are there: the splits
 """
+import collections
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split
     """
     if not notes.SUFFIXES:
         raise DataError(f"folder:{path}: to read MIDI files pip install mido")
-    root = files.half(path, split)
+    root, beside = files.half(path, split, notes.SUFFIXES)
     found, left_out = files.survey(root, notes.SUFFIXES)
     if not found:
         other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
@@ -44,20 +45,21 @@ def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split
     listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
     names, steps = tuple(filter(None, tracks.split("+"))), steps_a_bar
     more = {"lowest": lowest, "beat": max(1, steps // 4), "tempo": notes.MORE["tempo"], "tracks": list(names)}
-    key = dict(kind="scores", version=1, files=listing, bars=bars, steps=steps, pitches=pitches, **more)
+    key = dict(kind="scores", version=2, files=listing, bars=bars, steps=steps, pitches=pitches, **more)
     arrays, kept = cached(f"scores-{os.path.basename(root)}", key,
                           lambda directory: _write(directory, root, [name for name, *_ in found], bars, steps, pitches, more))
-    note = " ".join(filter(None, (kept["note"], files.note(left_out))))
+    remark = files.layout(path, kept["classes"].get("label", []), what="files")
+    note = " ".join(filter(None, (kept["note"], files.note(left_out, images=False), beside, remark)))
     return Source(f"folder:{path}", arrays, kept["classes"], note, kinds={"notes": "notes"}, more={"notes": more})
 
 
 def _write(directory, root, names, bars, steps, pitches, more):
     """Cuts the files into `notes.npy` and writes `label.npy`; see `cached`."""
-    pieces, labels, skipped = [], [], {}
+    pieces, labels, skipped, lost = [], [], {}, collections.Counter()
     for name in names:
         try:
-            with open(os.path.join(root, name), "rb") as file:
-                roll = notes.parse(file.read(), pitches, len(more["tracks"]), more["lowest"], more["beat"], more["tracks"])
+            data = files.contents(os.path.join(root, name))
+            roll, left_out = notes.parse(data, pitches, len(more["tracks"]), more["lowest"], more["beat"], more["tracks"])
         except (OSError, ValueError) as error:
             skipped[name] = str(error)
             continue
@@ -65,11 +67,14 @@ def _write(directory, root, names, bars, steps, pitches, more):
         roll = np.pad(roll, [(0, whole * steps - len(roll)), (0, 0), (0, 0)]).reshape(whole, steps, *roll.shape[1:])
         cut = [roll[bar:bar + bars] for bar in range(whole - bars + 1) if roll[bar:bar + bars].any()]
         pieces += cut
-        labels += [name.split("/")[0]] * len(cut)
+        labels += [name.split("/")[0] if "/" in name else None] * len(cut)
+        lost.update(left_out)
     listing = files.tolerate(skipped, len(names), root, "MIDI files")
+    if not pieces:
+        raise DataError(f"The music in {root} has no notes among {pitches} pitches from {more['lowest']} on: --set pitches= and lowest= "
+                        "say which")
     np.save(directory / "notes.npy", np.stack(pieces))
-    classes = {}
-    if all("/" in name for name in names):
-        classes["label"] = files.save_labels(directory, labels)
-    note = f"{len(skipped)} MIDI files cannot be read and are left out ({listing})." if skipped else ""
-    return dict(note=note, skipped=skipped, classes=classes)
+    classes, remark = files.labels(directory, labels, "MIDI files")
+    note = [f"{len(skipped)} MIDI files cannot be read and are left out ({listing})."] if skipped else []
+    note += [f"{count} of {len(names)} MIDI files {what}." for what, count in lost.items()]
+    return dict(note=" ".join(filter(None, (*note, remark))), skipped=skipped, classes=classes)

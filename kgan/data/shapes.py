@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -38,9 +37,9 @@ def source(path, image_size=32, split="train"):
     Raises:
         DataError: no such folder or split, no solids in it, more than a tenth cannot be read, meshes without trimesh.
     """
-    root = files.half(path, split)
-    _, rest = files.survey(root)
-    found = sorted(name for suffix in (*GRIDS, *MESHES) for name in rest.pop(suffix, []))
+    root, beside = files.half(path, split, (*GRIDS, *MESHES))
+    stamps, rest = files.survey(root, (*GRIDS, *MESHES))
+    found = [name for name, *_ in stamps]
     if not found:
         raise DataError(f"No solids in {root}: {files.counted(rest) or 'it holds no files'}. kgan reads "
                         f"{', '.join((*GRIDS, *MESHES))}.")
@@ -50,11 +49,12 @@ def source(path, image_size=32, split="train"):
         except ImportError:
             raise DataError(f"{root} holds meshes ({next(name for name in found if _suffix(name) in MESHES)}): pip install trimesh, "
                             "which cuts them into voxels") from None
-    stamps = [[name, (status := os.stat(os.path.join(root, name))).st_size, status.st_mtime_ns] for name in found]
     key = dict(kind="shapes", version=1, files=hashlib.sha256(json.dumps([root, stamps]).encode()).hexdigest(),
                size=int(image_size))
     arrays, notes = cached(f"shapes-{os.path.basename(root)}", key, functools.partial(_write, root, found, int(image_size)))
-    return Source(f"folder:{path}", arrays, notes["classes"], " ".join(filter(None, (notes["note"], files.note(rest)))))
+    remark = files.layout(path, notes["classes"].get("label", []), what="solids")
+    note = " ".join(filter(None, (notes["note"], files.note(rest, images=False), beside, remark)))
+    return Source(f"folder:{path}", arrays, notes["classes"], note)
 
 
 def _suffix(name):
@@ -70,20 +70,19 @@ def _write(root, names, size, directory):
             skipped[name] = folder.reason(error)
             continue
         solids.append(some)
-        tops += [PurePosixPath(name).parts[:-1][:1]] * len(some)
-    files.tolerate(skipped, len(names), root, "files")
+        tops += [name.partition("/")[0] if "/" in name else None] * len(some)
+    listing = files.tolerate(skipped, len(names), root, "files")
     np.save(directory / "voxels.npy", np.concatenate(solids))
-    classes = {}
-    if all(tops) and len(set(tops)) > 1:
-        classes["label"] = files.save_labels(directory, [top for top, in tops])
+    classes, remark = files.labels(directory, tops, "solids", least=2)
     empty = sum(int((~some.any((1, 2, 3, 4))).sum()) for some in solids)
     note = f"{empty} of its solids are empty. " if empty else ""
-    note += f"{len(skipped)} files cannot be read and are left out ({', '.join(map(repr, list(skipped)[:10]))}). " if skipped else ""
-    return {"classes": classes, "note": note.strip()}
+    note += f"{len(skipped)} files cannot be read and are left out ({listing}). " if skipped else ""
+    return {"classes": classes, "note": (note + remark).strip()}
 
 
 def _read(file, size):
     """The solids in a file, uint8 [N, size, size, size, 1]."""
+    files.regular(file)
     if _suffix(file) in MESHES:
         return voxelised(file, size)[None]
     if _suffix(file) == ".npy":
@@ -91,9 +90,10 @@ def _read(file, size):
         if many.ndim == 4 and many.shape[3] != 1 or many.ndim == 5:
             if many.size > MAX_NUMBERS or many.ndim == 5 and many.shape[4] != 1:
                 raise ValueError(f"an array {list(many.shape)}: voxels are [D, H, W] or [N, D, H, W]")
+            if many.dtype.kind not in "biuf" or not np.isfinite(many).all():
+                raise ValueError("some of its numbers are NaN, infinite or none")
             return np.stack([_fitted(voxels.store(one)[..., None] if one.ndim == 3 else voxels.store(one), size) for one in many])
-    with open(file, "rb") as opened:
-        return _fitted(voxels.read(opened.read(), Field("voxels", (None, None, None, 1))), size)[None]
+    return _fitted(voxels.read(files.contents(file), Field("voxels", (None, None, None, 1))), size)[None]
 
 
 def _fitted(solid, size):
@@ -120,6 +120,8 @@ def voxelised(file, size):
     if UP.get(_suffix(file), 1) == 1:  # as kgan.kinds.voxels writes them: x, y, z to x, -z, y
         points = points[:, [0, 2, 1]] * (1, -1, 1)
     low, high = points.min(0), points.max(0)
+    if not np.isfinite(high - low).all() or not (high - low).max() > 0:
+        raise ValueError("a mesh whose points are all the same, or none")
     inside = size - 2 * MARGIN
     mesh = trimesh.Trimesh((points - (low + high) / 2) * (inside / (high - low).max()), mesh.faces, process=False)
     # the surface by points on it, closer than voxels are wide

@@ -11,6 +11,7 @@ from kgan.config import nearest
 
 SINGLE = 0.5  # classes for each example: more are no classes
 DARK = 72  # of 255: numbers of 14 bits in 16 come to 64 at most, and scaling may overshoot
+SCALED = "masks of few values, or 10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved"
 _DATE = re.compile(r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4})([ T]\d{1,2}:\d{2}.*)?")
 
 
@@ -182,8 +183,7 @@ class Source:
                 continue
             some = array[np.unique(np.linspace(0, len(array) - 1, looked_at).astype(int))]
             if (peak := int(some.max())) < DARK:
-                note += (f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: masks of few values, "
-                         "or 10, 12 or 14 bits in files of 16, must be scaled to the whole range before they are saved.")
+                note += f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: {SCALED}."
         return self._noted(note)
 
     def remark(self, text):

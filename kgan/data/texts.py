@@ -45,40 +45,45 @@ def source(path, tokens="words", vocabulary=5_000, length=0, split="train"):
     root = os.path.realpath(expanded(str(path), "folder:"))
     if os.path.isfile(os.path.join(root, oracle.FILE)):
         return oracle.published(path, split)
-    found = listing(root)
+    found, left_out = listing(root)
     if not found[split]:
         raise DataError(f"folder:{path}: no {SUFFIX} files in it" if not any(found.values()) else
                         f"folder:{path} has no split {split!r}: its texts lie in files named {split}*{SUFFIX} or a folder {split}")
     key = dict(kind="texts", version=1, root=root, files=found, split=split, tokens=tokens, vocabulary=vocabulary, length=length)
     arrays, notes = cached(f"texts-{os.path.basename(root)}", key,
                            lambda directory: _write(directory, root, found, tokens, vocabulary, length, split))
-    return Source(f"folder:{path}", arrays, note=notes["note"], kinds={"tokens": "tokens"},
+    note = files.note(left_out, images=False)
+    if split == "train" and found["test"]:
+        note += f" {len(found['test'])} of {len(found['test']) + len(found['train'])} files are the test split, for their names or their " \
+            "folders' begin with test."
+    return Source(f"folder:{path}", arrays, note=" ".join(filter(None, (notes["note"], note.strip()))), kinds={"tokens": "tokens"},
                   more={"tokens": {"words": notes["words"], "tokens": tokens}})
 
 
 def listing(root):
-    """Text files below a folder by split: dict of "train" and "test" to sorted lists of [relative path, size, time in ns]."""
-    found = {"train": [], "test": []}
-    for folder, names, _ in files._walk(root):
-        for name in names:
-            if name.lower().endswith(SUFFIX):
-                place = os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
-                status = os.stat(os.path.join(folder, name))
-                test = any(part.lower().startswith("test") for part in place.split("/"))
-                found["test" if test else "train"].append([place, status.st_size, status.st_mtime_ns])
-    return {split: sorted(some) for split, some in found.items()}
+    """Text files below a folder by split, and what is left out: dict of "train" and "test" to sorted lists of [relative path, size, time
+    in ns]; dict as of `kgan.data.files.survey`."""
+    found, (texts, left_out) = {"train": [], "test": []}, files.survey(root, (SUFFIX,))
+    for stamp in texts:
+        test = any(part.lower().startswith("test") for part in stamp[0].split("/"))
+        found["test" if test else "train"].append(stamp)
+    return found, left_out
 
 
 def lines_of(root, names):
-    """The lines of files, without those that are empty. Raises DataError: a file is no UTF-8."""
+    """The lines of files, without those that are empty. Raises DataError: a file cannot be read, or is no UTF-8."""
     found = []
     for name in names:
+        place = os.path.join(root, name)
         try:
-            with open(os.path.join(root, name), "rb") as file:
-                found += [line.strip() for line in file.read().decode("utf-8-sig").splitlines() if line.strip()]
+            text = files.contents(place).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"{os.path.join(root, name)}: is no text in UTF-8 ({error.reason} at byte {error.start}): save it as "
-                            "UTF-8") from None
+            raise DataError(f"{place}: is no text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+        except OSError as error:
+            raise DataError(f"{place}: cannot be read: {error.strerror or error}") from None
+        if "\0" in text:
+            raise DataError(f"{place}: is no text in UTF-8 (it holds zeros, as UTF-16 does): save it as UTF-8")
+        found += [line.strip() for line in text.splitlines() if line.strip()]
     return found
 
 
@@ -117,7 +122,12 @@ def _write(directory, root, found, tokens, vocabulary, length, split):
 
 def _note(texts, kept, words, tokens, longest):
     note = "" if len(kept) == len(texts) else f"{len(texts) - len(kept)} of {len(texts)} lines have more than {longest} {tokens} and are left out. "
-    every = [part for text in texts for part in text]
+    return (note + remarks(texts, words, tokens)).strip()
+
+
+def remarks(texts, words, tokens):
+    """What is to be said of texts, lists of tokens, and their vocabulary, or ""."""
+    note, every = "", [part for text in texts for part in text]
     if UNKNOWN in words:
         unknown = len(every) - sum(map(set(words).__contains__, every))
         note += f"{unknown / len(every):.1%} of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "

@@ -24,6 +24,8 @@ _OTHERS = (".flac", ".ogg") if importlib.util.find_spec("soundfile") else ()
 SUFFIXES = (".wav", *_OTHERS)
 MAX_SAMPLES = 1 << 26  # of a file that `read` decodes: 23 minutes at 48 kHz
 RATES, CHANNELS = (1_000, 384_000), 16  # that a file may have
+LOUDEST = 16  # of samples that are floats: what is a little above 1 is cut, what is far above is of another scale
+ENDLESS = 0x7FFF0000  # bytes and more in the head of a WAV file that was written to a pipe: it goes on to its end
 
 WIDTH, TALL, HIGH = 126, 36, 64  # pixels of a sound in a sheet; height of its waveform and of its spectrogram
 # colours of a spectrogram from silence to full scale, evenly spaced
@@ -54,11 +56,14 @@ def read(data, field, max_pixels=MAX_SAMPLES):
     Raises:
         ValueError: it is no sound that can be read, is longer than that, or is empty.
     """
-    new = field.more.get("rate", MORE["rate"])
-    waves, rate = decode(data, max_pixels, new)
-    sound = store(_sound.resample(waves, rate, new))[:, None]
-    length = field.shape[0]
+    sound, length = brought(data, field.more.get("rate", MORE["rate"]), max_pixels)[0][:, None], field.shape[0]
     return sound if length is None else np.pad(sound[:length], [(0, max(0, length - len(sound))), (0, 0)])
+
+
+def brought(data, rate, most=MAX_SAMPLES):
+    """The bytes of a sound file, brought to a rate: (int16 [T], its own rate). Errors as for `read`."""
+    waves, own = decode(data, most, rate)
+    return store(_sound.resample(waves, own, rate)), own
 
 
 def decode(data, most=MAX_SAMPLES, new=None):
@@ -80,17 +85,26 @@ def decode(data, most=MAX_SAMPLES, new=None):
         channels, rate = _other(data, most, new, str(error))
     if not len(channels):
         raise ValueError("the sound is empty")
+    if not np.isfinite(channels).all():
+        raise ValueError("samples of the sound are NaN or infinite")
+    if (peak := np.abs(channels).max()) > LOUDEST:
+        raise ValueError(f"samples of the sound are as large as {peak:.6g}; those of floats are from -1 to 1")
+    channels = np.clip(channels, -1, 1)
     return channels.mean(1), rate
 
 
 def _wave(data, most, new):
     with wave.open(io.BytesIO(data)) as file:
         count, channels, width = file.getnframes(), file.getnchannels(), file.getsampwidth()
+        endless = count * channels * width >= ENDLESS
+        count = min(count, len(data) // (channels * width)) if endless else count
         _bounded(count, channels, file.getframerate(), most, new)
         values = np.frombuffer(file.readframes(count), np.uint8)
         if width not in (1, 2, 3, 4):
             raise ValueError(f"the WAV file has {8 * width} bits; 8, 16, 24 and 32 can be read")
         values = values[:len(values) // (width * channels) * width * channels].reshape(-1, width)
+        if not endless and len(values) < count * channels:
+            raise ValueError(f"the file is cut off: of {count} samples {len(values) // channels} are there")
         if width == 1:  # of one byte they are not signed
             return ((values.astype(np.float64) - 128) / 128).reshape(-1, channels), file.getframerate()
         whole = np.zeros((len(values), 4), np.uint8)
@@ -106,7 +120,10 @@ def _other(data, most, new, reason):
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _bounded(file.frames, file.channels, file.samplerate, most, new)
-            return np.clip(file.read(file.frames, always_2d=True), -1, 1), file.samplerate
+            values = file.read(file.frames, always_2d=True)
+            if len(values) < file.frames:
+                raise ValueError(f"the file is cut off: of {file.frames} samples {len(values)} are there")
+            return values, file.samplerate
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"this is no sound that can be read ({reason}); WAV, FLAC and OGG are") from None

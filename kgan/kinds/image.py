@@ -100,7 +100,8 @@ def flatten(image):
 def write(sample, media="image/png"):
     """A PNG file of exactly the sample's pixels."""
     buffer = io.BytesIO()
-    sheet(np.asarray(sample)[None], smallest=0).save(buffer, "PNG")
+    pixels = store(sample)
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 

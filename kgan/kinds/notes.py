@@ -22,7 +22,7 @@ _MIDI = importlib.util.find_spec("mido") is not None
 MEDIA = {**({"audio/midi": ".mid"} if _MIDI else {}), "audio/wav": ".wav", "application/x-npy": ".npy"}
 SUFFIXES = (".mid", ".midi") if _MIDI else ()
 MAX_BYTES, MAX_STEPS = 1 << 20, 1 << 16  # of a file that is read
-DRUMS = "drums"
+DRUMS, DRUM_CHANNEL = "drums", 9
 
 RATE = 16_000  # of what is written as WAV
 WIDE, TALL = 3, 2  # pixels of a step and of a pitch in a sheet
@@ -47,18 +47,18 @@ def read(data, field):
         ValueError: it is no MIDI file, is too large, or holds no notes among the field's pitches.
     """
     bars, steps, pitches, tracks = field.shape
-    roll = parse(data, pitches, tracks, **{name: field.more.get(name, MORE[name]) for name in ("lowest", "beat", "tracks")})
+    roll, _ = parse(data, pitches, tracks, **{name: field.more.get(name, MORE[name]) for name in ("lowest", "beat", "tracks")})
     bars = bars or max(1, -(-len(roll) // steps))
     roll = np.pad(roll[:bars * steps], [(0, max(0, bars * steps - len(roll))), (0, 0), (0, 0)])
     return roll.reshape(bars, steps, pitches, tracks)
 
 
 def parse(data, pitches, count, lowest=36, beat=4, tracks=()):
-    """A whole MIDI file as uint8 [steps, pitches, count].
+    """A whole MIDI file as uint8 [steps, pitches, count], and what of it is not in that: a list of what "the file" does, in words.
 
-    Its tracks that have notes come in the file's order; those of the tenth channel go to the track that is called
-    drums, if there is one, and else are left out. A note begins at the step that is nearest, and is a step long at
-    least. Pitches beyond those that there are move by octaves until they are.
+    Its tracks that have notes come in the file's order, each channel of one by itself; those of the tenth channel go to the
+    track that is called drums, if there is one, and else are left out. A note begins at the step that is nearest, and is a
+    step long at least. Pitches beyond those that there are move by octaves until they are.
 
     Raises:
         ValueError: as for `read`.
@@ -74,10 +74,17 @@ def parse(data, pitches, count, lowest=36, beat=4, tracks=()):
         raise ValueError(f"this is no MIDI file that can be read ({reason})") from None
     drums = list(tracks).index(DRUMS) if DRUMS in tracks else None
     places = [i for i in range(count) if i != drums]
-    parts = [part for part in ([note for note in some if not note[3]] for some in notes) if part]
+    # of a file of one track (format 0) the channels are what others have as tracks
+    parts = [[note for note in some if note[3] == channel] for some in notes
+             for channel in dict.fromkeys(note[3] for note in some) if channel != DRUM_CHANNEL]
     found = [(place, note) for place, part in zip(places, parts) for note in part]
+    beaten = [note for some in notes for note in some if note[3] == DRUM_CHANNEL]
     if drums is not None:
-        found += [(drums, note) for some in notes for note in some if note[3]]
+        found += [(drums, note) for note in beaten]
+    lost = [f"have more than {len(places)} tracks beside drums, of which the first are taken"] * (len(parts) > len(places))
+    lost += ["have drums, which are left out, for no track is called drums"] * bool(beaten and drums is None)
+    lost += ["are not in 4/4, and are cut at every fourth beat"] * any(
+        message.type == "time_signature" and (message.numerator, message.denominator) not in ((4, 4), (2, 2), (2, 4)) for track in file.tracks for message in track)
     if not found:
         raise ValueError("the MIDI file has no notes")
     length = max(note[1] for _, note in found)
@@ -90,11 +97,11 @@ def parse(data, pitches, count, lowest=36, beat=4, tracks=()):
         pitch += 12 * -(-max(0, -pitch) // 12)
         if pitch < pitches:
             roll[start:end, pitch, place] = 1
-    return roll
+    return roll, lost
 
 
 def _notes(track, ticks):
-    """(first step, step after the last, pitch, whether it is a drum's) of each note of a mido track."""
+    """(first step, step after the last, pitch, channel) of each note of a mido track."""
     time, sounding, found = 0, {}, []
     for message in track:
         time += message.time
@@ -103,7 +110,7 @@ def _notes(track, ticks):
         key = message.channel, message.note
         if key in sounding:
             start = round(sounding.pop(key) / ticks)
-            found.append((start, max(start + 1, round(time / ticks)), message.note, message.channel == 9))
+            found.append((start, max(start + 1, round(time / ticks)), message.note, message.channel))
         if message.type == "note_on" and message.velocity:
             sounding[key] = time
     return found

@@ -66,7 +66,10 @@ def _npy(data, max_voxels):
     if not (len(shape) == 3 or len(shape) == 4 and shape[3] == 1) or dtype.kind not in "biuf":
         raise ValueError(f"an array {list(shape)} of {dtype}")
     _bounded(shape[:3], max_voxels)
-    return np.load(io.BytesIO(data), allow_pickle=False).reshape(*shape[:3], 1)
+    values = np.load(io.BytesIO(data), allow_pickle=False).reshape(*shape[:3], 1)
+    if not np.isfinite(values).all():
+        raise ValueError("some numbers are NaN or infinite")
+    return values
 
 
 def _binvox(data, max_voxels):

@@ -4,7 +4,7 @@
     metrics.frechet_distance(real_features, fake_features)
     metrics.Evaluator({"dataset": "glyphs"}).figures(gan.generate(10_000))
 
-`python -m kgan.metrics runs/NAME` measures a run, `python -m kgan.metrics.probe runs/NAME` what its discriminator has learnt.
+`python -m kgan.metrics runs/NAME` measures a run, `python -m kgan.metrics.probe runs/NAME` what its discriminator has learned.
 """
 from kgan.metrics.classes import per_class, score, shares
 from kgan.metrics.frechet import Moments, frechet_distance

@@ -218,4 +218,4 @@ def directory(target, targets):
 
 
 if __name__ == "__main__":
-    command.run(main, "kgan.metrics")
+    command.run(main, "kgan.metrics", doing="measuring")

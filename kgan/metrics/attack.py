@@ -106,4 +106,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.attack")
+    command.run(main, "kgan.metrics.attack", doing="attacking")

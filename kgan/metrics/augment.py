@@ -34,10 +34,13 @@ from absl import flags
 
 from kgan import command
 from kgan.command import UserError
-from kgan.metrics.few import BATCH, Plan, draw, judged, line, numbers, small
+from kgan.config import unknown
+from kgan.kinds.label import called
+from kgan.metrics.few import BATCH, Plan, draw, fitting, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
 from kgan.run import Run, load, write
 
+LABELS = "20", "100", "1000"
 WITHOUT = "real", "real, augmented", "real, oversampled", "oversampled, augmented", "real, class weights"
 WITH = "both", "both, augmented"
 
@@ -46,7 +49,10 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.augment RUN")
     FLAGS = flags.FLAGS
-    counts = numbers(FLAGS.labels)
+    if FLAGS.rare and FLAGS.labels:
+        raise UserError(f"--labels={','.join(FLAGS.labels)}: with --rare all labels are used, --keep says how many of the rare class; leave it "
+                        "out")
+    counts = numbers(FLAGS.labels or LABELS)
     if FLAGS.keep and not FLAGS.rare:
         raise UserError(f"--keep={FLAGS.keep}: of which class? --rare=CLASS")
     run = Run(arguments[1])
@@ -60,19 +66,23 @@ def main(arguments):
     if list(gan.classes) != names or train.kind != "image":
         raise UserError(f"{arguments[1]}: makes {gan.kind} of the classes {', '.join(gan.classes) or '(none)'}; images of the "
                         f"data's, {', '.join(names[:10])}, are wanted: cgan, acgan, biggan and projection learn these")
-    if FLAGS.rare and FLAGS.rare not in names:
-        raise UserError(f"--rare={FLAGS.rare}: no such class; there are {', '.join(names)}")
+    rare = FLAGS.rare and called(FLAGS.rare, names)
+    if rare and rare not in names:
+        raise UserError(f"--rare={rare}: {unknown(rare, names)}")
     rows = np.sort(test.choose(5_000))
     held = np.asarray(test.arrays[test.key][rows]), np.asarray(test.arrays["label"])[rows]
     labels = np.asarray(train.arrays["label"])
+    counts, fewer = fitting(counts, len(labels))
+    if fewer and not rare:
+        print(fewer)
     plan = Plan(small(train.shape, len(names)), len(names), FLAGS.steps, settings.get("flip", False))
     found = {}
     for seed in range(FLAGS.seeds):
         rng = np.random.default_rng([seed, 77])
         chosen = {count: draw(labels, count, rng) for count in counts}
         if FLAGS.rare:
-            chosen = {"all": make_rare(labels, names.index(FLAGS.rare), FLAGS.keep, rng)}
-        for name, scores in trial(plan, gan, train, labels, chosen, held, seed, FLAGS.samples, FLAGS.rare).items():
+            chosen = {"all": make_rare(labels, names.index(rare), FLAGS.keep, rng)}
+        for name, scores in trial(plan, gan, train, labels, chosen, held, seed, FLAGS.samples, rare).items():
             found.setdefault(name, []).append(scores)
     said = [table(found, names), *verdicts(found)]
     print(f"{settings['dataset']}, {settings['model']}, step {step:,}: {FLAGS.seeds} seeds, {FLAGS.steps} steps of {BATCH}, "
@@ -167,7 +177,7 @@ def verdicts(found, figure="balanced"):
 
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
-    flags.DEFINE_list("labels", ["20", "100", "1000"], "numbers of real labels, with commas between; all: every one")
+    flags.DEFINE_list("labels", None, f"numbers of real labels, with commas between; all: every one; default: {','.join(LABELS)}")
     flags.DEFINE_integer("seeds", 5, "how often all is repeated", 2, 30)
     flags.DEFINE_integer("samples", 2_000, "samples of the generator, over all classes", 2)
     flags.DEFINE_integer("steps", 300, "of each classifier, 64 examples each", 1)
@@ -178,4 +188,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.augment")
+    command.run(main, "kgan.metrics.augment", doing="training classifiers")

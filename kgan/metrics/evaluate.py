@@ -44,6 +44,10 @@ def sources(settings):
 class Evaluator:
     """Real examples to measure samples against; their features are computed once.
 
+        evaluator = kgan.metrics.Evaluator({"dataset": "glyphs"})
+        evaluator = kgan.metrics.Evaluator((images, labels))        # arrays; or the images alone
+        evaluator.figures(gan.generate(10_000))
+
     Args:
         settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
             of its `config` the condition. Or real examples themselves, as for `kgan.data.load`: images uint8 [N, H, W, C], images

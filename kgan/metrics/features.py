@@ -21,10 +21,9 @@ from keras import layers
 
 import kgan
 from export.paths import readable
-from kgan import sizes
+from kgan import command, kinds, sizes
 from kgan.data import own
 from kgan.data.cache import cached
-from kgan import kinds
 from kgan.data.source import DataError, Source, seen
 
 SEEN, BATCH, RATE, UNITS = 180_000, 128, 2e-3, 128  # the classifier's: examples in all, a batch, Adam's peak rate, features
@@ -94,7 +93,7 @@ def get(name, train, test=None):
         return FeatureNetwork("raw", lambda values: (values.reshape(len(values), -1), None), {"features": "raw values"},
                               kind=train.kind)
     if not image:
-        raise DataError(f"features={name}: is for images; {train.name} has points or signals: features=raw")
+        raise DataError(f"features={name}: is for images; {train.name} has {train.kind}: features=raw")
     if name == "classifier":
         return classifier(train, test)
     if name.startswith("classifier:"):
@@ -201,7 +200,8 @@ def _learn(train, test, folder, network, seen):
 
     data = kgan.data.batches(train, batch, repeat=True).map(pair)
     print(f"features   training a classifier of {train.name}'s labels, once: {steps:,} steps", flush=True)
-    network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    with command.busy("training the classifier", 10):
+        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
     count = min(len(test), 20_000)
     labels = np.asarray(test.arrays["label"][:count])
     found = np.concatenate([network.predict_on_batch(viewed(test.kind, test.examples(slice(i, i + 500)))).argmax(1)

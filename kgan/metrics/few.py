@@ -25,6 +25,15 @@ def numbers(texts):
         raise UserError(f"--labels={','.join(texts)}: must be whole numbers from 2 on, or all, with commas between") from None
 
 
+def fitting(counts, total):
+    """(numbers of labels, a remark or ""): of `total` examples or more there are all, once."""
+    kept = [count for count in counts if count == "all" or count < total]
+    if len(kept) == len(counts):
+        return counts, ""
+    named = ", ".join(f"{count:,}" for count in counts if count not in kept)
+    return list(dict.fromkeys([*kept, "all"])), f"--labels: there are {total:,} examples to learn from: all of them in the place of {named}"
+
+
 def draw(labels, count, rng):
     """Rows of `count` examples in the classes' proportions, but at least one of each; all of them for "all" or too many."""
     if count == "all" or count >= len(labels):

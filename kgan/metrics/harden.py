@@ -43,6 +43,9 @@ def main(arguments):
     if strange := set(FLAGS.ways) - set(WAYS):
         raise UserError(f"--ways={','.join(FLAGS.ways)}: no row is called {', '.join(sorted(strange))}; there are "
                         f"{', '.join(WAYS)}")
+    if FLAGS.kept and FLAGS.kept not in FLAGS.ways:
+        raise UserError(f"--kept={FLAGS.kept}: is none of --ways={','.join(FLAGS.ways)}")
+    kept = FLAGS.kept or ("follows" if "follows" in FLAGS.ways else FLAGS.ways[-1])
     import_tensorflow()
     import numpy as np
 
@@ -59,7 +62,7 @@ def main(arguments):
         if way != "none":
             learn(gan, train, way, FLAGS.steps)
         spent = time.perf_counter() - start
-        if way == FLAGS.kept:
+        if way == kept != "none":
             gan.classifier.network.trainable = True  # of who loads it
             gan.classifier.network.save(run.directory / "hardened.keras")
         found[way] = {**robust(gan, load(arguments[1])[0], *held), "seconds": spent}
@@ -68,8 +71,7 @@ def main(arguments):
     write(run.directory / "harden.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "steps": FLAGS.steps, "count": len(rows), "note": remark,
          "accuracy": found}, indent=1).encode() + b"\n")
-    if FLAGS.kept in FLAGS.ways:
-        print(run.directory / "hardened.keras")
+    print(f"{run.directory / 'hardened.keras'}: {kept}" if kept != "none" else "no classifier is written: none was trained")
     return 0
 
 
@@ -104,7 +106,7 @@ def learn(gan, train, way, steps, seed=0):
             return tf.stop_gradient(gan.generator(images, training=False))
         inner = 1 if way == "fgsm" else INNER
         low, high = tf.maximum(images - epsilon, -1.0), tf.minimum(images + epsilon, 1.0)
-        # without the random point one step is soon learned by heart
+        # without the random point the one step is soon memorised
         now = tf.clip_by_value(images + tf.random.uniform(tf.shape(images), -epsilon, epsilon), low, high)
         for _ in range(inner):
             with tf.GradientTape() as tape:
@@ -159,9 +161,9 @@ def define_flags():
     flags.DEFINE_integer("count", 500, "test examples", lower_bound=2)
     flags.DEFINE_string("test", None, "data set to test on, as train.py's --dataset; default: the run's test split, or a fifth")
     flags.DEFINE_list("ways", list(WAYS), f"rows of the table, with commas between: {', '.join(WAYS)}")
-    flags.DEFINE_enum("kept", "follows", list(WAYS[1:]), "whose classifier is written to hardened.keras")
+    flags.DEFINE_enum("kept", None, list(WAYS[1:]), "whose classifier is written to hardened.keras; default: follows, or the last of --ways")
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.harden")
+    command.run(main, "kgan.metrics.harden", doing="training classifiers")

@@ -39,14 +39,20 @@ def main(arguments):
     path = Path(FLAGS.export or run.directory / "classifier.keras")
     if path.suffix != ".keras":
         raise UserError(f"--export={path}: must end in .keras")
+    told = path.with_suffix(".json")
+    if told.exists() and b'"takes": [0, 255]' not in told.read_bytes():
+        raise UserError(f"--export={path}: its classes would be written to {told}, which is there and of something else; choose another name")
     settings = run.settings(required=True)
     import_tensorflow()
-    from kgan.metrics.few import Plan, initial, judged, line
+    from kgan.metrics.few import Plan, fitting, initial, judged, line
     from kgan.metrics.labelled import labelled
 
     train, test, remark = labelled(settings, FLAGS.test)
     gan, step = load(arguments[1])
     names, labels = train.classes["label"], np.asarray(train.arrays["label"])
+    counts, fewer = fitting(counts, len(labels))
+    if fewer:
+        print(fewer)
     network = classifier(gan, len(names))
     weights = [np.array(each) for each in network.get_weights()]
     rows = np.sort(test.choose(5_000))
@@ -80,7 +86,7 @@ def main(arguments):
         for count in counts) + "."
     network.set_weights(kept[1])
     kgan_layers = export(network, path)
-    write(path.with_suffix(".json"), json.dumps(
+    write(told, json.dumps(
         {"classes": list(names), "labels": kept[0], "test": kept[2], "takes": [0, 255]}).encode() + b"\n")
     write(run.directory / "pretrain.json", json.dumps(
         {"step": step, "dataset": settings["dataset"], "seeds": FLAGS.seeds, "note": remark, "verdict": verdict,
@@ -144,4 +150,4 @@ def define_flags():
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, "kgan.metrics.pretrain")
+    command.run(main, "kgan.metrics.pretrain", doing="training classifiers")

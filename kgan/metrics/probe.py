@@ -282,6 +282,7 @@ def main(arguments):
     from kgan import models
     train, test, remark = _splits(settings)
     gan, step = load(arguments[1])
+    check_inputs(gan.discriminator)
     keras.utils.set_random_seed(settings["seed"] + 1)
     untrained = models.of(settings, settings["seed"] + 1)
     found = probe(gan, train, test, untrained=untrained, classifier=FLAGS["classifier"].value,
@@ -293,6 +294,13 @@ def main(arguments):
          "note": remark, "classifier": FLAGS["classifier"].value, **found}, indent=2).encode() + b"\n")
     print(run.directory / "probe.json")
     return 0
+
+
+def check_inputs(network):
+    """Raises UserError where a discriminator takes more than the example."""
+    if len(network.inputs) > 1:
+        raise UserError(f"this D takes {', '.join(tensor.name for tensor in network.inputs)}: what it knows of an example alone cannot be "
+                        "told; dcgan, wgan_gp, acgan, gan3d and others have a D that takes nothing else")
 
 
 def table(found):
@@ -340,4 +348,4 @@ class _Part:
 
 
 if __name__ == "__main__":
-    command.run(main, "kgan.metrics.probe")
+    command.run(main, "kgan.metrics.probe", doing="measuring")

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 import kgan
+from kgan import command
 from kgan.data import captions
 from kgan.data.cache import cached
 from kgan.metrics import features
@@ -86,6 +87,7 @@ def _learn(network, shape, folder):
     data = kgan.data.batches(train, batch, repeat=True).map(
         lambda examples: (examples["image"], {name: examples[name] for name in captions.ATTRIBUTES}))
     print(f"reader     training a classifier of what captions say, once: {steps:,} steps", flush=True)
-    network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    with command.busy("training the classifier", 10):
+        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
     np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
     return {}

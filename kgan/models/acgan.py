@@ -52,9 +52,9 @@ class ACGAN(GAN):
         return self.now(self.config.class_weight) * tf.reduce_mean(entropy)
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
+def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """An ACGAN for images. Arguments and errors as for cgan's convolutional networks."""
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "acgan", odd=True)
     return ACGAN(cgan.convolutional_generator(shape, config, len(classes)), discriminator(shape, config, len(classes)),
                  config, seed, classes)

@@ -237,12 +237,12 @@ def norm(change):
 
 # === Networks ===
 
-def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None, **settings):
     """An AdvGAN for images.
 
     Args:
         shape: (H, W, C), H and W from 8 on.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the update's random numbers (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of the data, `label` among them; None: ten classes, 0 to 9.
         classifier: keras.Model of images [n, H, W, C] in [-1, 1], or a kgan.classifiers.Classifier; None: the config's, which
@@ -254,9 +254,9 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None, classifier=None):
     Raises:
         ConfigError: the images are too small, there is no such class as `target`, the classifier cannot be had.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3 or min(shape[:2]) < 8:
-        raise ConfigError("advgan is for images of 8 pixels or more, with labels")
+        raise ConfigError(f"advgan is for images of 8 pixels or more, with labels; these examples have the shape {list(shape)}")
     shape = tuple(shape)
     fields = fields or {"input": Field("image", shape), "image": Field("image", shape),
                         "label": Field("label", (), tuple("0123456789"))}

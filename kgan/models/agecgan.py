@@ -80,9 +80,9 @@ class AgeCGAN(GAN):
         return self.results()
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456")):
+def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456"), **settings):
     """An AgeCGAN for images. Arguments and errors as for cgan's convolutional networks; `classes` in their order."""
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "agecgan", odd=True)
     return AgeCGAN(cgan.convolutional_generator(shape, config, len(classes)),
                    cgan.convolutional_discriminator(shape, config, len(classes)), encoder(shape, config), config=config,

@@ -151,13 +151,13 @@ def entanglement(kernel):
     return tf.reduce_sum(products**2) - tf.reduce_sum(tf.reduce_sum(matrix**2, axis=0) ** 2)
 
 
-def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789")):
+def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """A BigGAN for images.
 
     Args:
         shape: (H, W, C), both sides even down to maps with 4 to 7 rows or columns, from which G starts: squares of 4, 5, 6 or
             7·2^k with k ≥ 1, rectangles such as 64×96; any number of channels.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise.
         classes: names of the classes.
 
@@ -167,7 +167,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789")):
     Raises:
         ConfigError: the shape is none of those, or there is not a number of noise for each block.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "biggan")
     return BigGAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 

@@ -34,12 +34,12 @@ class Config(dcgan.Config):
     }
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
+def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """A conditional GAN for images.
 
     Args:
         shape: (H, W, C) of images in [-1, 1], H and W from 8 on; dense networks take any.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise.
         classes: names of the classes.
 
@@ -49,7 +49,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if config.networks == "convolutional" or len(shape) != 3:
         check_shape(shape, "cgan", odd=True)
     generator, discriminator = {"convolutional": (convolutional_generator, convolutional_discriminator),

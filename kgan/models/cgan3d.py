@@ -20,9 +20,9 @@ class Config(gan3d.Config):
     condition: str = "label"
 
 
-def build(shape=(32, 32, 32, 1), config=None, seed=0, classes=("chair", "table", "shelf", "lamp")):
+def build(shape=(32, 32, 32, 1), config=None, seed=0, classes=("chair", "table", "shelf", "lamp"), **settings):
     """A conditional 3D-GAN. Arguments and errors as for gan3d; `classes`: their names. Returns GAN3D, not compiled."""
-    config = config or Config()
+    config = Config.given(config, settings)
     gan3d.check_shape(shape, "cgan3d")
     return gan3d.GAN3D(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 

@@ -62,12 +62,12 @@ class Config(BaseConfig):
             self._check(name, 1)
 
 
-def build(shape=(28, 28, 1), config=None, seed=0):
+def build(shape=(28, 28, 1), config=None, seed=0, **settings):
     """A DCGAN for images.
 
     Args:
         shape: (H, W, C), H and W from 8 on; any number of channels.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
     Returns:
@@ -76,7 +76,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "dcgan", odd=True)
     return GAN(generator(shape, config), discriminator(shape, config), config, seed)
 

@@ -84,7 +84,7 @@ class DiscoGAN(cyclegan.CycleGAN):
         found = self.config.adversarial_weight * super().fooling(name, real, fake, draw, training)
         if not self.config.features_weight:
             return found
-        one, other = (self._looked(name, examples, GENERATOR, draw, of, training) for examples, of in ((real, "real"), (fake, "fake")))
+        one, other = self._looked(name, GENERATOR, draw, training, real=real, fake=fake)
         apart = sum(tf.reduce_mean((tf.reduce_mean(one[key], 0) - tf.reduce_mean(other[key], 0)) ** 2)
                     for key in one if key != "logits")
         return found + self.config.features_weight * apart
@@ -101,9 +101,9 @@ class DiscoGAN(cyclegan.CycleGAN):
             variable.assign(tf.where(self.iterations % every == 0, variable, value))
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """A DiscoGAN. Arguments, result and errors as for cyclegan; images have at least 8 pixels a side."""
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3 or min(shape[:2]) < 8:
         raise ConfigError(f"discogan makes images from images, of at least 8 pixels a side, not {'×'.join(map(str, shape))}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
@@ -126,11 +126,18 @@ def generator(shape, made, config, given, name):
     for i, width in enumerate(widths):
         x = _down(x, width, first=i == 0)
     for width in widths[-2::-1]:
-        x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=cyclegan.weights())(x)
-        x = layers.ReLU()(_norm()(x))
-    x = Conv2DTranspose(made[-1], 4, strides=2, padding="same", kernel_initializer=cyclegan.weights())(x)
+        x = layers.ReLU()(_norm()(_up(x, width, config, use_bias=False)))
+    x = _up(x, made[-1], config)
     x = layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(images, Cut(dtype="float32", name="images")([x, images]), name=name)
+
+
+def _up(x, width, config, use_bias=True):
+    """Maps of twice the size."""
+    options = dict(padding="same", use_bias=use_bias, kernel_initializer=cyclegan.weights())
+    if config.upsampling == "resize":
+        return Conv2D(width, 4, **options)(layers.UpSampling2D(2)(x))
+    return Conv2DTranspose(width, 4, strides=2, **options)(x)
 
 
 def discriminator(shape, config, judged, name):

@@ -114,12 +114,12 @@ class GAN3D(GAN):
         self._means["d_rest"].update_state(tf.cast(rests, tf.float32))
 
 
-def build(shape=(32, 32, 32, 1), config=None, seed=0):
+def build(shape=(32, 32, 32, 1), config=None, seed=0, **settings):
     """A 3D-GAN for voxels.
 
     Args:
         shape: (S, S, S, 1), S = 4, 5, 6 or 7·2^k with k ≥ 1: 16, 32, 64 among them.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
     Returns:
@@ -128,7 +128,7 @@ def build(shape=(32, 32, 32, 1), config=None, seed=0):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "gan3d")
     return GAN3D(generator(shape, config), discriminator(shape, config), config, seed)
 

@@ -125,12 +125,12 @@ class GANCLS(GAN):
         return readers.figures(evaluator, samples)
 
 
-def build(shape=(32, 32, 3), config=None, seed=0, fields=None):
+def build(shape=(32, 32, 3), config=None, seed=0, fields=None, **settings):
     """A GAN-CLS for images.
 
     Args:
         shape: (H, W, C) of images in [-1, 1], H and W from 8 on.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise.
         fields: dict of the kgan.kinds.Field of `caption` (kind tokens, `more["words"]` its vocabulary) and `image`; None: the
             captions of the built-in data set.
@@ -141,7 +141,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the shape is none of those, or there is no vocabulary.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "gancls", odd=True)
     fields = fields or {"caption": built_in(), "image": Field("image", shape)}
     caption = known(fields["caption"], "gancls")

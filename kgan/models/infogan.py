@@ -145,13 +145,13 @@ def warp(images, uniform):
     return (1 - y) * ((1 - x) * corner + x * beside) + y * ((1 - x) * below + x * across)
 
 
-def build(shape=(28, 28, 1), config=None, seed=0):
+def build(shape=(28, 28, 1), config=None, seed=0, **settings):
     """An InfoGAN for images, of 8 rows and columns or more. Its classes are named by their numbers.
 
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "infogan", odd=True)
     return InfoGAN(generator(shape, config), discriminator(shape, config), config, seed,
                    [f"code {i}" for i in range(config.categories)])

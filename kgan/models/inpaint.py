@@ -118,12 +118,12 @@ class Inpaint(GAN):
                 **holes.figures(holes.surrounded(true, masks), true, masks, "_border")}
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """An inpaint for images.
 
     Args:
         shape: (H, W, C) of the images.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of what losses draw (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `image`, `input` and `mask`; None: as `shape` says.
 
@@ -134,9 +134,9 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: these are no images, or they are smaller than 8 pixels.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("inpaint is for images")
+        raise ConfigError(f"inpaint is for images, and these examples have the shape {list(shape)}")
     if min(shape[:2]) < 8:
         raise ConfigError(f"inpaint needs images of at least 8 pixels, these are {shape[0]}×{shape[1]}")
     fields = fields or {"image": Field("image", shape), "input": Field("image", shape), "mask": Field("mask", (*shape[:2], 1))}

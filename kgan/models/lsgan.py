@@ -26,4 +26,6 @@ class Config(dcgan.Config):
     }
 
 
-build = dcgan.build
+def build(shape=(28, 28, 1), config=None, seed=0, **settings):
+    """An LSGAN for images. Arguments and errors as for dcgan; what is not given is this model's."""
+    return dcgan.build(shape, Config.given(config, settings), seed)

@@ -3,7 +3,7 @@
 Goodfellow et al. 2014, "Generative Adversarial Networks", arXiv:1406.2661, with the networks of two PyTorch tutorials.
 
     python train.py --model=mlp --set preset=deep
-    python train.py --model=mlp --set preset=mixture --dataset=ring
+    python train.py --model=mlp --dataset=ring          # or grid: they are trained with the preset mixture unless another is named
 """
 import dataclasses
 import math
@@ -45,6 +45,7 @@ class Config(BaseConfig):
     fourier_features: int = 0  # D also sees sin and cos of this many random projections of a point (Tancik et al. 2020)
     fourier_scale: float = 30.0  # highest of their frequencies, in radians per data_scale: about 1 / the finest detail
 
+    suits: ClassVar[dict] = {"ring": "mixture", "grid": "mixture"}
     presets: ClassVar[dict] = {
         "small": {},
         "deep": dict(generator_units=(128, 256, 512), discriminator_units=(512, 256),
@@ -86,12 +87,13 @@ class Config(BaseConfig):
         return {"data_scale": scale, "penalty_weight": weight}
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """An MLP for data of any shape.
 
     Args:
         shape: (H, W, C) of images in [-1, 1], or (D,) of points and signals, which are not bounded.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default; for points in the plane that
+            of the preset `mixture`.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
         fields: dict of name -> kgan.kinds.Field of the data, which says whether they are points or signals; None: points have
             two numbers.
@@ -99,7 +101,9 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
     Returns:
         GAN, not compiled.
     """
-    config = config or Config()
+    if config is None and tuple(shape) == (2,):
+        settings = {"preset": "mixture", **settings}
+    config = Config.given(config, settings)
     kind = next((field.kind for field in (fields or {}).values() if field.shape == tuple(shape)), None) or kinds.guess(shape)
     return GAN(generator(shape, config, kind), discriminator(shape, config, kind), config, seed,
                fields={kinds.get(kind).FIELD: kinds.Field(kind, shape)})

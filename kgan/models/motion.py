@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from kgan.advice import Alarm
 from kgan.anysize import Cut, Reflect, RoundUp
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, EvaluateBy, Loss, Scheduled
@@ -63,7 +64,7 @@ class Config(BaseConfig):
         for name in ("filters", "halvings", "blocks", "discriminators", "discriminator_filters", "discriminator_layers"):
             self._check(name, 1)
         if self.noise_dim:
-            raise ConfigError(f"noise_dim={self.noise_dim}: motion takes no noise")
+            raise ConfigError(f"noise_dim={self.noise_dim}: motion takes no noise, leave it out")
         if self.augment:
             raise ConfigError(f"augment={self.augment}: would change a frame and not its pose; leave it out")
 
@@ -102,6 +103,16 @@ class Motion(GAN):
         self._means["content"].update_state(loss)
         return loss
 
+    def directions(self, given, real, made):
+        """What is made beside the pose, and beside the frame before, which it must not be."""
+        return {**super().directions(given, real, made), "_frame": (given["before"], made, real)}
+
+    def alarms(self):
+        return [Alarm("G gives back the frame before (change_frame below 0.05 in 3 rows of the log; what it should make has 1): it no "
+                      f"longer looks at the pose. Try --set content_weight above {self.config.content_weight}, or a "
+                      f"generator_learning_rate below {self.config.generator_learning_rate}",
+                      3, lambda row: row.get("change_frame", 1) < 0.05)]
+
     def roll(self, poses, first=None, network=None):
         """A clip: each frame is made upon the one before, that was made.
 
@@ -123,12 +134,12 @@ class Motion(GAN):
         return keras.ops.convert_to_numpy(tf.stack(frames))
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A motion for images.
 
     Args:
         shape: (H, W, C) of the frames, and H, W of the pose pictures.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: int (there is no noise; the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input`, `input_before`, `before` and `image`; None: all have this shape.
 
@@ -138,7 +149,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are too small, or are no images.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     least = 2 ** (config.halvings + 1)
     if len(shape) != 3 or min(shape[:2]) < least:
         raise ConfigError(f"motion is for images of at least {least} pixels with halvings={config.halvings}, not "

@@ -94,12 +94,12 @@ class MuseGAN(GAN):
         return {name: found.get(name, math.nan) for name in self.measures}
 
 
-def build(shape=(2, 16, 48, 4), config=None, seed=0, fields=None):
+def build(shape=(2, 16, 48, 4), config=None, seed=0, fields=None, **settings):
     """A MuseGAN for rolls.
 
     Args:
         shape: (bars, steps, pitches, tracks), steps and pitches multiples of 4.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed).
         fields: dict with the kgan.kinds.Field of `notes`; None: of this shape, as the config says.
 
@@ -109,7 +109,7 @@ def build(shape=(2, 16, 48, 4), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the sizes are none of those, or there are more or fewer tracks than the config names.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 4 or shape[1] % 4 or shape[2] % 4:
         raise ConfigError("musegan makes rolls whose steps a bar and pitches are multiples of 4, not "
                           f"{'×'.join(map(str, shape))}")

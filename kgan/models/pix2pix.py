@@ -113,12 +113,12 @@ class Pix2Pix(GAN):
         return self.config.discriminator_weight * super().discriminator_loss(*args, **kwargs)
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A pix2pix for images.
 
     Args:
         shape: (H, W, C) of the images that are made, and H, W of those that are given.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise, if there is any (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `image`; None: both have this shape.
 
@@ -128,9 +128,9 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are too small for `depth` or `patch`, or are no images.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("pix2pix makes images from images")
+        raise ConfigError(f"pix2pix makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     channels = fields["input"].shape[-1]
     return Pix2Pix(generator(shape, channels, config), discriminator(shape, channels, config), config, seed, fields=fields)

@@ -54,6 +54,7 @@ class Config(BaseConfig):
     # what G's result is compared with its target by: features: D's; a .keras file: D's and that network's, in the place of
     # the paper's VGG; none: nothing, D alone says what is right
     perceptual: str = "features"
+    pixel_weight: float = 0.0  # of the mean absolute difference from the target, which motion has in the place of VGG's loss
 
     filters: int = 16  # of the global generator at its full size; doubled with each halving
     halvings: int = 2  # in the global generator
@@ -201,8 +202,9 @@ class Pix2PixHD(GAN):
     # === Losses ===
 
     def content(self, real, fake, given, judged):
+        pixels = self.config.pixel_weight * tf.reduce_mean(tf.abs(real - fake)) if self.config.pixel_weight else 0.0
         if self.config.perceptual == "none":
-            return 0.0
+            return pixels
         if self.config.augment or self.config.instance_noise:
             judged = self.judge(fake, given)  # `judged` is of a changed image, and features are compared place by place
         wanted, count = self.judge(real, given), self.config.discriminators
@@ -210,7 +212,7 @@ class Pix2PixHD(GAN):
         if self._perceive:
             loss += perceptual.difference(self._perceive(real), self._perceive(fake))
         self._means["content"].update_state(loss)
-        return self.config.content_weight * loss
+        return self.config.content_weight * loss + pixels
 
 
 def matched(wanted, judged):
@@ -224,12 +226,12 @@ def halved(images, labels=False):
     return images[:, ::2, ::2] if labels else tf.nn.avg_pool2d(images, 2, 2, "SAME")
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A pix2pixHD for images.
 
     Args:
         shape: (H, W, C) of the images that are made, and H, W of those that are given.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: int (there is no noise; the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `image`; None: both have this shape. Colours in `more["labels"]` of
             the input, lists of ints from 0 to 255, say that it is a label map.
@@ -241,9 +243,9 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
         ConfigError: the images are too small, or are no images; `labels` asks for label maps and the field has no colours;
             `perceptual` names no network.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("pix2pixhd makes images from images")
+        raise ConfigError(f"pix2pixhd makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {name: Field(kind, shape) for name, kind in config.needs.items()}
     colours = fields["input"].more.get("labels", ())
     if config.labels and not colours:

@@ -56,6 +56,15 @@ class Config(BaseConfig):
         self._check("rest", above=0)
         self._check("noise_dim", 2)
 
+    def fitted(self, examples):
+        """No setting follows from the data; but photographs, which are no masks, are warned of."""
+        import warnings
+        grey = float((abs(examples) < 0.75).mean())
+        if grey > 0.1:  # as of masks in files, kgan.kinds.mask
+            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {grey:.0%} of these pixels are grey",
+                          stacklevel=2)
+        return {}
+
 
 @keras.saving.register_keras_serializable("kgan")
 class PrGAN(gan3d.GAN3D):
@@ -101,12 +110,12 @@ def quarter_turns(solids):
     return [np.rot90(solids, k, (1, 2)) for k in range(4)]
 
 
-def build(shape=(32, 32, 1), config=None, seed=0):
+def build(shape=(32, 32, 1), config=None, seed=0, **settings):
     """A PrGAN for masks.
 
     Args:
         shape: (S, S, 1) of the masks, S = 4, 5, 6 or 7·2^k with k ≥ 1. The solids have S×S×S voxels.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
     Returns:
@@ -115,7 +124,7 @@ def build(shape=(32, 32, 1), config=None, seed=0):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     sides = doublings(tuple(shape[:2])) if len(shape) == 3 else ()
     if tuple(shape) != (shape[0],) * 2 + (1,) or len(sides) < 2 or sides[0][0] > START:
         raise ConfigError("prgan learns from square masks of one channel (--channels=1) whose sides can be halved down to 4 to "

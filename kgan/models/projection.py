@@ -39,9 +39,9 @@ class Config(dcgan.Config):
     }
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789")):
+def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """A GAN with a projection discriminator, for images. Arguments and errors as for cgan's convolutional networks."""
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "projection", odd=True)
     return GAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 

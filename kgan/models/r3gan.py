@@ -66,13 +66,13 @@ class Config(BaseConfig):
                               f"group_width={self.group_width}")
 
 
-def build(shape=(28, 28, 1), config=None, seed=0):
+def build(shape=(28, 28, 1), config=None, seed=0, **settings):
     """An R3GAN for images.
 
     Args:
         shape: (H, W, C), both sides even down to maps with 4 to 7 rows or columns: squares of 4, 5, 6 or 7·2^k with k ≥ 1,
             rectangles such as 64×96; any number of channels.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
 
     Returns:
@@ -81,7 +81,7 @@ def build(shape=(28, 28, 1), config=None, seed=0):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     check_shape(shape, "r3gan")
     return GAN(generator(shape, config), discriminator(shape, config), config, seed)
 

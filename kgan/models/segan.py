@@ -54,7 +54,7 @@ class Config(BaseConfig):
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)  # of the layers on the way down
     strides: int = 4
     taps: int = 31  # length of the kernels
-    skips: Literal["join", "add"] = "add"  # join: beside each other (SEGAN); add: with a learnt gain for each channel (SEGAN+)
+    skips: Literal["join", "add"] = "add"  # join: beside each other (SEGAN); add: with a learned gain for each channel (SEGAN+)
     normalization: Literal["batch", "none"] = "none"  # of D. The paper's is virtual batch normalisation
     emphasis: float = 0.95  # of high frequencies, in G, D and the L1 loss; what goes in and comes out is plain sound
     # the paper's noise at the innermost level, 1024 numbers at each of 8 places, which G learns not to hear; here as many as this
@@ -108,12 +108,12 @@ class SEGAN(GAN):
         return self.config.content_weight * difference
 
 
-def build(shape=(4096, 1), config=None, seed=0, fields=None):
+def build(shape=(4096, 1), config=None, seed=0, fields=None, **settings):
     """A SEGAN for sounds.
 
     Args:
         shape: (T, 1) of the windows that it is trained on, T a multiple of strides^layers.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise, if there is any (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `audio`; None: both have this shape, and the config's rate.
 
@@ -123,7 +123,7 @@ def build(shape=(4096, 1), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the length is no such multiple.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     multiple = config.strides ** len(config.filters)
     if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
         raise ConfigError(f"length={shape[0]}: {len(config.filters)} layers of stride {config.strides} take windows of one "
@@ -169,7 +169,7 @@ def discriminator(shape, config):
 
 @keras.saving.register_keras_serializable("kgan")
 class Gain(keras.layers.Layer):
-    """Each channel times a number of its own, which is learnt, from 1 on."""
+    """Each channel times a number of its own, which is learned, from 1 on."""
 
     def build(self, input_shape):
         self.gain = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gain")

@@ -223,12 +223,12 @@ def _cut(values, size):
     return [tf.constant(values[i:i + size], tf.int32) for i in range(0, len(values), size)]
 
 
-def build(shape=(15,), config=None, seed=0, fields=None):
+def build(shape=(15,), config=None, seed=0, fields=None, **settings):
     """A SeqGAN for texts.
 
     Args:
         shape: (T,), tokens of a text.
-        config: Config; None: the defaults. Its noise_dim is T.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default. Its noise_dim is T.
         seed: of the noise.
         fields: dict of the kgan.kinds.Field of `tokens`, `more["words"]` its vocabulary; None: that of the grammar.
 
@@ -238,7 +238,7 @@ def build(shape=(15,), config=None, seed=0, fields=None):
     Raises:
         ConfigError: there is no vocabulary, or these are no texts.
     """
-    config = dataclasses.replace(config or Config(), noise_dim=shape[0])
+    config = dataclasses.replace(Config.given(config, settings), noise_dim=shape[0])
     if not fields:
         from kgan.data.grammar import WORDS
         fields = {"tokens": Field("tokens", shape, more={"words": list(WORDS), "tokens": "words"})}

@@ -57,4 +57,6 @@ class Config(mlp.Config):
     }
 
 
-build = mlp.build
+def build(shape=(10,), config=None, seed=0, fields=None, **settings):
+    """A GAN for signals. Arguments and errors as for mlp; what is not given is this model's."""
+    return mlp.build(shape, Config.given(config, settings), seed, fields)

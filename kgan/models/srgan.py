@@ -150,12 +150,12 @@ def _named(content):
     return lambda images: tf.cast(network(images, training=False), tf.float32)
 
 
-def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
+def build(shape=(28, 28, 1), config=None, seed=0, fields=None, **settings):
     """An SRGAN for images.
 
     Args:
         shape: (H, W, C) of the images that are made.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise, if there is any (the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `image`; None: the input is 4 times smaller.
 
@@ -165,9 +165,9 @@ def build(shape=(28, 28, 1), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are not 1, 2, 3, 4 or 8 times as large as their inputs, or are no images.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3:
-        raise ConfigError("srgan makes images from images")
+        raise ConfigError(f"srgan makes images from images, and these examples have the shape {list(shape)}")
     fields = fields or {"input": Field("image", (shape[0] // 4, shape[1] // 4, shape[2])), "image": Field("image", shape)}
     height, width, channels = fields["input"].shape
     scale = shape[0] // max(height, 1)

@@ -135,7 +135,7 @@ class StackGAN(gancls.GANCLS):
         return loss + self.now(self.config.condition_weight) * divergence
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A StackGAN for images.
 
     Args:
@@ -148,7 +148,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the shape is none of those, or there is no vocabulary.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if len(shape) != 3 or any(side % (2 * config.ratio) or side < SMALLEST * config.ratio for side in shape[:2]):
         raise ConfigError(f"stackgan with ratio={config.ratio}: makes images whose sides are multiples of {2 * config.ratio}, from "
                           f"{SMALLEST * config.ratio} on, not {'×'.join(map(str, shape))}")

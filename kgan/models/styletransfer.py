@@ -71,7 +71,7 @@ class Config(BaseConfig):
             self._check(name, 1)
         self._check("style_scale", 1)
         if self.noise_dim:
-            raise ConfigError(f"noise_dim={self.noise_dim}: styletransfer takes no noise")
+            raise ConfigError(f"noise_dim={self.noise_dim}: styletransfer takes no noise, leave it out")
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -138,12 +138,12 @@ def kept(images, others, size=4):
     return 1 - tf.reduce_mean(light(images) * light(others))
 
 
-def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
+def build(shape=(64, 64, 3), config=None, seed=0, fields=None, **settings):
     """A styletransfer for images.
 
     Args:
         shape: (H, W, C) of the images, what is given and what is made.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: int (there is no noise; the weights come from keras's own seed).
         fields: dict of the kgan.kinds.Field of `input` and `image`; None: both have this shape.
 
@@ -153,7 +153,7 @@ def build(shape=(64, 64, 3), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the images are too small, or are no images; `loss_network` is none.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     if config.preset == "gram" and not config.loss_network:
         raise ConfigError("preset=gram: compares features of a network: name one by loss_network=FILE.keras")
     if len(shape) != 3 or min(shape[:2]) < 16:

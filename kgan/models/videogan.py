@@ -115,12 +115,12 @@ def _read(train, clips):
     return probabilities.argmax(1).reshape(clips.shape[:2]), Moments.of(of_frames), Moments.of(of_moves)
 
 
-def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
+def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None, **settings):
     """A GAN for clips.
 
     Args:
         shape: (T, H, W, C) of a clip: H and W 4, 5, 6 or 7·2^k with k ≥ 2, such as 32, 48, 64; for `two_stream` T a multiple of 2^k.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed, `keras.utils.set_random_seed`).
         fields: dict of the kgan.kinds.Field of `video`; None: it has this shape.
 
@@ -130,7 +130,7 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None):
     Raises:
         ConfigError: the shape is none of those.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     sides = doublings(tuple(shape[1:3])) if len(shape) == 4 else ()
     if len(sides) < 3 or max(sides[0]) > START:
         raise ConfigError("videogan makes clips [frames, height, width, channels] whose sides can be halved down to 4 to "

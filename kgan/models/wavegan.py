@@ -98,12 +98,12 @@ class WaveGAN(GAN):
             layer.shift.assign(tf.one_hot(shift, 2 * layer.most + 1))
 
 
-def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None):
+def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None, **settings):
     """A WaveGAN for sounds.
 
     Args:
         shape: (T, 1), T a multiple of strides^halvings.
-        config: Config; None: the defaults.
+        config: Config; or give its settings by name, as in steps=1_000. What is left out is the default.
         seed: of the noise (the weights come from keras's own seed).
         classes: names of the classes; none: it takes no labels.
         fields: dict with the kgan.kinds.Field of `audio`, for its rate; None: the config's.
@@ -114,7 +114,7 @@ def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None):
     Raises:
         ConfigError: the length is no such multiple.
     """
-    config = config or Config()
+    config = Config.given(config, settings)
     multiple = config.strides ** config.halvings
     if len(shape) != 2 or shape[1] != 1 or shape[0] % multiple:
         raise ConfigError(f"length={shape[0]}: {config.halvings} layers of stride {config.strides} make sounds of one channel "

@@ -58,6 +58,13 @@ def test_what_is_no_folder_of_texts(tmp_path):
         texts.source(str(tmp_path), split="test")
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\3\4nonsense", b"\x93NUMPY\1\0"])
+def test_an_oracle_that_is_none(tmp_path, content):
+    (tmp_path / "oracle.npz").write_bytes(content)
+    with pytest.raises(DataError, match="oracle.npz: is no oracle"):
+        texts.source(str(tmp_path))
+
+
 # === What is drawn ===
 
 def test_the_grammar_makes_valid_sentences_alone():

@@ -114,9 +114,28 @@ def test_what_cannot_be_read(data, message):
 
 def test_a_header_that_promises_too_much():
     data = bytearray(wav(tone(8000)[:, None], 8000, 2))
-    data[40:44] = struct.pack("<I", 2**31)  # bytes of the data chunk
+    data[40:44] = struct.pack("<I", 2**30)  # bytes of the data chunk
     with pytest.raises(ValueError, match="more than"):
         audio.read(bytes(data), FREE, max_pixels=10_000)
+
+
+def test_a_file_that_is_cut_off_and_one_that_was_written_to_a_pipe():
+    data = wav(tone(8000)[:, None], 8000, 2)
+    with pytest.raises(ValueError, match="is cut off: of 4000 samples 2000 are there"):
+        audio.read(data[:44 + 4000], FREE)
+    for size in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
+        endless = data[:40] + struct.pack("<I", size) + data[44:]
+        np.testing.assert_array_equal(audio.read(endless, FREE), audio.read(data, FREE))
+
+
+@pytest.mark.parametrize("value, message", [(np.nan, "NaN or infinite"), (-np.inf, "NaN or infinite"), (-32768, "as large as 32768")])
+def test_floats_that_are_no_samples(value, message):
+    soundfile = pytest.importorskip("soundfile")
+    samples, buffer = tone(8000).astype(np.float32), io.BytesIO()
+    samples[7] = value
+    soundfile.write(buffer, samples, 8000, format="WAV", subtype="FLOAT")
+    with pytest.raises(ValueError, match=message):
+        audio.read(buffer.getvalue(), FREE)
 
 
 # === Resampling: against what a tone is at the other rate, and against SciPy ===

@@ -58,6 +58,31 @@ def test_what_is_written_is_read():
     assert not longer[2:].any()
 
 
+def song(tracks, numerator=4):
+    """A MIDI file whose tracks are lists of (channel, pitch), each note a beat long."""
+    file = mido.MidiFile(ticks_per_beat=480)
+    file.tracks.append(mido.MidiTrack([mido.MetaMessage("time_signature", numerator=numerator, denominator=4)]))
+    for track in tracks:
+        file.tracks.append(mido.MidiTrack([mido.Message(kind, channel=channel, note=pitch, time=480 * (kind == "note_off"))
+                                           for channel, pitch in track for kind in ("note_on", "note_off")]))
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
+
+
+def test_channels_of_one_track_are_tracks():
+    roll, lost = notes.parse(song([[(0, 40), (3, 50), (9, 38), (0, 41)]]), 24, 3, tracks=("drums", "lead", "bass"))
+    assert [np.flatnonzero(roll[..., i].any(0)).tolist() for i in range(3)] == [[2], [4, 5], [14]] and not lost
+
+
+@pytest.mark.parametrize("tracks, numerator, names, words", [
+    ([[(0, 40)], [(1, 41)], [(2, 42)]], 4, ("drums", "lead"), "more than 1 tracks beside drums"),
+    ([[(0, 40)], [(9, 41)]], 4, ("lead",), "have drums, which are left out"), ([[(0, 40)]], 3, ("lead",), "not in 4/4")])
+def test_what_is_lost_is_said(tracks, numerator, names, words):
+    _, lost = notes.parse(song(tracks, numerator), 24, len(names), tracks=names)
+    assert len(lost) == 1 and words in lost[0]
+
+
 def test_pitches_beyond_move_by_octaves():
     high = Field("notes", (2, 16, 24, 2), more={**MORE, "lowest": 48})
     found = np.argwhere(notes.read(notes.write(PIECE, **MORE), high)[..., 1].any((0, 1))).ravel()

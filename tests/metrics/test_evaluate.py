@@ -245,3 +245,13 @@ def test_what_a_translation_keeps(some, monkeypatch):
     interpolated = resize(evaluator.given["input"], 28, 28)
     wanted = kinds.get("image").compare(interpolated, kinds.get("image").scale(evaluator.examples.astype(np.float32)))["psnr"].mean()
     assert evaluator.untouched["psnr"] == pytest.approx(wanted, rel=1e-6)
+
+
+# === Of arrays ===
+
+def test_arrays_are_data_too(network, some):
+    images, labels = some[0].arrays.values()
+    stored = metrics.Evaluator((images, labels), network, count=100)
+    assert stored.labels.max() == 9 and stored.train.classes["label"] == list("0123456789")
+    assert stored.figures(np.asarray(some[1].arrays["image"][:100]))["frechet_distance"] > 0
+    assert metrics.Evaluator(np.random.default_rng(0).normal(size=(50, 2)), count=50).network.name == "raw"

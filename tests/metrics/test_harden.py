@@ -84,7 +84,7 @@ def test_attack(run, asked, capsys, tmp_path):
                                                                  marks=pytest.mark.slow)])
 def test_harden(run, asked, capsys, ways):
     before = [weight.copy() for weight in load(run)[0].classifier.get_weights()]
-    assert asked(harden, run, ways=ways, kept=ways[-1], steps=30) == 0
+    assert asked(harden, run, ways=ways, kept=None, steps=30) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[1].split() == ["accuracy,", "%", "clean", "noise", "FGSM", "PGD", "advgan", "seconds"]
     found = json.loads((run / "harden.json").read_text())["accuracy"]
@@ -96,6 +96,11 @@ def test_harden(run, asked, capsys, ways):
     test = halves(120, 1)
     right = (hardened(test.examples(slice(None))).numpy().argmax(1) == test.arrays["label"]).mean()
     assert right > 0.9
+
+
+def test_a_classifier_that_is_not_made_cannot_be_kept(run, asked):
+    with pytest.raises(UserError, match="--kept=pgd: is none of --ways=none,clean"):
+        asked(harden, run, ways=["none", "clean"], kept="pgd")
 
 
 def test_only_advgan_attacks(tmp_path, asked):

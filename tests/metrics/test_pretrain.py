@@ -13,7 +13,7 @@ from test_synthetic import bright
 from kgan import models
 from kgan.command import UserError
 from kgan.data.source import Source
-from kgan.metrics import pretrain
+from kgan.metrics import few, pretrain
 from kgan.run import Run
 
 
@@ -89,3 +89,12 @@ def test_a_discriminator_that_looks_at_labels(tmp_path, asked):
         asked(tmp_path / "run")
     with pytest.raises(UserError, match="--export=mine.h5: must end in .keras"):
         asked(tmp_path / "run", export="mine.h5")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="config.json, which is there and of something else"):
+        asked(tmp_path / "run", export=tmp_path / "config.keras")
+
+
+def test_numbers_of_labels_that_there_are_not_are_all_of_them():
+    assert few.fitting([20, "all"], 50) == ([20, "all"], "")
+    counts, said = few.fitting([20, 100, 1000], 50)
+    assert counts == [20, "all"] and said == "--labels: there are 50 examples to learn from: all of them in the place of 100, 1,000"

@@ -253,3 +253,9 @@ def test_svm_and_grid_of_a_probe(gan):
     found = probe.probe(gan, separable(300, 1), separable(100, 2), counts=(60, None), draws=2, classifier="svm", grid=2)
     assert found["discriminator"]["grid"] == 2 and list(found["raw"]["accuracy"]) == ["60", "300"]
     assert found["raw"]["accuracy"]["300"][0] > 0.95
+
+
+def test_a_discriminator_that_is_given_more_says_nothing_of_examples():
+    inputs = [keras.Input((2,), name="sample"), keras.Input((), name="label")]
+    with pytest.raises(UserError, match="this D takes sample, label"):
+        probe.check_inputs(keras.Model(inputs, inputs[0]))

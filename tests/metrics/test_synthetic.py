@@ -162,14 +162,15 @@ def test_command(run, asked, capsys):
 
 
 def test_command_with_a_rare_class(run, asked, capsys):
-    assert asked(run, rare="up", keep=5) == 0
+    assert asked(run, labels=None, rare="up", keep=5) == 0
     out = capsys.readouterr().out
     assert "real examples: 5 up" in out
     assert all(way in out for way in ("real, class weights", "real, oversampled", "oversampled, augmented"))
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (dict(keep=3), "--keep=3: of which class"), (dict(rare="left"), "--rare=left: no such class; there are up, down")])
+    (dict(keep=3), "--keep=3: of which class"), (dict(rare="up"), "--labels=20: with --rare all labels are used"),
+    (dict(labels=None, rare="left"), "--rare=left: no class has this name; there are: up, down")])
 def test_command_refuses(run, asked, arguments, message):
     with pytest.raises(UserError, match=message):
         asked(run, **arguments)

@@ -32,7 +32,8 @@ def fields(size=12, a=1, b=3):
 
 class TestBattery(Battery):
     model = "cyclegan"
-    cases = {"10x12": dict(shape=(10, 12, 1), given={"input": kinds.Field("image", (10, 12, 1))}, **TINY)}
+    cases = {"10x12": dict(shape=(10, 12, 1), given={"input": kinds.Field("image", (10, 12, 1))},
+                          **{**TINY, "pool": 2})}  # which one step fills: what is restored of it is seen in the next
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
         """Both functions."""
@@ -70,14 +71,25 @@ def test_a_generator_looks_over_its_borders_by_reflection():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 9), (12, 12), (13, 30)])
-def test_any_size_comes_back(size):
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+def test_any_size_comes_back(size, upsampling):
     keras.utils.set_random_seed(1)
-    generator = cyclegan.generator((12, 12, 1), (12, 12, 3), cyclegan.Config(**TINY), "input", "generator")
+    generator = cyclegan.generator((12, 12, 1), (12, 12, 3), cyclegan.Config(upsampling=upsampling, **TINY), "input", "generator")
     x = normal(2, *size, 1)
     made = np.asarray(generator(x))
     assert made.shape == (2, *size, 3) and np.abs(made).max() <= 1
     more = np.pad(x, [(0, 0), *((0, max(side + -side % 4, 8) - side) for side in size), (0, 0)], mode="symmetric")
     np.testing.assert_allclose(made, np.asarray(generator(more))[:, :size[0], :size[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("upsampling, grid", [("transpose", True), ("resize", False)])
+def test_resized_maps_have_no_checkerboard(upsampling, grid):
+    """Of an even image, by kernels whose numbers are all alike: kernels of 3 with stride 2 leave a grid."""
+    config = cyclegan.Config(filters=2, upsampling=upsampling)
+    network = cyclegan.generator((32, 32, 1), (32, 32, 1), config, "input", "generator")
+    network.set_weights([np.full_like(weights, 0.1 if weights.ndim > 1 else 0.2) for weights in network.get_weights()])
+    middle = np.asarray(network(np.full((1, 96, 96, 1), 0.3, np.float32)))[0, 40:56, 40:56, 0]
+    assert (np.ptp(middle) > 1e-3) == grid
 
 
 def test_start_of_the_weights():
@@ -255,9 +267,9 @@ def test_learns_to_slant_and_back():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cyclegan", "discogan"])
+@pytest.mark.parametrize("model", ["cyclegan", "discogan", "pix2pixhd", "motion"])  # styletransfer's step is GAN's own
 def test_replicas(model):
-    """Two replicas against one: the pools, too, which all fill alike."""
+    """Two replicas against one: the pools, too, which all fill alike; pix2pixhd's phases; motion's two frames."""
     script = Path(__file__).with_name("both_ways.py")
     done = subprocess.run([sys.executable, script, model], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -222,6 +222,7 @@ def test_what_is_learned_is_the_pair():
                                       dict(upsampling="resize"), dict(penalty="r1", loss="hinge")])
 def test_settings_train(settings):
     gan = gan_of(given=1, **settings)
+    gan.compile(run_eagerly=True)
     batch = {"input": normal(8, 16, 16, 1), "image": normal(8, 16, 16, 3)}
     before = [np.array(variable) for variable in gan.trainable_variables]
     history = gan.fit(tf.data.Dataset.from_tensors(batch).repeat(2), verbose=0).history

@@ -148,6 +148,9 @@ def test_content_by_hand(tmp_path):
     assert len(gan.state()) == len(plain.state())
     plain.config = dataclasses.replace(plain.config, perceptual="none")
     assert plain.content(real, fake, {"input": given}, other) == 0
+    plain.config = dataclasses.replace(plain.config, pixel_weight=3.0)
+    pixels = np.abs(np.asarray(real) - np.asarray(fake)).mean()
+    assert float(plain.content(real, fake, {"input": given}, other)) == pytest.approx(3 * pixels, rel=1e-5)
 
 
 def test_no_such_network(tmp_path):

@@ -55,3 +55,10 @@ def test_critics_without_batch_normalisation():
     assert BatchNormalization in kinds("wgan") and BatchNormalization in kinds("lsgan")
     assert BatchNormalization not in kinds("wgan_gp")
     assert BatchNormalization not in kinds("sngan") and {SpectralConv2D, SpectralDense} <= kinds("sngan")
+
+
+@pytest.mark.parametrize("name, settings", [*((name, {"filters": 2}) for name in ("wgan", "wgan_gp", "lsgan", "sngan")), ("sine", {})])
+def test_built_without_a_config_each_is_itself(name, settings):
+    module = getattr(models, name)
+    gan = module.build(**({"shape": (8, 8, 1)} if settings else {}), **settings)
+    assert gan.config == module.Config(**settings) and type(gan.config) is module.Config

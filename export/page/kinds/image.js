@@ -3,7 +3,8 @@ import {canvas, element, latest, show} from "../dom.js";
 import {board} from "../draw.js";
 
 export const flat = true, media = "image/png", suffix = ".png";
-export const part = ({blob, name}) => [blob, name];
+// What is drawn or filmed is encoded when it is sent, which without a server it never is.
+export const part = async ({blob, picture, name}) => [blob ?? await encoded(picture, "image/png"), name];
 
 const SENT = ["image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"];  // files that a server reads as they are
 const ROOM = 4096;  // bytes of a form around a file
@@ -50,7 +51,7 @@ export function control(field, page) {
   const note = $(".note"), problem = $(".problem"), file = $("input"), video = $("video");
   const alone = page.inputs.filter(({kind}) => kind === field.kind).length === 1, title = alone ? "Your image" : field.name;
   const media = navigator.mediaDevices;
-  let given = null, stream = null;
+  let given = null, stream = null, live = null;  // the camera's, and while frame after frame of it is used something
   $("h2").textContent = title;
   if (!alone) {
     $(".where").textContent = "here";
@@ -66,6 +67,7 @@ export function control(field, page) {
   });
 
   function complain(text) {
+    watch(false);
     problem.textContent = text;
     problem.hidden = false;
     page.say(text);
@@ -92,7 +94,7 @@ export function control(field, page) {
   const follow = latest(async () => {
     const picture = canvas(drawn.canvas.width, drawn.canvas.height);
     picture.getContext("2d").drawImage(drawn.canvas, 0, 0);
-    given = {blob: await encoded(picture, "image/png"), name: "drawing.png", picture,
+    given = {name: "drawing.png", picture,
              note: `A drawing of ${words_of([picture.height, picture.width])} pixels.`};
     problem.hidden = true;
     use();
@@ -129,6 +131,7 @@ export function control(field, page) {
     } catch (error) {
       return complain(`The camera cannot be used (${error.message || error.name}): allow it for this page, or choose a file.`);
     }
+    stream.getTracks().forEach(track => track.onended = close);  // it was unplugged, or is allowed no longer
     video.srcObject = stream;
     $(".camera").hidden = false;
     $(".take").focus();
@@ -144,13 +147,15 @@ export function control(field, page) {
 
   // Frame after frame, each as soon as the one before has been drawn.
   async function watch(on) {
-    const seen = stream, ended = () => stream !== seen || !section.isConnected || $(".live").getAttribute("aria-pressed") !== "true";
-    $(".live").setAttribute("aria-pressed", on);
+    const run = live = on ? {} : null, button = $(".live"), ended = () => live !== run || !section.isConnected;
+    button.textContent = on ? "Stop" : "Live";
+    button.setAttribute("aria-pressed", on);
+    if (!alone) button.setAttribute("aria-label", `${button.textContent}: ${field.name}`);
     const begun = performance.now();
     for (let frames = 1; on && !ended(); frames++) {
       if (video.videoWidth) {
         const {picture} = fitted(video, [video.videoHeight, video.videoWidth], field, usual());
-        given = {blob: await encoded(picture, "image/png"), name: "camera.png", picture, note: ""};
+        given = {name: "camera.png", picture, note: ""};
         problem.hidden = true;
         await page.draw();
         note.textContent = `${(1000 * frames / (performance.now() - begun)).toFixed(frames < 20 ? 0 : 1)} frames a second, of `
@@ -209,7 +214,7 @@ export function control(field, page) {
   $(".open").onclick = open;
   $(".close").onclick = close;
   $(".take").onclick = still;
-  $(".live").onclick = () => watch($(".live").getAttribute("aria-pressed") !== "true");
+  $(".live").onclick = () => watch(live === null);
   $(".paste").onclick = paste;
   return {
     elements: [section],
@@ -265,7 +270,7 @@ async function prepared(blob, name, field, limits) {
 
 // {picture, cut}: a canvas of `to` pixels [height, width] with the middle of an image of `from` pixels, of which that is `cut`.
 function fitted(image, from, field, to) {
-  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d");
+  const picture = canvas(to[1], to[0]), pen = picture.getContext("2d", {willReadFrequently: true});
   pen.fillStyle = "#fff";  // as behind transparent pixels of what it was trained on
   pen.fillRect(0, 0, picture.width, picture.height);
   pen.imageSmoothingQuality = "high";
@@ -280,15 +285,18 @@ function encoded(picture, type) {
   return new Promise(done => picture.toBlob(done, type, 0.95));
 }
 
-// A tensor of it: Float32Array in [-1, 1], of the field's channels.
+// A tensor of it: Float32Array in [-1, 1], of the field's channels. Plain loops: the camera has this done many times a second.
 export function values({picture}, {shape}) {
   const {data} = picture.getContext("2d").getImageData(0, 0, picture.width, picture.height), channels = shape[3];
   const found = new Float32Array(picture.width * picture.height * channels);
-  for (let i = 0; i < picture.width * picture.height; i++) {
-    const [r, g, b, a] = data.subarray(4 * i, 4 * i + 4);
-    const grey = Math.floor((19595 * r + 38470 * g + 7471 * b + 32768) / 65536);  // as Pillow's "L"
-    const all = channels < 3 ? [grey, a] : [r, g, b, a];
-    for (let k = 0; k < channels; k++) found[i * channels + k] = all[k] / 127.5 - 1;
+  if (channels < 3) {
+    for (let i = 0; i < found.length / channels; i++) {
+      const grey = Math.floor((19595 * data[4 * i] + 38470 * data[4 * i + 1] + 7471 * data[4 * i + 2] + 32768) / 65536);  // as Pillow's "L"
+      found[i * channels] = grey / 127.5 - 1;
+      if (channels === 2) found[2 * i + 1] = data[4 * i + 3] / 127.5 - 1;
+    }
+  } else {
+    for (let i = 0, j = 0; i < data.length; i += 4) for (let k = 0; k < channels; k++) found[j++] = data[i + k] / 127.5 - 1;
   }
   return found;
 }
@@ -299,11 +307,11 @@ export const read = blob => createImageBitmap(blob, {colorSpaceConversion: "none
 
 // A canvas of a sample's values, shape [1, height, width, channels].
 export function made(values, [, height, width, channels]) {
-  const sheet = canvas(width, height), data = new ImageData(width, height);
-  const colours = channels < 3 ? [0, 0, 0] : [0, 1, 2], alpha = channels % 2 ? null : channels - 1;
-  for (let i = 0; i < width * height; i++) {
-    const level = channel => (values[i * channels + channel] + 1) * 127.5;  // the array rounds and cuts
-    data.data.set([...colours.map(level), alpha === null ? 255 : level(alpha)], 4 * i);
+  const sheet = canvas(width, height), data = new ImageData(width, height), to = data.data;
+  const grey = channels < 3, alpha = channels % 2 ? null : channels - 1;
+  for (let i = 0, at = 0; i < to.length; i += 4, at += channels) {
+    for (let k = 0; k < 3; k++) to[i + k] = (values[grey ? at : at + k] + 1) * 127.5;  // the array rounds and cuts
+    to[i + 3] = alpha === null ? 255 : (values[at + alpha] + 1) * 127.5;
   }
   sheet.getContext("2d").putImageData(data, 0, 0);
   return sheet;
