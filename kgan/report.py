@@ -43,7 +43,8 @@ def few(config, source, epochs):
     if source.kind != "image" or len(source) >= FEW or epochs < 1 or len(config.needs) > 1 or config.augment:
         return []
     advice = "preset=few" if "few" in config.presets else "augment=flip+color+translation+cutout --set augment_target=0.6"
-    return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} augments them"]
+    return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} "
+            "augments them"]
 
 
 def plan(settings, gan, source, directory, every=False):

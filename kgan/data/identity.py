@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 _MADE = ("image_size", "channels", "crop"), ("condition", "bins", "direction")
-_WHERE_THERE = "rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks", "notes_a_piece"  # of sounds, of notes
+# of sounds, notes, lists of notes, clips, texts and captions
+_WHERE_THERE = ("rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks", "notes_a_piece", "frames", "tokens",
+                "vocabulary")
 _BLOCK = 1 << 24  # bytes at once
 
 

@@ -324,4 +324,5 @@ def seen(kind, values):
 _LAYOUTS = {
     "input": "Folders have it as pairs: files with input and target side by side, or two folders A/ and B/ (or input/ and "
              "target/) with files of the same names; or make it of the images: --set degrade=grey, blur:2, downscale:4 …",
+    "label": "Folders have it as sub-folders, one for each class, in which all their files lie; or as the column `label` of labels.csv",
 }
