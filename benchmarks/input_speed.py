@@ -2,11 +2,14 @@
 
     python benchmarks/input_speed.py
     python benchmarks/input_speed.py --manual_dir=FOLDER    also mnist and stacked_mnist, from MNIST's original files there
+    python benchmarks/input_speed.py --photos=FOLDER        only what it costs to decode a folder's files each time (--cache=none)
 
 For each kind of data: batches a second that train.py's pipeline deals out while nobody trains (`input`: the best of
 --repeats times --seconds), and that the default model for it trains on when one batch lies ready (`model`, likewise);
 `ratio` is the first over the second, and should be 5 or more. The folder holds 2,000 PNG files of 64 pixels, written
 here; preparing it, which is done once, is not counted.
+
+Of --photos: examples a second of 64 and of 32 pixels, from the prepared copy and decoded as they are read.
 
 Then mlp trains for --steps steps of glyphs by `fit`; `memory` is the resident set after 1,000 steps and at the end.
 """
@@ -73,6 +76,17 @@ def compare(source, model, flip, repeats, seconds):
     return {**{name: round(value, 1) for name, value in found.items()}, "ratio": round(found["input"] / found["model"], 2)}
 
 
+def streamed(folder, repeats, seconds, batch=64):
+    """Examples a second of the pipeline, from a prepared copy (`disk`) and from the files (`none`), by size."""
+    found = {}
+    for size in (32, 64):
+        for cache in ("disk", "none"):
+            batches = iter(data.batches(data.source(f"folder:{folder}", image_size=size, cache=cache), batch, repeat=True))
+            speed = best(lambda count: [next(batches) for _ in range(count)], repeats, seconds)
+            found[f"{size} pixels, cache={cache}"] = round(speed * batch)
+    return found
+
+
 def memory(steps):
     """Resident set in MB after 1,000 steps and at the end of `steps`, by Linux's /proc."""
     source = data.source("glyphs")
@@ -94,10 +108,14 @@ def memory(steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manual_dir", help="folder with MNIST's original files")
+    parser.add_argument("--photos", help="folder of photos")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--steps", type=int, default=20_000)
     arguments = parser.parse_args()
+    if arguments.photos:
+        print(json.dumps({"benchmark": "input_speed", "photos": streamed(arguments.photos, arguments.repeats, arguments.seconds)}))
+        return
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (2_000, 64, 64, 3), np.uint8)):

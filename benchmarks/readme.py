@@ -40,7 +40,7 @@ class Figure(NamedTuple):
 
 
 FIGURES = [
-    Figure(r"Fréchet distance ([\d.]+) \(real images", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs",
+    Figure(r"the first command \|.*Fréchet distance ([\d.]+) \(real", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs",
            ("figures", "frechet_distance"), 0.5),
     Figure(r"(\d+) % read with confidence", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs", ("figures", "confident"),
            3, 100.0),

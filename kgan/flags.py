@@ -29,6 +29,9 @@ flags.DEFINE(sizes.Parser(), "image_size", None, "pixels of the images: a number
 flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the data set's own")
 flags.DEFINE_bool("crop", True, "of images of other proportions keep the middle; --nocrop squeezes them instead")
 flags.DEFINE_bool("flip", False, "mirror images left to right at random; not where labels tell left from right")
+flags.DEFINE_enum("cache", "auto", ["auto", "disk", "none"], "of a folder: disk: its images are decoded once, to a copy in the cache; "
+                  "none: each time that they are read; auto: none where the copy would take more than half of what is free there")
+flags.DEFINE_bool("balance", False, "each class equally often in training, those of --set condition, else of the label")
 flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
@@ -69,6 +72,10 @@ _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": N
           "flip": False, "seed": 0, "precision": "float32", "init_from": None}
 
 
+# the same, which stand in them only where they are not this
+_SELDOM = {"cache": "auto", "balance": False}
+
+
 class FlagError(UserError, ValueError):
     """A flag that cannot be: the message names it, its value and what would do."""
 
@@ -97,6 +104,9 @@ def resolve():
     for name, default in _PLAIN.items():
         given = FLAGS[name].present
         settings[name] = FLAGS[name].value if given else before.get(name, default)
+    for name, default in _SELDOM.items():
+        if (value := FLAGS[name].value if FLAGS[name].present else before.get(name, default)) != default:
+            settings[name] = value
     settings["channels"] = int(settings["channels"]) if settings["channels"] else None
     settings["dataset"] = config.dataset
     settings["epochs"] = FLAGS.epochs
@@ -229,7 +239,7 @@ def complete(settings, source):
     settings["shape"] = list(source.shape)
     if condition := settings["config"]["condition"]:
         settings["classes"] = source.classes[condition]
-        if settings["flip"] and condition == "slant":
+        if settings["flip"] and "slant" in condition.split("+"):
             raise FlagError("--flip: mirrored images slant the other way, their labels would be wrong; leave it out")
     kinds = {field.kind for field in source.fields.values()}
     for name, of in (("image_size", {"image", "video", "voxels"}), ("channels", {"image", "video"}), ("crop", {"image", "video"}),

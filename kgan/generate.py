@@ -32,6 +32,7 @@ from kgan.quiet import import_tensorflow
 from kgan.run import Run, checksum, load, write
 
 BATCH = 256
+WRITERS = 4  # threads: to create a file is mostly to wait for the disk
 MANIFEST = "manifest.csv"
 UNFINISHED = ".unfinished"  # a line for each file that is being written
 COLUMNS = ("file", "seed", "class", "truncation", "generator", "step", "weights")
@@ -192,7 +193,7 @@ def _before(place, out):
 def write_files(generator, rows, out, truncation=None, overwrite=False, progress=False):
     """Writes a file for each row that has none. Returns how many it wrote.
 
-    The files are encoded and written by another thread while the next samples are made. Which are being written stands in UNFINISHED: what
+    The files are encoded and written by other threads while the next samples are made. Which are being written stands in UNFINISHED: what
     a kill has torn is among these, and is written anew. To write each file aside and rename it would cost more than to make the sample.
     """
     kind, unfinished = kinds.get(generator.kind), out / UNFINISHED
@@ -206,23 +207,33 @@ def write_files(generator, rows, out, truncation=None, overwrite=False, progress
     known = kinds.known(generator.field, kind.write)
 
     def put(some, samples):
-        unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")  # no fsync, which waits for all other files, too
-        for row, sample in zip(some, samples):
+        for row, data in zip(some, _encoded(kind, samples, known)):
             with open(f"{out}/{row['file']}", "wb", buffering=0) as file:
-                file.write(kind.write(sample, **known))
+                file.write(data)
 
-    with concurrent.futures.ThreadPoolExecutor(1) as writer, \
+    with concurrent.futures.ThreadPoolExecutor(WRITERS) as writers, \
             tqdm(total=len(missing), unit=kind.UNIT, disable=not progress) as bar:
-        behind = None
+        behind = []
         for some, samples in _made(generator, missing, truncation):
-            if behind:
-                behind.result()
-            behind = writer.submit(put, some, samples)
+            for part in behind:
+                part.result()
+            # no fsync, which would wait for all other files, too
+            unfinished.write_text("\n".join(row["file"] for row in some), encoding="utf-8")
+            behind = [writers.submit(put, some[i::WRITERS], samples[i::WRITERS]) for i in range(min(WRITERS, len(some)))]
             bar.update(len(some))
-        if behind:
-            behind.result()
+        for part in behind:
+            part.result()
     unfinished.unlink(missing_ok=True)
     return len(missing)
+
+
+def _encoded(kind, samples, known):
+    """The bytes of a file for each sample. TensorFlow encodes a batch of PNG files in about half the time that Pillow takes one by one."""
+    if hasattr(kind, "pixels"):
+        import tensorflow as tf
+        with tf.device("CPU"):
+            return tf.io.encode_png(kind.pixels(samples)).numpy()
+    return (kind.write(sample, **known) for sample in samples)
 
 
 def _made(generator, rows, truncation):

@@ -59,6 +59,8 @@ def start_from(gan, path, checkpoint="newest"):
         RunError: as for `load`; UserError: next to nothing fits, so it is a mistake.
     """
     other, _ = load_run(path, checkpoint)
+    if other.kind != gan.kind:
+        raise UserError(f"--init_from={path}: makes {other.kind}, and this model {gan.kind}: what it has learned is of no use here")
     told, fitting, whole = [], 0, 0
     for name in gan.networks():
         averaged = name in gan.averaged and name in other.averaged

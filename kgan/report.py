@@ -35,6 +35,18 @@ def devices():
     return f"{len(gpus)} x {names[0]}"
 
 
+FEW = 2_000  # images: of fewer D sees each so often that it may memorise them
+
+
+def few(config, source, epochs):
+    """A line of the plan, where the images are few and nothing of the settings takes care of it; else none."""
+    if source.kind != "image" or len(source) >= FEW or epochs < 1 or len(config.needs) > 1 or config.augment:
+        return []
+    advice = "preset=few" if "few" in config.presets else "augment=flip+color+translation+cutout --set augment_target=0.6"
+    return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} "
+            "augments them"]
+
+
 def plan(settings, gan, source, directory, every=False):
     """What is about to be trained, as a few lines of text: of the settings those that differ from the defaults, or `every` one."""
     config = gan.config
@@ -52,6 +64,7 @@ def plan(settings, gan, source, directory, every=False):
         f"directory  {directory}",
     ]
     lines += [f"note       {source.note}"] if source.note else []
+    lines += few(config, source, seen / len(source))
     return "\n".join(textwrap.fill(line, 118, subsequent_indent=" " * 11, break_long_words=False,
                                    break_on_hyphens=False) for line in lines)
 

@@ -368,9 +368,9 @@ def _fields(settings):
 
 def _differences(found, wanted):
     """Lines that say how two settings differ in what decides the course of a run."""
-    free = {"kgan", "format", "data_dir", "manual_dir"}  # where the data lie may change
+    free = {"kgan", "format", "data_dir", "manual_dir", "cache"}  # where the data lie may change
     # as runs were before there was a choice
-    found, wanted = ({"precision": "float32", **each, **_fields(each)} for each in (found, wanted))
+    found, wanted = ({"precision": "float32", "balance": False, **each, **_fields(each)} for each in (found, wanted))
     yield from differences(found, wanted)
     for name in sorted({*found, *wanted} - free - {"config", "data", "dataset"}):
         if found.get(name) != wanted.get(name):

@@ -2,6 +2,7 @@
 import functools
 import math
 import os
+import re
 import sys
 import types
 import warnings
@@ -10,6 +11,8 @@ from absl import flags
 
 import kgan.flags
 from kgan import command, devices
+from kgan.data import balance
+from kgan.data.source import DataError
 from kgan.quiet import import_tensorflow
 from kgan.run import Run
 
@@ -30,6 +33,10 @@ def main(arguments):
             return train(settings, directory, workers)
         except OSError as error:  # a full disk, say
             raise OSError(f"{error}; the checkpoints written before are whole") from error
+        except Exception as error:  # TensorFlow's, of what reading a file has raised within the pipeline
+            if found := re.search(r"DataError: ([^\n]*)", str(error)):
+                raise DataError(found[1]) from error
+            raise
 
 
 def train(settings, directory, workers):
@@ -49,7 +56,7 @@ def train(settings, directory, workers):
     config = gan.config
     print(report.plan(settings, gan, source, directory, FLAGS.dry_run), flush=True)
     batches = functools.partial(kgan.data.batches, source, config.batch_size * config.discriminator_steps,
-                                seed=settings["seed"], repeat=True, flip=settings["flip"])
+                                seed=settings["seed"], repeat=True, flip=settings["flip"], balance=balance.field(settings))
     if FLAGS.dry_run:
         print(report.summary(gan), report.cost(gan, devices.distribute(strategy, batches)), sep="\n")
         return 0

@@ -696,7 +696,7 @@ def test_speed_is_that_since_the_last_line(monkeypatch):
     progress = callbacks.Progress(steps=11, batch_size=64)
     progress.set_model(SimpleNamespace(step=0, metrics=[], phase_of=lambda step: ""))
     progress._first = 0
-    progress._bar = SimpleNamespace(mininterval=15, last_print_t=100.0, last_print_n=1, n=10, update=lambda by: None,
+    progress._bar = SimpleNamespace(mininterval=15, last_print_t=100.0, last_print_n=1, n=10, update=lambda by: None, format_dict={"ncols": None},
                                     set_postfix_str=lambda text, refresh: said.append(text.strip()))
     monkeypatch.setattr(callbacks.time, "time", lambda: 102.0)
     progress.on_train_batch_end(5, {})

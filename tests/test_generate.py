@@ -216,6 +216,8 @@ def test_weights_that_fit_are_taken_and_others_named(plain):
         for one, other in zip(getattr(same, network).get_weights(), gan.ema_generator.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
     with pytest.raises(UserError, match="parameters are there"):
+        start_from(models.build("mlp", (8, 8, 1)), run)
+    with pytest.raises(UserError, match="makes image, and this model points"):
         start_from(models.build("mlp", (2,), {"preset": "mixture", "fourier_features": 0}), run)
 
 

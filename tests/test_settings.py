@@ -1,6 +1,7 @@
 """The settings of each model, explained."""
 import dataclasses
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,9 @@ def test_the_table_has_all_models():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not {name for name in models.names() if f"`{name}`" not in readme}
     assert len(readme.splitlines()) <= 150 and max(map(len, readme.splitlines())) <= 120
+
+
+def test_the_figures_that_are_measured_again_stand_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for figure in runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))["FIGURES"]:
+        assert re.search(figure.said, readme), figure.said

@@ -20,6 +20,7 @@ import numpy as np
 
 from kgan import kinds
 from kgan.config import nearest
+from kgan.data import balance as balances
 from kgan.data import own
 from kgan.data.cache import expanded
 from kgan.data.files import composed, printable
@@ -68,7 +69,7 @@ LICENCES = {
 
 
 def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip=False, split="train", data_dir=None,
-         manual_dir=None, attributes=False, seed=0, start=0, repeat=False):
+         manual_dir=None, attributes=False, cache="auto", seed=0, start=0, repeat=False, balance=""):
     """A data set as a tf.data pipeline of shuffled dict batches.
 
     Args:
@@ -84,11 +85,14 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         manual_dir: a folder with a data set's original files, to prepare it without a network.
         attributes: of a folder: whether its labels.csv or names.regex gives fields; or the name of a column, which alone is
             read then. Images that it does not describe are left out.
+        cache: of a folder: "disk", "none" or "auto": whether its images are prepared once, or decoded each time that they are
+            read; see `kgan.data.folder.source`.
         seed: of the order and the flips.
         start: batches to leave out: those that a run has seen already.
         repeat: whether the batches never end. The order of epoch e is then a function of (seed, e), and a batch may
             reach over the end of an epoch. Otherwise one pass is one epoch, its order is a function of (seed, number of
             the pass), and what does not fill a batch is left out.
+        balance: a field of classes, each of which comes equally often, whatever its examples are: see `kgan.data.balance`.
 
     Returns:
         tf.data.Dataset of dicts of the data set's fields, as networks see them: `image` float32 [batch_size, H, W, C] in
@@ -98,15 +102,15 @@ def load(name, batch_size=64, *, image_size=None, channels=None, crop=True, flip
         DataError: the data set cannot be had; the message says what to do.
     """
     found = source(name, image_size=image_size, channels=channels, crop=crop, split=split, data_dir=data_dir,
-                   manual_dir=manual_dir, attributes=attributes)
-    found = found.remarked()
+                   manual_dir=manual_dir, attributes=attributes, cache=cache)
+    found = balances.noted(found.remarked(), balance)
     if found.note:
         warnings.warn(f"{found.name}: {found.note}", stacklevel=2)
-    return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip)
+    return batches(found, batch_size, seed=seed, start=start, repeat=repeat, flip=flip, balance=balance)
 
 
 def source(name, *, image_size=None, channels=None, crop=True, split="train", data_dir=None, manual_dir=None,
-           attributes=False, config=None, needs=None):
+           attributes=False, config=None, needs=None, cache="auto"):
     """The data set as a Source: prepared, not yet shuffled or batched.
 
     Arguments as for `load`, and:
@@ -118,19 +122,32 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
             raise DataError(f"these data have no split {split!r}: two pairs, (images, labels) each, have")
         return own.read("data", name, image_size, channels, crop, split)
     if own.meant(name):
+        _prepared(name, cache)
         return own.source(name, image_size, channels, crop, split, config)
     chosen = {"image_size": image_size, "channels": channels, "crop": None if crop else False, "data_dir": data_dir,
               "manual_dir": manual_dir}
     if made := maker(name, needs):
+        _prepared(name, cache)
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
-        return made(**_options(name, made, chosen, more))
+        options = _options(name, made, chosen, more)
+        found = made(**options)
+        # the settings of a finished run say the channels of data that have no others
+        if channels and "channels" not in options and not (found.kind in ("image", "video") and found.shape[-1] == channels):
+            raise DataError(f"channels={channels}: {name} has no channels to choose, leave it out")
+        return found
     if name.startswith("folder:"):
         if split != "train":
             raise DataError(f"folder:PATH has no split {split!r}: name the sub-folder instead")
         from kgan.data import folder
-        return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes)
+        return folder.source(name.removeprefix("folder:"), image_size, channels, crop, attributes, cache)
     from kgan.data import catalog
     return catalog.source(name, image_size, channels, crop, split, data_dir, manual_dir)
+
+
+def _prepared(name, cache):
+    """DataError where data that are always prepared are not to be."""
+    if cache == "none":
+        raise DataError(f"--cache=none: is for folders of images, which are decoded as they are read; {name} is prepared in any case")
 
 
 def maker(name, needs=None):
@@ -146,7 +163,7 @@ def maker(name, needs=None):
 def _options(name, made, chosen, more):
     """Of what was chosen and what else is known, what the function `made` has parameters for."""
     known = inspect.signature(made).parameters
-    for option in ("image_size", "channels", "crop"):
+    for option in ("image_size", "crop"):
         if chosen[option] is not None and option not in known:
             raise DataError(f"{option}={chosen[option]}: {name} has no {option} to choose, leave it out")
     return {**{option: value for option, value in more.items() if option in known},
@@ -177,7 +194,7 @@ def check_name(name):
 
 
 # settings of a run that say which data it is of
-OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir")
+OPTIONS = ("image_size", "channels", "crop", "data_dir", "manual_dir", "cache")
 
 
 def of(settings, needs=None, split="train", like=None, paired=True):
@@ -215,6 +232,7 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     plain = degrade or "mask" in needs or "style" in config or folder and maker(name, needs)  # the images alone are read
     if "input" in needs and folder and not plain:
         from kgan.data import pairs
+        _prepared(f"{name}, of pairs,", options.get("cache"))
         sizes = {option: options[option] for option in ("image_size", "channels", "crop") if option in options}
         found = pairs.source(name.removeprefix("folder:"), split=split, unpaired=not paired, labels=labels, **sizes)
     else:
@@ -227,12 +245,14 @@ def of(settings, needs=None, split="train", like=None, paired=True):
     found = found.roles(needs, reverse=config.get("direction") == "BtoA")
     if not paired and not found.groups:  # of pairs it is not used that they are
         found = dataclasses.replace(found, groups={"input": "input"})
+    if split == "train":
+        found = balances.noted(found, balances.field(settings))
     if split == "train" and isinstance(name, str):
         remember(found, settings)
     return found
 
 
-def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,)):
+def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, replicas=1, own=(0,), balance=""):
     """A Source as a tf.data pipeline. Arguments and result as for `load`.
 
     All image fields of an example, and their masks, are flipped alike. Fields of different groups have orders of their own; an epoch is one of
@@ -254,8 +274,12 @@ def batches(source, batch_size, *, seed=0, start=0, repeat=False, flip=False, re
     streams = {group: i for i, group in enumerate(sorted({*source.groups.values()} - {main}), 1)} | {main: 0}
     seed = seed & 0x7FFFFFFF
 
+    evenly = balances.Balanced(source.arrays[balance], seed) if balance else None
+
     @functools.lru_cache(maxsize=2 * len(streams))  # a batch reaches over two epochs at most
     def order(stream, length, epoch):
+        if evenly and not stream:
+            return evenly(epoch)
         return np.random.default_rng([seed, epoch, stream] if stream else [seed, epoch]).permutation(length)
 
     rows = batch_size // replicas

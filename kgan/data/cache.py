@@ -52,14 +52,12 @@ def cached(name, key, write):
     Returns:
         (arrays, notes): dict of field to read-only memory-mapped numpy array, and the dict that `write` returned.
     """
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:60]
     try:
-        final = directory() / f"{name}-{digest}"
+        final = _place(name, key)
         if (final / "notes.json").exists():
             return _read(final)
         final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=final.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{final.name[:60]}-", dir=final.parent))
     except OSError as error:
         try:
             scratch = Path(tempfile.mkdtemp(prefix="kgan-"))
@@ -84,6 +82,25 @@ def cached(name, key, write):
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return _read(final)
+
+
+def room(name, key):
+    """Bytes that are free where `cached` would prepare the arrays of `key`; None: they lie there already.
+
+    Raises:
+        OSError: there is no such place.
+    """
+    final = _place(name, key)
+    if (final / "notes.json").exists():
+        return None
+    while not final.exists():
+        final = final.parent
+    return shutil.disk_usage(final).free
+
+
+def _place(name, key):
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return directory() / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)[:60]}-{digest}"
 
 
 def _prepare(path, write):

@@ -47,6 +47,8 @@ def source(name, image_size=None, channels=None, crop=True, split="train", data_
         data_dir: where prepared data sets lie; None: tfds' default, ~/tensorflow_datasets.
         manual_dir: folder with the original files, for preparing without a network; it is only read.
 
+    Data prepared as array_record files (tfds' file_format="array_record") are read as well as TFRecord files.
+
     Returns:
         Source with `image` uint8 [N, height, width, channels], `label` int64 [N] if the data set has classes,
         and its other scalars, int64, float32 or bool [N], parts of names joined by "_": `attributes_Male` of celeb_a.
@@ -159,14 +161,18 @@ def _write(builder, split, count, image_size, channels, crop, directory):
     columns = {field: [] for field in paths}
     start = 0
     try:
-        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
-                                     decoders=tfds.decode.PartialDecoding(wanted))
-        if features["image"].shape != images.shape[1:] or np.dtype(features["image"].np_dtype) != np.uint8:
-            dataset = dataset.map(lambda one: {**one, "image": tf.numpy_function(fit, [one["image"]], tf.uint8)},
-                                  num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        if builder.info.file_format in tfds.core.file_adapters.FileFormat.with_random_access():  # array_record, which tf.data does not read
+            batches, paths = _at_random(builder.as_data_source(split=split), paths, fit), {field: (field,) for field in paths}
+        else:
+            dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False),
+                                         decoders=tfds.decode.PartialDecoding(wanted))
+            if features["image"].shape != images.shape[1:] or np.dtype(features["image"].np_dtype) != np.uint8:
+                dataset = dataset.map(lambda one: {**one, "image": tf.numpy_function(fit, [one["image"]], tf.uint8)},
+                                      num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            batches = tfds.as_numpy(dataset.batch(256).prefetch(2))
         with tqdm(total=count, desc=f"reading {builder.info.full_name}", unit="image", mininterval=1,
                   disable=count <= 1000) as progress:
-            for batch in tfds.as_numpy(dataset.batch(256).prefetch(2)):
+            for batch in batches:
                 stop = start + len(batch["image"])
                 images[start:stop] = batch["image"]
                 for field, path in paths.items():
@@ -175,11 +181,14 @@ def _write(builder, split, count, image_size, channels, crop, directory):
                 start = stop
         if start != count:
             raise ValueError(f"{start} examples where its description says {count}.")
+    except ImportError as error:
+        raise DataError(f"{builder.info.full_name} is prepared as {builder.info.file_format.value} files, and a package to read them is missing "
+                        f"({error}): pip install array-record") from error
     except Exception as error:  # TensorFlow's own errors: a record that is damaged, a file that is gone
         raise _broken(builder, _brief(error)) from error
 
     classes, note = {}, ""
-    for field, path in paths.items():
+    for field, path in _scalars(features):
         column, feature = np.concatenate(columns[field]), _at(features, path)
         if isinstance(feature, tfds.features.ClassLabel):
             if column.min() < 0:  # -1 stands for unknown, in test splits
@@ -188,6 +197,14 @@ def _write(builder, split, count, image_size, channels, crop, directory):
             classes[field] = feature.names or [str(number) for number in range(column.max() + 1)]
         np.save(directory / f"{field}.npy", column.astype(dict(b=bool, f=np.float32).get(column.dtype.kind, np.int64)))
     return dict(note=note.strip(), classes=classes)
+
+
+def _at_random(examples, paths, fit, count=256):
+    """Batches of dicts of `image` and the fields of `paths`, of a data source of tfds."""
+    for start in range(0, len(examples), count):
+        some = [examples[row] for row in range(start, min(start + count, len(examples)))]
+        yield {"image": np.stack([fit(one["image"]) for one in some]),
+               **{field: np.stack([_at(one, path) for one in some]) for field, path in paths.items()}}
 
 
 def _scalars(features, parents=()):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -17,13 +18,16 @@ from kgan import sizes
 from kgan.config import nearest
 from kgan.data import files
 from kgan.data.attributes import FILES as ATTRIBUTES, Table, read
-from kgan.data.cache import cached, expanded
+from kgan.data.cache import cached, expanded, room
 from kgan.data.files import FORMATS, SUFFIXES, find  # noqa: F401, for who reads folders
 from kgan.data.measures import MEASURES
 from kgan.data.source import DataError, Source
 from kgan.kinds.image import flatten
 
-def source(path, image_size=None, channels=None, crop=True, attributes=True):
+SHARE = 0.5  # of the disk's free part that a prepared copy may take before images are decoded as they are read
+
+
+def source(path, image_size=None, channels=None, crop=True, attributes=True, cache="auto"):
     """The images below a folder, at any depth, in the order of their relative paths.
 
     Labels are the first-level sub-folders, if every image lies in one. labels.csv or names.regex gives more fields, a
@@ -40,8 +44,11 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
         channels: 1 or 3; None: 1 if every image is grey, else 3.
         crop: True: cut out the largest centre that has image_size's proportions, and scale it; False (`--nocrop`): scale
             both sides to image_size, which changes the proportions of images that have others.
-        attributes: columns of labels.csv or names.regex: True: all; a name: this one, and `label` where no image lacks it;
+        attributes: columns of labels.csv or names.regex: True: all; a name, or several joined by +: these, and `label` where no image lacks it;
             False: none.
+        cache: "disk": a decoded copy of all images is prepared, once; "none": files are decoded each time that they are read,
+            after one look through all of them; "auto": "none" where the copy is not there yet and would take more than SHARE
+            of what is free on its disk, which the note says. The examples are the same, bit for bit, in the same order.
 
     Returns:
         Source with `image` uint8 [N, height, width, channels], perhaps `label` int64 [N], and a field [N] for
@@ -71,20 +78,42 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True):
         key.update(version=3, attributes=[said[0], hashlib.sha256(said[1]).hexdigest()], columns=wanted)
     # mistakes show now, and not after an hour of decoding
     tops = files.ordered(files.text(name.partition("/")[0]) for name in names) if all("/" in name for name in names) else []
-    layout = "" if "label" in wanted else files.layout(path, tops, attributes == "label", ", or take --model=pix2pix")
+    asked = isinstance(attributes, str) and "label" in attributes.split("+")
+    layout = "" if "label" in wanted else files.layout(path, tops, asked, ", or take --model=pix2pix")
     if table and isinstance(attributes, str):
         _check(f"folder:{path}", table, wanted, attributes, {*MEASURES} | ({"label"} if tops else set()))
+    title = f"folder-{os.path.basename(root)}"
+    note += (why := _too_large(title, key, len(names)) if cache == "auto" else "")
     write = functools.partial(_write, root, names, table, wanted, image_size, channels, crop)
-    arrays, notes = cached(f"folder-{os.path.basename(root)}", key, write)
+    if cache == "none" or why:
+        arrays, notes = cached(f"index-{title}", {**key, "index": 1}, functools.partial(write, keep=False))
+        paths = [os.path.join(root, names[row]) for row in arrays.pop("kept")]
+        arrays["image"] = Decoded(paths, image_size, notes["channels"], crop, notes["checksum"])
+    else:
+        arrays, notes = cached(title, key, write)
     return Source(f"folder:{path}", arrays, notes["classes"],
                   " ".join(filter(None, (notes["note"], files.note(left_out), note.strip(), layout))))
 
 
+def _too_large(title, key, count):
+    """A sentence, where a prepared copy is not there and would take more than SHARE of the free disk; else ""."""
+    try:
+        free = room(title, key)
+    except OSError:  # `cached` finds another place, or says that there is none
+        return ""
+    needed = int(count) * int(np.prod(sizes.pair(key["image_size"]), dtype=np.int64)) * (key["channels"] or 3)
+    if free is None or needed <= SHARE * free:
+        return ""
+    return (f"A prepared copy would take {needed / 1e9:.3g} GB, more than {SHARE:.0%} of the {free / 1e9:.3g} GB that are free for it: images "
+            "are decoded as they are read; --cache=disk prepares it all the same. ")
+
+
 def _check(name, table, wanted, asked, others):
     """Raises DataError where what is asked for is no column, none of the `others`, or its classes are none."""
-    if asked not in (*wanted, *others):
-        raise DataError(f"condition={asked}: {table.file} has no such column{nearest(asked, table.columns)}; it has "
-                        f"{', '.join(table.columns)}")
+    for part in asked.split("+"):
+        if part not in (*wanted, *others):
+            raise DataError(f"condition={asked}: {table.file} has no such column{nearest(part, table.columns)}; it has "
+                            f"{', '.join(table.columns)}")
     if asked in wanted:
         rows, _ = table.described([asked])
         arrays, classes = table.fields([asked], [*rows.values()])
@@ -106,48 +135,62 @@ def _columns(table, wanted):
     """The columns of a Table that are read where `wanted` is asked for, as for `source`, and a note about those that are not."""
     if wanted is True:
         return table.columns, ""
-    if wanted not in table.columns:
-        return [], ""
-    if wanted == "label" or "label" not in table.columns:
-        return [wanted], ""
+    named = [part for part in wanted.split("+") if part in table.columns]
+    if not named or "label" in named or "label" not in table.columns:
+        return named, ""
     try:  # classes beside what is asked for are of use to measures; they do not decide which images there are
-        some, _ = table.described([wanted])
-        rows, _ = table.described([wanted, "label"])
-        table.fields(["label"], [[row[1]] for row in rows.values()])
+        some, _ = table.described(named)
+        rows, _ = table.described([*named, "label"])
+        table.fields(["label"], [row[-1:] for row in rows.values()])
         if len(some) == len(rows):
-            return [wanted, "label"], ""
-        return [wanted], f"label of {table.name} is not read: {len(some) - len(rows)} images lack it. "
+            return [*named, "label"], ""
+        return named, f"label of {table.name} is not read: {len(some) - len(rows)} images lack it. "
     except DataError as error:
-        return [wanted], f"label of {table.name} is not read: {error} "
+        return named, f"label of {table.name} is not read: {error} "
 
 
 # === Preparing ===
 
-def _write(root, names, table, columns, image_size, channels, crop, directory):
-    """Decodes the files into `image.npy`, and writes their labels and attributes; see `cached`."""
-    note = ""
+def _write(root, names, table, columns, image_size, channels, crop, directory, keep=True):
+    """Decodes the files into `image.npy`, and writes their labels and attributes; see `cached`.
+
+    `keep`: False keeps none of the images: kept.npy has the numbers of those that can be decoded; the notes have how many channels
+    they have, and the checksum that image.npy would have.
+    """
+    note, place = "", {name: number for number, name in enumerate(names)}
     if columns:
         rows, note = table.described(columns)
         names = [name for name in names if name in rows]
         table.fields(columns, [*rows.values()])  # mistakes show now
     whole = directory / "whole.npy"
     # whether all images are grey shows only in the end: decode to colour until then
-    images = allocate(whole, (len(names), *sizes.pair(image_size), channels or 3))
+    images = allocate(whole, (len(names), *sizes.pair(image_size), channels or 3)) if keep else None
     greys = np.zeros(len(names), bool)
     skipped = {}
     step = 32  # files a task: 100,000 tasks of one file each would cost memory and time of their own
 
     def work(start):
+        looked_at = []
         for index in range(start, min(start + step, len(names))):
             try:
-                images[index], greys[index] = decode(os.path.join(root, names[index]), image_size, channels or 3, crop)
+                image, greys[index] = decode(os.path.join(root, names[index]), image_size, channels or 3, crop)
             except Exception as error:  # Pillow raises nearly anything on broken files
                 skipped[names[index]] = reason(error)
+                continue
+            if keep:
+                images[index] = image
+            else:
+                looked_at.append(image)
+        return looked_at
 
+    crc, grey_crc = 0, 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, \
-            tqdm(total=len(names), desc="decoding", unit="file", mininterval=1,
+            tqdm(total=len(names), desc="decoding" if keep else "looking through", unit="file", mininterval=1,
                  disable=len(names) <= 1000) as progress:
-        for _ in pool.map(work, range(0, len(names), step)):
+        for looked_at in pool.map(work, range(0, len(names), step)):
+            for image in looked_at:
+                crc = zlib.crc32(image, crc)
+                grey_crc = zlib.crc32(np.ascontiguousarray(image[..., :1]), grey_crc)
             progress.update(min(step, len(names) - progress.n))
 
     skipped = dict(sorted(skipped.items()))
@@ -155,8 +198,10 @@ def _write(root, names, table, columns, image_size, channels, crop, directory):
         note += f"{len(skipped)} of {len(names)} image files in {root} cannot be decoded and are left out ({listing}). "
 
     good = np.array([index for index, name in enumerate(names) if name not in skipped])
-    channels = channels or (1 if greys[good].all() else 3)
-    if skipped or channels != images.shape[-1]:
+    asked, channels = channels or 3, channels or (1 if greys[good].all() else 3)
+    if not keep:
+        np.save(directory / "kept.npy", np.array([place[names[index]] for index in good]))
+    elif skipped or channels != images.shape[-1]:
         kept = allocate(directory / "image.npy", (len(good), *images.shape[1:3], channels))
         for start in range(0, len(good), 1024):
             kept[start:start + 1024] = images[good[start:start + 1024], :, :, :channels]
@@ -175,7 +220,50 @@ def _write(root, names, table, columns, image_size, channels, crop, directory):
     if "label" not in columns:
         found, remark = files.labels(directory, tops, "images")
         classes, note = {**classes, **found}, note + remark
-    return dict(note=note.strip(), skipped=skipped, classes=classes)
+    checked = {} if keep else dict(channels=channels, checksum=crc if channels == asked else grey_crc)
+    return dict(note=note.strip(), skipped=skipped, classes=classes, **checked)
+
+
+class Decoded:
+    """Image files as an array uint8 [N, height, width, channels] for reading: they are decoded each time that they are read.
+
+    Args:
+        paths: of N files.
+        image_size, channels, crop: as for `source`, none of them None.
+        checksum: CRC-32 of them all.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, paths, image_size, channels, crop, checksum):
+        self.paths, self.checksum = paths, checksum
+        self.shape = len(paths), *sizes.pair(image_size), channels
+        self._decode = functools.partial(decode, image_size=image_size, channels=channels, crop=crop)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:] if dtype is None else self[:].astype(dtype, copy=False)
+
+    def __getitem__(self, rows):
+        rows, *within = rows if isinstance(rows, tuple) else (rows,)
+        chosen = np.arange(len(self))[rows]
+        found = np.empty((chosen.size, *self.shape[1:]), np.uint8)
+        for place, image in enumerate(self._pool.map(self._one, chosen.ravel())):
+            found[place] = image
+        return found.reshape(*chosen.shape, *self.shape[1:])[(*[slice(None)] * chosen.ndim, *within)]
+
+    @functools.cached_property
+    def _pool(self):
+        return concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+    def _one(self, row):
+        try:
+            return self._decode(self.paths[row])[0]
+        except Exception as error:  # Pillow raises nearly anything
+            raise DataError(f"{self.paths[row]}: could be read when the data were looked through, and cannot be any more "
+                            f"({reason(error)}): put it back, and the run goes on from its newest checkpoint") from error
 
 
 def reason(error):

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 _MADE = ("image_size", "channels", "crop"), ("condition", "bins", "direction")
-_WHERE_THERE = "rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks", "notes_a_piece"  # of sounds, of notes
+# of sounds, notes, lists of notes, clips, texts and captions
+_WHERE_THERE = ("rate", "length", "overlap", "bars", "steps_a_bar", "pitches", "lowest", "tracks", "notes_a_piece", "frames", "tokens",
+                "vocabulary")
 _BLOCK = 1 << 24  # bytes at once
 
 
@@ -98,6 +100,8 @@ def _checksum(array):
         return [_checksum(array.images), None if index is None else _checksum(index)]
     if hasattr(array, "at"):  # drawn on the fly, of nothing but settings
         return 0
+    if hasattr(array, "checksum"):  # of files that are decoded when they are read
+        return array.checksum
     file = getattr(array, "filename", None)
     if file is None or os.path.getsize(file) != array.offset + array.nbytes:  # in memory, or a part of what is in the file
         return _crc(array)

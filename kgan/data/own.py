@@ -50,7 +50,7 @@ def trust(name):
     _named.add(name)
     try:
         place = cache.directory() / _TRUSTED
-        known = _trusted(place) | {name: _file(name)}
+        known = _trusted(place) | ({name: file} if (file := _file(name)) else {})
         place.parent.mkdir(parents=True, exist_ok=True)
         aside = place.with_suffix(f".{os.getpid()}")
         aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
@@ -67,7 +67,7 @@ def check(name):
         known = _trusted(cache.directory() / _TRUSTED)
     except OSError:
         known = {}
-    if known.get(name, "") != _file(name):
+    if name not in known or known[name] != _file(name):
         raise DataError(f"{name}: a run's settings name this Python function, and nobody has named it on this machine with the file "
                         f"that is found now, {_file(name) or 'none'}. If you trust it: kgan train --dataset={name} --dry_run, once, with "
                         "the run's --model")
@@ -91,7 +91,8 @@ def _file(name):
             found = importlib.util.find_spec(re.split("[.:]", name)[0])
         except (ImportError, ValueError):
             return ""
-    return os.path.realpath(found.origin) if found and found.origin else ""
+    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
+    return next((os.path.realpath(place) for place in places if place), "")
 
 
 # === Calling it ===

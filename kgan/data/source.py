@@ -114,7 +114,8 @@ class Source:
     def by(self, field, bins, like=None):
         """This data set with `field` as classes: of a number `bins` of them, equal parts of its distribution.
 
-        A number that has `bins` values or fewer, as 0 and 1, has a class for each. A field that the data lack is measured
+        Several fields joined by +, as in "font+color", are one whose classes are those of their combinations that occur, called
+        "font=serif, color=red". A number that has `bins` values or fewer, as 0 and 1, has a class for each. A field that the data lack is measured
         on the images where kgan.data.measures knows it.
 
         Args:
@@ -127,6 +128,8 @@ class Source:
         """
         if not field:
             return self
+        if "+" in field and field not in self.arrays:
+            return self._joined(field, bins, like)
         if field in self.classes:
             return self if like else self._plausible(field)
         values = self.arrays[field] if field in self.arrays else self._measured(field)
@@ -150,6 +153,28 @@ class Source:
         return dataclasses.replace(self, note=note.strip(), arrays={**self.arrays, field: labels}, classes={**self.classes, field: names},
                                    cuts={**self.cuts, field: cuts})
 
+    def _joined(self, field, bins, like):
+        """This data set with the combinations of the fields that `field` joins as classes, as for `by`."""
+        parts, found = field.split("+"), self
+        if "" in parts or len({*parts}) < len(parts):
+            raise DataError(f"condition={field}: joins fields by +, each once, as in label+slant")
+        for part in parts:
+            found = found.by(part, bins, like)
+        codes, rows = np.unique(np.stack([np.asarray(found.arrays[part]) for part in parts], 1), axis=0, return_inverse=True)
+        names = [", ".join(f"{part}={found.classes[part][code]}" for part, code in zip(parts, some)) for some in codes]
+        known = list(like.classes[field]) if like else names
+        place = {name: number for number, name in enumerate(known)}
+        labels = np.array([place.get(name, -1) for name in names], np.int64)[rows.reshape(-1)]
+        arrays, left = found.arrays, np.flatnonzero(labels >= 0)
+        if not len(left):
+            raise DataError(f"condition={field}: {self.name} has none of the combinations that the training split has")
+        if len(left) < len(labels):
+            arrays, labels = {name: array[left] for name, array in arrays.items()}, labels[left]
+            found = found.remark(f"condition={field}: {len(rows) - len(left)} examples, of combinations that the training split lacks, are "
+                                 "left out.")
+        found = dataclasses.replace(found, arrays={**arrays, field: labels}, classes={**found.classes, field: known})
+        return found if like else found._plausible(field)
+
     def remarked(self, looked_at=256):
         """This data set, with a remark in its note about image fields that are all near black, in the images looked at."""
         note = self.note
@@ -160,6 +185,10 @@ class Source:
             if (peak := int(some.max())) < DARK:
                 note += f" {name} is near black in all {len(some)} examples looked at, {peak} of 255 at most: {SCALED}."
         return self._noted(note)
+
+    def remark(self, text):
+        """This data set, with a sentence more in its note."""
+        return self._noted(f"{self.note} {text}")
 
     def _noted(self, note):
         return self if note == self.note else dataclasses.replace(self, note=note.strip())
@@ -295,4 +324,5 @@ def seen(kind, values):
 _LAYOUTS = {
     "input": "Folders have it as pairs: files with input and target side by side, or two folders A/ and B/ (or input/ and "
              "target/) with files of the same names; or make it of the images: --set degrade=grey, blur:2, downscale:4 …",
+    "label": "Folders have it as sub-folders, one for each class, in which all their files lie; or as the column `label` of labels.csv",
 }

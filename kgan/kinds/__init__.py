@@ -23,6 +23,7 @@ as they make sense for the kind:
     store(values)   the reverse, to a stored NumPy array
     read(data, field)               bytes of a file -> one stored example; ValueError: a sentence that says what is wrong
     write(sample, media=…)          one sample as networks see it -> bytes
+    pixels(samples) uint8 [n, H, W, C], which `write` puts into PNG files as they are; left out where it writes something else
     sheet(samples, behind=None, columns=8, smallest=512)    PIL.Image of many samples as networks see them, real ones
                     behind them where that helps; smallest 0: as small as it goes, which is what a server sends
     sheet_size(shape, count=1, columns=1)   (height, width) of such a small sheet

@@ -29,6 +29,9 @@ def store(values):
     return np.clip(np.rint((np.asarray(values, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
+pixels = store  # what a PNG file of `write` holds, of many samples
+
+
 def decoded(data, max_pixels, take):
     """What the function `take` makes of an opened PIL.Image, the right way up, of the bytes of a file; masks are read so too.
 

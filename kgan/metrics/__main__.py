@@ -88,6 +88,9 @@ def measure(target, directory, evaluators):
                            f"{evaluator.train.shape}: they must be alike")
     figures, per_class, drawn = evaluator.details(samples, asked)
     figures.update(gan.figures(evaluator, samples, asked) if gan else {})
+    if not figures:
+        raise command.UserError(f"{target}: nothing is measured: {settings['dataset']} has no labels for a classifier to learn, whose features "
+                                "would be compared; --features=raw compares the numbers themselves, --features=PATH those of a network")
     if noise and evaluator.network:
         sample, latents, kind = noise
         length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),

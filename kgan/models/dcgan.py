@@ -50,7 +50,8 @@ class Config(BaseConfig):
                        discriminator_normalization="none", beta_1=0.0, beta_2="cosine:0.9:0.99", batch_size=128,
                        generator_learning_rate="cosine:5e-4:5e-5", discriminator_learning_rate="cosine:5e-4:5e-5",
                        ema_decay=0.999, steps=15_000),
-        # under about 2,000 images, which the default would show to D hundreds of times as they are (ADA, Karras et al. 2020)
+        # under about 2,000 images, which the default would show to D hundreds of times as they are (ADA, Karras et al. 2020);
+        # benchmarks/few_photos.py compares it with the default: not measured yet
         "few": dict(filters=16, batch_size=32, augment="color+translation+cutout", augment_target=0.6, augment_images=50_000,
                     steps=5_000),
     }

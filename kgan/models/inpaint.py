@@ -6,8 +6,8 @@ Yu, Lin, Yang, Shen, Lu, Huang 2018, "Free-Form Image Inpainting with Gated Conv
     python train.py --model=inpaint --dataset=folder:PHOTOS --image_size=64 --flip
     python -m kgan.translate runs/NAME PHOTO.png --mask=MASK.png --out=MENDED      any size; white is missing
 
-A step with 12 filters took .14 CPU seconds, and one with 8, the default, takes less. A whole run has not been measured yet: no figures
-(benchmarks/inpainting.py is to compare it with kgan.latent.fill and simple ways).
+The first command takes 5.5 CPU minutes: 14.3 dB in the holes of 200 digits never seen, of which the classifier reads 89 % as what
+they were; biharmonic equations have 12.0 dB and 83 % (benchmarks/inpainting.py, docs/results.md).
 
 G is two networks of gated convolutions: the coarse one draws the image, the fine one draws it again, with the coarse one's
 drawing where it is missing. What is known is put back, bit for bit. D judges patches of an image beside the mask (SN-PatchGAN).

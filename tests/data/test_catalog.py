@@ -230,3 +230,12 @@ def test_empty_manual_dir(tmp_path, monkeypatch):
     (tmp_path / "originals").mkdir()
     with pytest.raises(DataError, match="train-images-idx3-ubyte.gz"):
         catalog.source("mnist", data_dir=tmp_path / "tfds", manual_dir=tmp_path / "originals")
+
+
+def test_array_record_is_the_same(oddities, tmp_path):
+    KganOddities(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    usual, at_random = (catalog.source("kgan_oddities", 8, data_dir=place) for place in (oddities, tmp_path))
+    assert usual.classes == at_random.classes and {*usual.arrays} == {*at_random.arrays}
+    for name, array in usual.arrays.items():
+        assert array.dtype == at_random.arrays[name].dtype
+        np.testing.assert_array_equal(array, at_random.arrays[name])

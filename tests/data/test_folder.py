@@ -525,7 +525,7 @@ def test_full_disk(root, cache, monkeypatch):
     fill(root, ["a.png"])
     monkeypatch.setattr(folder.shutil, "disk_usage", lambda path: folder.shutil._ntuple_diskusage(100, 50, 50))
     with pytest.raises(DataError, match="KGAN_CACHE"):
-        folder.source(root, 8)
+        folder.source(root, 8, cache="disk")
     assert not list(cache.iterdir())
 
 

@@ -104,6 +104,12 @@ def test_a_folder_without_pairs_says_what_would_do(images):
         kgan.data.of({**settings(images, degrade="gray"), "image_size": 8}, NEEDS)
 
 
+def test_data_of_one_number_of_channels_are_found_again_by_it():
+    assert kgan.data.of({"dataset": "silhouettes", "image_size": 16, "channels": 1}, {"image": "image"}).shape == (16, 16, 1)
+    with pytest.raises(kgan.data.DataError, match="channels=3: silhouettes has no channels to choose"):
+        kgan.data.of({"dataset": "silhouettes", "image_size": 16, "channels": 3}, {"image": "image"})
+
+
 def test_a_folder_of_another_kind_is_read_by_its_own_file(tmp_path, monkeypatch):
     """With those settings of the model that this has parameters for, and no others."""
     seen = {}

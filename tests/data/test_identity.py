@@ -158,3 +158,9 @@ def test_what_is_made_on_the_fly_is_what_it_is_made_of(place):
         kgan.data.of({**there, "seed": 5, "data": None}, needs), there)["content"]
     other = Source("points", {"sample": np.zeros((4, 2), np.float32)})
     assert kgan.data.fingerprint(other, {"dataset": "ring"})["examples"] == 4
+
+
+@pytest.mark.parametrize("name, value", [("tokens", "characters"), ("vocabulary", 9), ("frames", 8), ("notes_a_piece", 9), ("rate", 8000)])
+def test_what_is_read_otherwise_is_not_compared(name, value):
+    """Another content is not said of data that are cut into other pieces."""
+    assert identity._made({"config": {name: value}}) != identity._made({"config": {name: f"{value}0"}})

@@ -40,8 +40,13 @@ class Battery:
 
     def pytest_generate_tests(self, metafunc):
         if "case" in metafunc.fixturenames:
-            once = metafunc.function.__name__ == "test_the_state_is_everything"
-            metafunc.parametrize("case", list(self.cases)[:1 if once else None], scope="class")
+            first, *others = self.cases
+            name = metafunc.function.__name__
+            if name == "test_the_state_is_everything":
+                others = []
+            elif name == "test_saved_model_equals_keras":
+                others = [pytest.param(other, marks=pytest.mark.slow) for other in others]
+            metafunc.parametrize("case", [first, *others], scope="class")
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -158,3 +158,20 @@ def test_generator_activation():
     assert any(isinstance(layer, keras.layers.ReLU) for layer in relu.layers)
     assert [layer.negative_slope for layer in leaky.layers if isinstance(layer, keras.layers.LeakyReLU)] == [
         pytest.approx(0.2)]
+
+
+@pytest.mark.parametrize("count, settings, said", [
+    (300, {}, "with 300 images the run is 1,173 epochs, and D may memorise them: --set preset=few augments them"),
+    (300, {"preset": "few"}, ""), (300, {"augment": "flip"}, ""), (2_000, {}, "")])
+def test_the_plan_proposes_a_preset_for_few_images(count, settings, said):
+    from kgan import report
+    from kgan.data.source import Source
+    source, config = Source("photos", {"image": np.zeros((count, 8, 8, 3), np.uint8)}), dcgan.Config(**settings)
+    lines = report.few(config, source, config.steps * config.batch_size / count)
+    assert [line.split(None, 1) for line in lines] == ([["few", said]] if said else [])
+
+
+def test_the_preset_for_few_images_adapts_its_augmentation():
+    config = dcgan.Config(preset="few")
+    assert config.augmentations == ("color", "translation", "cutout") and config.augment_target == 0.6 and config.augment_images == 50_000
+    assert config.filters < dcgan.Config().filters and config.steps < dcgan.Config().steps
