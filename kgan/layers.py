@@ -10,7 +10,7 @@ from keras import ops
 from kgan import winograd
 
 _BUILD_ITERATIONS = 30  # σ is then .5 % short on average, 2.5 % at worst, of 40 random kernels
-_MANY = 64  # channels from which on Winograd's convolution is faster
+_MANY, _ROWS = 64, 512  # channels, and places of a batch's larger maps, from which on Winograd's convolution is faster
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -196,7 +196,7 @@ class InstanceNormalization(keras.layers.Layer):
 class _Winograd:
     """Mixed into Conv2D or Conv2DTranspose: in training, 4×4 kernels with stride 2 go by kgan.winograd where that is faster.
 
-    That is on CPUs, in float32, where the larger maps have many channels: a fifth to two fifths of the time is saved, with
+    That is on CPUs, in float32, where the larger maps have many channels, and places that are not too few: a fifth to two fifths of the time is saved, with
     differences as of any other order of sums. Inference is Keras's, so that exports know nothing of this class.
     """
 
@@ -209,8 +209,10 @@ class _Winograd:
     def _faster(self, inputs):
         height, width, channels = self._larger(inputs)
         plain = (self.kernel_size, self.strides, self.padding, self.data_format) == ((4, 4), (2, 2), "same", "channels_last")
-        return (plain and self.compute_dtype == "float32" and None not in (height, width) and height % 4 == width % 4 == 0
-                and channels >= _MANY and not tf.config.list_physical_devices("GPU"))
+        if not plain or None in (height, width) or height % 4 or width % 4:
+            return False
+        few = inputs.shape[0] is not None and inputs.shape[0] * height * width < _ROWS
+        return (self.compute_dtype == "float32" and channels >= _MANY and not few and not tf.config.list_physical_devices("GPU"))
 
 
 @keras.saving.register_keras_serializable("kgan")

@@ -291,7 +291,8 @@ STRIDED = {"Conv2D": (5, (8, 12, 64)), "Conv2DTranspose": (64, (4, 6, 5))}
 
 @pytest.fixture
 def products(monkeypatch):
-    """A list that grows with each product by kgan.winograd."""
+    """A list that grows with each product by kgan.winograd, however few the places are."""
+    monkeypatch.setattr(layers, "_ROWS", 0)
     made = []
     for kind in (layers.Conv2D, layers.Conv2DTranspose):
         plain = kind._product
@@ -352,6 +353,18 @@ def test_other_convolutions_are_left_to_keras(name, shape, options, products):
 
     np.testing.assert_array_equal(outputs(getattr(layers, name)), outputs(getattr(keras.layers, name)))
     assert not products
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_a_few_places_are_left_to_keras(name, products, monkeypatch):
+    """Of 8 × 12 larger maps: 5 have 480 places, 6 have 576."""
+    monkeypatch.setattr(layers, "_ROWS", 512)
+    width, shape = STRIDED[name]
+    layer = getattr(layers, name)(width, 4, strides=2, padding="same")
+    layer(normal(5, *shape), training=True)
+    assert not products
+    layer(normal(6, *shape), training=True)
+    assert products
 
 
 @pytest.mark.parametrize("name", STRIDED)
