@@ -262,6 +262,10 @@ class GAN(Sampler):
         """
         return {}
 
+    def real_figures(self, evaluator, examples, asked=None):
+        """What `figures` gives of real examples, as if the GAN had made them: the tables' column `real`."""
+        return self.figures(evaluator, examples, asked)
+
     # === The parts it is built from ===
 
     def _near(self, noise, draw):

@@ -196,11 +196,11 @@ class Evaluator:
         return self.figures(np.asarray(self.train.arrays[self.train.key][self._others]), asked, aligned=False)
 
     def real_of(self, gan):
-        """What `gan.figures` gives of these training examples, as if it had made them; {} of a GAN that is given something."""
+        """What `gan.real_figures` gives of these training examples; {} of a GAN that is given something."""
         if self._others is None or self.given:
             return {}
         asked = None if self.asked is None or not self._named else np.asarray(self.train.arrays["label"][self._others])
-        return gan.figures(self, self.train.examples(self._others), asked)
+        return gan.real_figures(self, self.train.examples(self._others), asked)
 
     @functools.cached_property
     def untouched(self):

@@ -21,6 +21,7 @@ from kgan import kinds
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.data import silhouettes
+from kgan.data.solids import source
 from kgan.layers import BatchNormalization, Conv2D
 from kgan.metrics import overlap
 from kgan.models import gan3d
@@ -94,20 +95,32 @@ class PrGAN(gan3d.GAN3D):
         return {"solids": voxels.sheet(self.solids(min(count, voxels.SHOWN), seed))}
 
     def figures(self, evaluator, samples, asked=None):
-        """Of the built-in silhouettes, whose solids are known: those of `solids` and as many real ones, compared by IoU. Nothing in the
-        masks says which way a solid looks, so each pair is turned to where it fits best, of four ways.
-        """
-        from kgan.data.solids import source
+        """Of the built-in silhouettes, whose solids are known: those of `solids` and as many of the test split, compared by IoU."""
+        return self._compared(evaluator, lambda: self.solids(evaluator.count))
 
+    def real_figures(self, evaluator, examples, asked=None):
+        """The same of as many solids of the training split."""
+        return self._compared(evaluator, lambda: source(self.fields["image"].shape[0]).arrays["voxels"][:evaluator.count])
+
+    def _compared(self, evaluator, solids):
         if evaluator.train.name != "silhouettes":
             return {}
         true = source(self.fields["image"].shape[0], "test", evaluator.count).arrays["voxels"]
-        return overlap.compared(self.solids(evaluator.count), true, quarter_turns)
+        return overlap.compared(solids(), true, alike)
 
 
-def quarter_turns(solids):
-    """A list of solids [n, S, S, S, 1] as they are, and turned about z by 90°, 180° and 270°."""
-    return [np.rot90(solids, k, (1, 2)) for k in range(4)]
+def alike(solids):
+    """A list of solids [n, S, S, S, 1] that silhouettes from eight sides do not tell apart: as they are and mirrored, turned about z by 0°,
+    45° … 315°, of which each pair takes the best. What a turn by 45° brings beyond the rim is lost.
+    """
+    side = solids.shape[1]
+    middle = np.arange(side) + 0.5 - side / 2
+    x, y = np.meshgrid(middle, middle, indexing="ij")
+    places = [np.rint((one + side / 2) - 0.5).astype(int) for one in ((x - y) * np.sqrt(0.5), (x + y) * np.sqrt(0.5))]
+    within = np.all([(place >= 0) & (place < side) for place in places], 0)
+    i, j = (np.clip(place, 0, side - 1) for place in places)
+    askew = np.where(within[..., None, None], np.asarray(solids)[:, i, j], 0)
+    return [np.rot90(some[:, ::way], k, (1, 2)) for some in (np.asarray(solids), askew) for way in (1, -1) for k in range(4)]
 
 
 def build(shape=(32, 32, 1), config=None, seed=0, **settings):

@@ -117,8 +117,24 @@ def test_figures(monkeypatch):
     monkeypatch.setattr(gan, "solids", lambda count: np.ones((30, 16, 16, 16, 1), np.float32))
     worse = gan.figures(evaluator, None)
     assert worse["iou_mmd"] > 0.5 and worse["iou_coverage"] == pytest.approx(1 / 30) and worse["iou_1nna"] > 0.9
+    real = gan.real_figures(evaluator, None)  # whatever G makes
+    assert 0 < real["iou_mmd"] < worse["iou_mmd"] and real["iou_coverage"] > worse["iou_coverage"]
     evaluator.train = type("Source", (), {"name": "folder:masks"})()
-    assert gan.figures(evaluator, None) == {}
+    assert gan.figures(evaluator, None) == gan.real_figures(evaluator, None) == {}
+
+
+def test_what_silhouettes_do_not_tell_apart():
+    """Each of these has the same masks from the sides, in another order; turned by 45° a pole stands where it should."""
+    solid = solids.source(16, "test", 1).arrays["voxels"]
+
+    def seen(one):
+        return {silhouettes.masks(np.asarray(one), [view]).tobytes() for view in range(0, 8, 2)}
+    others = prgan.alike(solid)
+    assert len(others) == 16 and all(seen(other) == seen(solid) for other in others[:8])
+    pole = np.zeros((1, 16, 16, 16, 1), bool)
+    pole[:, 10:12, 7:9] = True  # off the middle along x: turned by 45° it is off along both
+    assert {tuple(np.argwhere(other[0, ..., 0, 0]).mean(0)) for other in prgan.alike(pole)[8:]} == {
+        (7.5 + x, 7.5 + y) for x in (-2, 2) for y in (-2, 2)}
 
 
 @pytest.mark.slow
