@@ -134,12 +134,9 @@ def test_what_a_run_says(finished):
 
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["twice", "again and again"])
 def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, again):
-    """Also: --config repeats a run. One process is a new one, which shares nothing with the others.
-
-    Twice: from files that are decoded as they are read; again and again: from a prepared copy, as the unbroken run.
-    """
+    """Also: --config repeats a run. One process is a new one, which shares nothing with the others."""
     run = tmp_path / "run"
-    repeat = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}", f"--cache={'disk' if again else 'none'}"]
+    repeat = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
     status, _, errors = stop(command(*repeat, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
     assert status == -signal.SIGKILL, errors
 
