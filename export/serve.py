@@ -20,6 +20,8 @@ from pathlib import Path
 
 from absl import app, flags
 
+import kgan
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string("host", "127.0.0.1", "address to listen at; 0.0.0.0: all that this machine has")
 flags.DEFINE_integer("port", 8000, "port to listen at; 0: any that is free", lower_bound=0, upper_bound=65535)
@@ -263,6 +265,7 @@ def import_tensorflow():
         stack.callback(os.close, kept)
         stack.callback(os.dup2, kept, 2)
         os.dup2(nowhere.fileno(), 2)
+        kgan._registered.append(True)  # Keras, which TensorFlow imports, need not learn of all models to serve a SavedModel
         import tensorflow as tf
         tf.config.list_physical_devices()  # looks for drivers, and says so
     tf.get_logger().setLevel("ERROR")

@@ -235,7 +235,7 @@ def test_any_objective_with_any_penalty(loss, penalty):
     assert np.abs(weights(gan.discriminator)[0] - before[0]).max() > 0
 
 
-OWN_SHAPES = "inpaint", "motion", "musegan", "pix2pixhd", "segan", "srgan", "styletransfer", "videogan", "wavegan"
+OWN_SHAPES = "crnngan", "inpaint", "motion", "musegan", "pix2pixhd", "segan", "srgan", "styletransfer", "videogan", "wavegan"
 
 
 @pytest.mark.parametrize("model", kgan.models.names())

@@ -33,7 +33,7 @@ from kgan.kinds.image import store
 ROOT = Path(export.__file__).parents[1]
 FILES = {"index.html", "page.js", "style.css", "dom.js", "draw.js", "latent.js", "gif.js", "glb.js", "npy.js", "plot.js",
          "generator.js", "generator.json",
-         *(f"kinds/{name}.js" for name in ("audio", "image", "label", "mask", "noise", "notes", "number", "points", "signal",
+         *(f"kinds/{name}.js" for name in ("audio", "events", "image", "label", "mask", "noise", "notes", "number", "points", "signal",
                                            "tokens", "verdict", "video", "voxels")),
          "generator.tflite", "litert/index.js",
          "litert/wasm-utils.js", "litert/LICENSE", "litert/NOTICE",

@@ -96,13 +96,13 @@ class PrGAN(gan3d.GAN3D):
 
     def figures(self, evaluator, samples, asked=None):
         """Of the built-in silhouettes, whose solids are known: those of `solids` and as many of the test split, compared by IoU."""
-        return self._compared(evaluator, lambda: self.solids(evaluator.count))
+        return self._beside(evaluator, lambda: self.solids(evaluator.count))
 
     def real_figures(self, evaluator, examples, asked=None):
         """The same of as many solids of the training split."""
-        return self._compared(evaluator, lambda: source(self.fields["image"].shape[0]).arrays["voxels"][:evaluator.count])
+        return self._beside(evaluator, lambda: source(self.fields["image"].shape[0]).arrays["voxels"][:evaluator.count])
 
-    def _compared(self, evaluator, solids):
+    def _beside(self, evaluator, solids):
         if evaluator.train.name != "silhouettes":
             return {}
         true = source(self.fields["image"].shape[0], "test", evaluator.count).arrays["voxels"]

@@ -1,7 +1,5 @@
 """A discriminator as the start of a classifier, and the file that comes of it."""
 import json
-import subprocess
-import sys
 import types
 
 import keras
@@ -56,7 +54,7 @@ def test_what_is_kept_of_the_discriminator(tmp_path):
     assert np.abs(gan.discriminator.get_weights()[0]).max() > 0
 
 
-def test_command_and_a_file_that_plain_keras_loads(tmp_path, asked, capsys):
+def test_command_and_a_file_that_plain_keras_loads(command, tmp_path, asked, capsys):
     run_of(tmp_path / "run", "dcgan")
     assert asked(tmp_path / "run") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -70,8 +68,7 @@ def test_command_and_a_file_that_plain_keras_loads(tmp_path, asked, capsys):
                "said = np.asarray(model(file['images'].astype('float32')))\n"
                "assert 'kgan' not in sys.modules and abs(said.sum(1) - 1).max() < 1e-5\n"
                "print((said.argmax(1) == file['labels']).mean())")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
-                          env={"PATH": "/usr/bin:/bin"})
+    done = command("-c", program, cwd=tmp_path, fresh=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(told["test"]["accuracy"], abs=1e-6)
 
