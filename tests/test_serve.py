@@ -742,7 +742,7 @@ def test_health_metrics_and_log(server):
                                                                                  ["serve:", "tiny"]]
 
 
-@pytest.mark.parametrize("which", ["plain", "conditional"])
+@pytest.mark.parametrize("which", [pytest.param("plain", marks=pytest.mark.slow), "conditional"])
 def test_openapi(which, request):
     server = request.getfixturevalue("server") if which == "plain" else request.getfixturevalue("conditional")[0]
     schemathesis = pytest.importorskip("schemathesis")

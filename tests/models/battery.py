@@ -27,6 +27,7 @@ class Battery:
         cases: dict of a case's name to its `shape`, the settings in which it differs from the defaults and, of a model that is
             given more than noise and a label, `given`: dict of name -> kgan.kinds.Field. A conditional model is built for CLASSES.
         graphs: names of cases that are trained as graphs; the others are trained eagerly, and as graphs by a slow test.
+        learned: whether what labels do has to be learned first, so that each case is trained among the fast tests, too.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
         made: kgan.kinds.Field of what is made, where its shape does not say of which kind that is.
@@ -35,6 +36,7 @@ class Battery:
     model = None
     cases = {}
     graphs = ()
+    learned = False
     fixed, loose = (), ()
     made = None
 
@@ -46,6 +48,8 @@ class Battery:
                 others = []
             elif name == "test_saved_model_equals_keras":
                 others = [pytest.param(other, marks=pytest.mark.slow) for other in others]
+            elif name == "test_training_changes_both_networks":  # a slow test trains each, as a graph
+                others = [other for other in others if other in self.graphs or self.learned]
             metafunc.parametrize("case", [first, *others], scope="class")
 
     @pytest.fixture(scope="class")

@@ -120,7 +120,7 @@ def test_a_change_of_nothing_has_a_gradient():
 
 # === What it learns ===
 
-@pytest.mark.parametrize("settings", [dict(target="bee"), dict(blackbox=True)])
+@pytest.mark.parametrize("settings", [pytest.param(dict(target="bee"), marks=pytest.mark.slow), dict(blackbox=True)])
 def test_it_fools(settings, monkeypatch):
     """On examples never seen, against a classifier whose weights stay; a black box here has no gradient."""
     gan = gan_of(generator_learning_rate=5e-3, filters=4, steps=96, ema_decay=0.0, norm_weight=0.1, student_learning_rate=5e-3,

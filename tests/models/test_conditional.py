@@ -33,6 +33,7 @@ class TestACGAN(Battery):
 
 class TestProjection(Battery):
     model = "projection"
+    learned = True  # an embedding of labels begins at 0
     cases = {"grey": dict(shape=(8, 8, 1), **TINY), "XLA": dict(shape=(8, 8, 3), jit_compile=True, **TINY),
              "8x12": dict(shape=(8, 12, 3), **TINY)}
     loose = "score/bias", "score/u"  # the hinge's gradient of a bias is 0 while logits are small; σ of one row is 1
