@@ -198,7 +198,7 @@ def test_two_workers_are_one_device_and_one_may_die(command, tmp_path):
     assert after[:len(before)] == before and after[-1][0] == "100"
 
     keras.utils.set_random_seed(5)
-    one = models.build("mlp", (2,), dict(FIELDS, steps=100), seed=5)
+    one = models.build("mlp", (2,), dict(FIELDS, preset="mixture", steps=100), seed=5)  # as points have it by default
     one.compile(steps_per_execution=1)
     one.fit(data.batches(data.source("ring"), 16, seed=5, repeat=True), steps_per_epoch=100, verbose=0)
     step, arrays = last_checkpoint(tmp_path / "run")

@@ -105,7 +105,7 @@ def test_a_fresh_process_reads_keras_files(command, tmp_path, first):
     gan = kgan.models.build("acgan", (8, 8, 1), dict(filters=4, noise_dim=4), classes="ab")
     gan.save(tmp_path / "gan.keras")
     kgan.models.build("mlp", (2,), dict(preset="mixture", generator_units="4", discriminator_units="4")).save(tmp_path / "mlp.keras")
-    done = command("-c", f"{first}\nfor name in ('gan', 'mlp'):\n    print(type(keras.saving.load_model(name + '.keras')).__name__)",
+    done = command("-c", f"{first}\nfor name in ('gan', 'mlp'):\n    print(type(keras.models.load_model(name + '.keras')).__name__)",
                    cwd=tmp_path, fresh=True)
     assert done.stdout.split() == ["ACGAN", "GAN"], done.stderr
 
