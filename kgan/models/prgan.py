@@ -7,7 +7,8 @@ github.com/matheusgadelha/PrGAN.
     python train.py --model=prgan --dataset=folder:MASKS --image_size=32 --channels=1          white on black, upright
 
 G makes a solid; it is turned to one of eight sides and projected to a mask, and D, which sees masks alone, tells those from real ones.
-What is exported are the solids. Not trained to the end yet: docs/results.md has what was seen.
+What is exported are the solids. 1,500 steps, 4.6 CPU minutes, make ragged tables, lamps and shelves, far from gan3d's, which sees solids
+(docs/results.md); the 3,000 of the default were not measured.
 """
 import dataclasses
 import statistics

@@ -7,7 +7,8 @@ Tulyakov, Liu, Yang, Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Vi
     python train.py --model=videogan --set digits=1 --set generator=content_motion
     python train.py --model=videogan --dataset=folder:CLIPS --image_size=32 --set fill=0.5
 
-Not trained to the end yet, so nothing is said here of what it makes: docs/results.md has what was seen. About .2 CPU seconds a step.
+After 1,500 steps, 3.4 CPU minutes, strokes move on straight ways, and few are digits (docs/results.md); the 3,000 of the default were
+not measured.
 """
 import dataclasses
 import functools
