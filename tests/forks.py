@@ -234,6 +234,18 @@ def run(arguments, folders):
         runpy.run_path(what, run_name="__main__")
 
 
+def whole(program):
+    """Calls what a process is there for, and ends as an interpreter does that has come to the end of its program."""
+    try:
+        program()
+    except SystemExit as ended:
+        end(ended.code)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        end(1)
+    end(0)
+
+
 def end(status):
     """Ends as an interpreter does, but takes nothing apart: all of TensorFlow, whose memory is shared until it is written to."""
     threading._shutdown()
@@ -253,11 +265,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ask":
         ask(sys.argv[2], sys.argv[3:])
     sys.executable = os.path.join(sys.argv[2], "python")  # what programs start is forked off, too
-    try:
-        run(*serve(sys.argv[2]))
-    except SystemExit as ended:
-        end(ended.code)
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        end(1)
-    end(0)
+    whole(lambda: run(*serve(sys.argv[2])))

@@ -9,7 +9,7 @@ import runpy
 import sys
 import tempfile
 
-from forks import end
+from forks import whole
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 file, *modules = sys.argv[1:]
@@ -23,14 +23,7 @@ for line in sys.stdin:
             os.dup2(output.fileno(), 1)
             os.dup2(errors.fileno(), 2)
             sys.argv = [file, *arguments]
-            try:
-                runpy.run_path(file, run_name="__main__")
-            except SystemExit as ended:
-                end(ended.code)
-            except Exception:
-                sys.excepthook(*sys.exc_info())
-                end(1)
-            end(0)
+            whole(lambda: runpy.run_path(file, run_name="__main__"))
         status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
         output.seek(0)
         errors.seek(0)

@@ -121,13 +121,14 @@ def source(name, *, image_size=None, channels=None, crop=True, split="train", da
         if split != "train" and not own.two_splits(name):
             raise DataError(f"these data have no split {split!r}: two pairs, (images, labels) each, have")
         return own.read("data", name, image_size, channels, crop, split)
-    if own.meant(name):
+    made = maker(name, needs)
+    if made or not name.startswith("folder:"):
         _prepared(name, cache)
+    if own.meant(name):
         return own.source(name, image_size, channels, crop, split, config)
     chosen = {"image_size": image_size, "channels": channels, "crop": None if crop else False, "data_dir": data_dir,
               "manual_dir": manual_dir}
-    if made := maker(name, needs):
-        _prepared(name, cache)
+    if made:
         more = {**(config or {}), "name": name, "path": name.removeprefix("folder:"), "split": split}
         options = _options(name, made, chosen, more)
         found = made(**options)

@@ -101,6 +101,12 @@ def content(file):
     return next((name for name, pattern in _BEGINNINGS.items() if re.match(pattern, start, re.DOTALL)), "")
 
 
+def none_there(what, root, left_out, suffixes):
+    """The DataError for a folder in which `survey` found none of `what`."""
+    other = f"its files have other suffixes, {counted(left_out)}" if left_out else "it holds no files"
+    return DataError(f"No {what} in {root}: {other}. kgan reads {', '.join(suffixes)}.")
+
+
 def counted(left_out, limit=10):
     """What `survey` left out, by reason, in words: ".heic (3), hidden (1)"."""
     order = sorted(left_out, key=lambda reason: (-len(left_out[reason]), reason))

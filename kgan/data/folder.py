@@ -66,8 +66,7 @@ def source(path, image_size=None, channels=None, crop=True, attributes=True, cac
     said = read(root) if attributes else None
     left_out = _without(left_out, ATTRIBUTES)  # files of their own, read or not
     if not found:
-        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
-        raise DataError(f"No images in {root}: {other}. kgan reads {', '.join(SUFFIXES)}.")
+        raise files.none_there("images", root, left_out, SUFFIXES)
     listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
     names = [name for name, *_ in found]
     key = dict(kind="folder", version=_version(names), files=listing, image_size=image_size, channels=channels,

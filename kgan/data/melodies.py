@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from kgan.data import files, progressions
+from kgan.data import files, progressions, scores
 from kgan.data.cache import cached
 from kgan.data.source import DataError, Source
 from kgan.kinds import events, notes
@@ -37,15 +37,9 @@ def source(path="melodies", notes_a_piece=24, split="train", count=None, seed=0)
         key = {"version": 1, "length": notes_a_piece, "stream": stream, "count": default if count is None else count, "seed": seed}
         arrays, _ = cached("melodies", key, lambda directory: _write(directory, **key))
         return Source("melodies", arrays, kinds={"events": "events"}, more={"events": MORE})
-    if not notes.SUFFIXES:
-        raise DataError(f"folder:{path}: to read MIDI files pip install mido")
-    root, beside = files.half(path, split, notes.SUFFIXES)
-    found, left_out = files.survey(root, notes.SUFFIXES)
-    if not found:
-        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
-        raise DataError(f"No music in {root}: {other}. kgan reads {', '.join(notes.SUFFIXES)}.")
+    root, found, remarks = scores.music(path, split)
     pieces, note = _read(root, [name for name, *_ in found], notes_a_piece)
-    note = " ".join(filter(None, (note, files.note(left_out, images=False), beside)))
+    note = " ".join(filter(None, (note, *remarks)))
     return Source(f"folder:{path}", {"events": pieces}, {}, note, kinds={"events": "events"}, more={"events": MORE})
 
 

@@ -43,8 +43,7 @@ def source(path, rate=16_000, length=16_384, overlap=0.5, split="train"):
     root, beside = files.half(path, split, audio.SUFFIXES)
     found, left_out = files.survey(root, audio.SUFFIXES)
     if not found:
-        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
-        raise DataError(f"No sounds in {root}: {other}. kgan reads {', '.join(audio.SUFFIXES)}.")
+        raise files.none_there("sounds", root, left_out, audio.SUFFIXES)
     listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
     key = dict(kind="recordings", version=1, files=listing, rate=rate, length=length, overlap=overlap)
     names = [name for name, *_ in found]

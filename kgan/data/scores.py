@@ -35,13 +35,7 @@ def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split
     Raises:
         DataError: no such folder or split, no music in it, or more than a tenth of the files unreadable.
     """
-    if not notes.SUFFIXES:
-        raise DataError(f"folder:{path}: to read MIDI files pip install mido")
-    root, beside = files.half(path, split, notes.SUFFIXES)
-    found, left_out = files.survey(root, notes.SUFFIXES)
-    if not found:
-        other = f"its files have other suffixes, {files.counted(left_out)}" if left_out else "it holds no files"
-        raise DataError(f"No music in {root}: {other}. kgan reads {', '.join(notes.SUFFIXES)}.")
+    root, found, remarks = music(path, split)
     listing = hashlib.sha256(json.dumps([root, found]).encode()).hexdigest()
     names, steps = tuple(filter(None, tracks.split("+"))), steps_a_bar
     more = {"lowest": lowest, "beat": max(1, steps // 4), "tempo": notes.MORE["tempo"], "tracks": list(names)}
@@ -49,8 +43,19 @@ def source(path, bars=2, steps_a_bar=16, pitches=48, lowest=36, tracks="", split
     arrays, kept = cached(f"scores-{os.path.basename(root)}", key,
                           lambda directory: _write(directory, root, [name for name, *_ in found], bars, steps, pitches, more))
     remark = files.layout(path, kept["classes"].get("label", []), what="files")
-    note = " ".join(filter(None, (kept["note"], files.note(left_out, images=False), beside, remark)))
+    note = " ".join(filter(None, (kept["note"], *remarks, remark)))
     return Source(f"folder:{path}", arrays, kept["classes"], note, kinds={"notes": "notes"}, more={"notes": more})
+
+
+def music(path, split):
+    """The MIDI files of a folder: (its real path, the files as `kgan.data.files.survey` has them, sentences about what is left out)."""
+    if not notes.SUFFIXES:
+        raise DataError(f"folder:{path}: to read MIDI files pip install mido")
+    root, beside = files.half(path, split, notes.SUFFIXES)
+    found, left_out = files.survey(root, notes.SUFFIXES)
+    if not found:
+        raise files.none_there("music", root, left_out, notes.SUFFIXES)
+    return root, found, [files.note(left_out, images=False), beside]
 
 
 def _write(directory, root, names, bars, steps, pitches, more):

@@ -51,7 +51,7 @@ class Evaluator:
     Args:
         settings: dict with `dataset` and, as in a run's config.json, image_size, channels, crop, data_dir, manual_dir, and
             of its `config` the condition. Or real examples themselves, as for `kgan.data.load`: images uint8 [N, H, W, C], images
-            and labels, two pairs of these, of which the second is the test split …
+            and labels, or two pairs of these, of which the second is the test split.
         network: name of the feature network, see `kgan.metrics.features.get`.
         count: real examples at most; compare with as many samples.
         seed: which of them.

@@ -89,7 +89,7 @@ def test_a_file_that_is_gone(photos):
 
 
 def test_others_are_prepared_in_any_case(photos):
-    for name in ("glyphs", "some_module:function"):
+    for name in ("glyphs", "some_module:function", "mnist"):
         with pytest.raises(DataError, match="--cache=none: is for folders of images"):
             kgan.data.source(name, cache="none")
     with pytest.raises(DataError, match="--cache=none: is for folders of images"):
