@@ -135,7 +135,9 @@ class Feed:
 
     def __exit__(self, kind, error, trace):
         said = self.error or (self.held and self.held.error)
-        if error is not None and said and error is not said:
+        # an error in the pipeline of several devices may reach none of them: data just seem to end
+        lost = error is None and self.gan.distribute_strategy.num_replicas_in_sync > 1
+        if said and error is not said and (error or lost):
             raise said from None
 
     @property

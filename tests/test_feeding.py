@@ -1,4 +1,6 @@
 """What fit, evaluate and predict are given: labels, examples, remainders, weights."""
+import contextlib
+import types
 import warnings
 
 import keras
@@ -312,3 +314,12 @@ def test_a_pipeline_keeps_its_length():
     data = tf.data.Dataset.from_tensor_slices({"sample": POINTS}).batch(4, drop_remainder=True)
     assert int(Feed(gan, training=True).watched(data).cardinality()) == 3
     assert int(Feed(gan, training=True).watched(data.repeat()).cardinality()) == tf.data.INFINITE_CARDINALITY
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_what_was_found_wrong_is_raised_though_tensorflow_lost_it(devices):
+    """Of several devices; with one, what was read ahead and never used may be as it is."""
+    gan = types.SimpleNamespace(config=Config(), distribute_strategy=types.SimpleNamespace(num_replicas_in_sync=devices))
+    with pytest.raises(ValueError, match="3 were found") if devices > 1 else contextlib.nullcontext():
+        with Feed(gan) as feed:
+            feed.error = ValueError("3 were found")
