@@ -147,6 +147,7 @@ class GAN(Sampler):
             loss += config.latent_consistency_weight * penalties.consistency(fake_logits, self.logits(near, given))
         if config.augment_target and training:
             self._adapt(tf.reduce_mean(order if self.objective.relativistic else tf.sign(real_logits)), len_of(real))
+        loss += self.recognition(judged["real"], given)
         return loss + self.auxiliary(judged["real"], given) + self.auxiliary(judged["fake"], given, noise)
 
     def generator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
@@ -180,6 +181,10 @@ class GAN(Sampler):
             real, fake: examples; the i-th of `fake` was made of what was given with the i-th of `real`.
             given, judged: as for `auxiliary`, of the fakes.
         """
+        return 0.0
+
+    def recognition(self, judged, given):
+        """What D alone minimises beside the objective, of real examples. Here nothing; see gancls. Arguments as for `auxiliary`."""
         return 0.0
 
     def others(self, judged, given, training):
