@@ -8,7 +8,7 @@ that belong to the captions. `seen` and `unseen`: pairs of digit and colour that
 `apart`: the standard deviation of a number of a picture among pictures of one caption, or among real ones of one meaning.
 `gradient`: the mean size of differences between neighbouring pixels. `detail`: the root mean square of what is lost by halving
 a picture and enlarging it again. `frechet`: of the reader's features, against as many other
-real pictures. Sketches are enlarged before they are measured; all resizing is bicubic.
+real pictures. `r_precision`: kgan.metrics.matching. Sketches are enlarged before they are measured; all resizing is bicubic.
 """
 import argparse
 import json
@@ -18,7 +18,7 @@ import numpy as np
 from kgan import pictures
 from kgan.data import captions
 from kgan.data.bicubic import resize
-from kgan.metrics import frechet, readers
+from kgan.metrics import frechet, matching, readers
 from kgan.metrics.evaluate import sources
 from kgan.run import Run, load
 
@@ -38,11 +38,12 @@ def main():
     asked, real = captions.attributes(caption, words), test.examples(rows)
     moments = frechet.Moments.of(readers.features_of(train, test.examples(rows + len(rows))))
 
-    def measured(images, asked, **more):
+    def measured(images, **more):
         figures = readers.shares(asked, readers.read(train, images)) | sharpness(images) | more
+        figures["r_precision"] = matching.r_precision(*matching.codes(train, images, caption), caption)
         return figures | {"frechet": frechet.frechet_distance(moments, frechet.Moments.of(readers.features_of(train, images)))}
 
-    results = {"real": measured(real, asked, apart=spread(real, np.unique(asked, axis=0, return_inverse=True)[1].ravel()))}
+    results = {"real": measured(real, apart=spread(real, np.unique(asked, axis=0, return_inverse=True)[1].ravel()))}
     for run in arguments.runs:
         gan, step = load(run)
         several, group = np.repeat(caption[:100], EACH, 0), np.repeat(np.arange(100), EACH)
@@ -50,7 +51,7 @@ def main():
         if hasattr(gan, "sketches"):
             ways[", sketches enlarged"] = lambda given: np.clip(resize(gan.sketches(len(given), given, seed=1), *real.shape[1:3]), -1, 1)
         for name, make in ways.items():
-            results[f"{run.split('/')[-1]}, step {step:,}{name}"] = measured(make(caption), asked, apart=spread(make(several), group))
+            results[f"{run.split('/')[-1]}, step {step:,}{name}"] = measured(make(caption), apart=spread(make(several), group))
         if arguments.out:
             draw(gan).save(arguments.out)
     results = {row: {name: float(value) for name, value in figures.items()} for row, figures in results.items()}

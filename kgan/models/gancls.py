@@ -78,7 +78,8 @@ class GANCLS(GAN):
     """Algorithm 1 of the paper, and equation 5. Batches have `mismatch` beside `caption`: those of something else."""
 
     Config = Config
-    measures = {f"{word}_{name}": True for word in ("caption", "unseen") for name in ("label", "color", "size", "slant", "all")}
+    measures = {"r_precision": True, **{f"{word}_{name}": True for word in ("caption", "unseen")
+                                        for name in ("label", "color", "size", "slant", "all")}}
 
     # of how many pairs D finds the right caption likelier than a wrong one: of real pictures, of what G makes
     told = "d_caption", "g_caption"
@@ -109,7 +110,7 @@ class GANCLS(GAN):
         if not self.config.matching:
             return 0.0
         text = self.judging().get_layer("text")(given["caption"])
-        seen, text, caption = joined([judged["direction"], tf.cast(text, tf.float32), given["caption"]])
+        (seen, text), (caption,) = joined([judged["direction"], tf.cast(text, tf.float32)]), joined([given["caption"]])
         scores = tf.matmul(seen, text, transpose_b=True) / self.config.text_dim**0.5
         same = tf.reduce_all(caption[:, None] == caption[None], -1) & ~tf.eye(len_of(scores), dtype=tf.bool)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(len_of(scores)), tf.where(same, -1e9, scores))
@@ -145,13 +146,13 @@ class GANCLS(GAN):
                       10, lambda row: row.get("g_caption", 1) < 0.6, first=1_000)]
 
     def figures(self, evaluator, samples, asked=None):
-        """Of captioned glyphs: of each attribute the share of samples in which a classifier reads what the caption says.
+        """`r_precision`, by kgan.metrics.matching; of captioned glyphs of each attribute in how many samples it is as asked.
 
         `caption_ATTRIBUTE` of pairs of digit and colour that training has, `unseen_ATTRIBUTE` of those that are held back;
-        `caption_all` and `unseen_all`, that all four are right. Of other data: nothing.
+        `caption_all` and `unseen_all`, that all four are right; as a classifier reads them.
         """
-        from kgan.metrics import readers
-        return readers.figures(evaluator, samples)
+        from kgan.metrics import matching, readers
+        return matching.figures(evaluator, samples) | readers.figures(evaluator, samples)
 
 
 def build(shape=(32, 32, 3), config=None, seed=0, fields=None, **settings):

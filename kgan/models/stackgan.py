@@ -32,8 +32,9 @@ class Config(gancls.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     ratio: int = 2  # of the picture's side to the sketch's, a power of 2
-    steps: int = 5_000
-    sketching: int = 3_000  # steps of the first stage
+    batch_size: int = 32
+    steps: int = 3_700
+    sketching: int = 2_500  # steps of the first stage
     filters: int = 16
     noise_dim: int = 32 + 2 * 16  # the sketch's own, and for each stage those of the conditioning augmentation
     condition_dim: int = 16  # what a stage knows of a caption
