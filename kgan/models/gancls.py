@@ -93,7 +93,7 @@ class GANCLS(GAN):
         self._means["d_caption"].update_state(tf.sign(judged["logits"] - wrong) / 2 + 0.5)
         return [wrong] if self.config.mismatched else []
 
-    def recognition(self, judged, given):
+    def self_supervision(self, real, judged, given, draw):
         return self.matching(judged, given)
 
     def content(self, real, fake, given, judged):

@@ -87,11 +87,11 @@ def test_d_learns_from_real_pictures_which_caption_is_theirs_and_g_from_its_own(
     data = batch()
     real, given, noise = gan.real(data), gan.given(data), gan.latents(4)
     fake = gan.make(noise, given, gan.generator)
-    losses = [(gan.discriminator_loss(real, fake, given, noise, training=False), gan.generator_loss(real, fake, given, noise, training=False))]
+    losses = [(gan.discriminator_loss(real, fake, given, noise), gan.generator_loss(real, fake, given, noise))]
     told = [gan.matching(gan.judge(images, given, training=False), given) for images in (real, fake)]
     gan.config = type(gan.config).of(**TINY, **PLAIN)
-    losses.append((gan.discriminator_loss(real, fake, given, noise, training=False),
-                   gan.generator_loss(real, fake, given, noise, training=False)))
+    losses.append((gan.discriminator_loss(real, fake, given, noise),
+                   gan.generator_loss(real, fake, given, noise)))
     np.testing.assert_allclose(np.subtract(*losses), told, rtol=1e-3)
 
 
