@@ -1,4 +1,4 @@
-"""Whether pictures are what their captions asked for: runs of gancls and stackgan on captioned glyphs. Prints one JSON line last.
+"""Whether pictures are what their captions asked for: gancls and stackgan on captioned glyphs. Prints one JSON line last.
 
     python benchmarks/captions.py runs/gancls-captions --out=PICTURE.png
     python benchmarks/captions.py runs/stackgan-captions                         the sketches enlarged beside the pictures
@@ -49,7 +49,8 @@ def main():
         several, group = np.repeat(caption[:100], EACH, 0), np.repeat(np.arange(100), EACH)
         ways = {"": lambda given: gan.generate(len(given), seed=1, given={"caption": given})}
         if hasattr(gan, "sketches"):
-            ways[", sketches enlarged"] = lambda given: np.clip(resize(gan.sketches(len(given), given, seed=1), *real.shape[1:3]), -1, 1)
+            ways[", sketches enlarged"] = lambda given: np.clip(
+                resize(gan.sketches(len(given), given, seed=1), *real.shape[1:3]), -1, 1)
         for name, make in ways.items():
             results[f"{run.split('/')[-1]}, step {step:,}{name}"] = measured(make(caption), apart=spread(make(several), group))
         if arguments.out:
@@ -82,7 +83,7 @@ def show(rows):
     for row, figures in rows.items():
         print(row)
         for word, title in (("caption", "seen"), ("unseen", "unseen")):
-            print(f"  {title:<8}" + "".join(f"{name:>7} {100 * figures[f'{word}_{name}']:5.1f} %" for name in NAMES if f"{word}_{name}" in figures))
+            print(f"  {title:<8}" + "".join(f"{name:>7} {100 * figures[f'{word}_{name}']:5.1f} %" for name in NAMES))
         others = {name: value for name, value in figures.items() if name not in columns}
         print("  " + "  ".join(f"{name} {value:.4g}" for name, value in others.items()))
 

@@ -52,7 +52,8 @@ def train(strategy, settings):
     start = [weight.copy() for weight in gan.get_weights()]
     random = np.random.default_rng(0)
     real = random.normal(1, 1, (6 * 24, *shape)).astype(np.float32)
-    given = {name: random.integers(0, 9, (len(real), *gan.fields["caption"].shape)) for name in ("caption", "mismatch") if "caption" in gan.fields}
+    given = {name: random.integers(0, 9, (len(real), *gan.fields["caption"].shape))
+             for name in ("caption", "mismatch") if "caption" in gan.fields}
     data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real)), **given})
     data = data.batch(24, drop_remainder=True)
     history = gan.fit(data, epochs=2, verbose=0).history

@@ -17,11 +17,12 @@ from kgan import command
 from kgan.data.cache import cached
 from kgan.metrics import features
 
-SEEN, BATCH, RATE, DIM, SHARP = 60_000, 128, 2e-3, 64, 10.0  # pairs in all; a batch; peak rate; a code's numbers; 1 / temperature
+SEEN, BATCH, RATE = 60_000, 128, 2e-3  # pairs in all; a batch; Adam's peak rate
+DIM, SHARP = 64, 10.0  # numbers of a code; 1 / temperature
 
 
 def figures(evaluator, samples):
-    """`r_precision` of samples float [n, H, W, C], the i-th of the i-th caption that the evaluator has; {} without captions."""
+    """`r_precision` of samples float [n, H, W, C], the i-th of the evaluator's i-th caption; {} without captions."""
     if "caption" not in evaluator.given or evaluator.train.kind != "image":
         return {}
     caption = np.asarray(evaluator.given["caption"][:len(samples)])
@@ -61,8 +62,8 @@ _KEPT = {}
 
 def _network(train):
     words, length = len(train.more["caption"]["words"]), train.arrays["caption"].shape[1]
-    key = dict(kind="matching", version=1, seen=SEEN, batch=BATCH, rate=RATE, dim=DIM, sharp=SHARP, shape=list(train.shape), words=words,
-               length=length, data=features._digest(train, ("caption",)))
+    key = dict(kind="matching", version=1, seen=SEEN, batch=BATCH, rate=RATE, dim=DIM, sharp=SHARP, shape=list(train.shape),
+               words=words, length=length, data=features._digest(train, ("caption",)))
     if (name := str(key)) not in _KEPT:
         network = _built(train.shape, words, length)
         arrays, _ = cached(f"matching-{train.name}", key, functools.partial(_learn, network, train))

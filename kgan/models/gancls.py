@@ -53,7 +53,7 @@ class Config(dcgan.Config):
     mismatched: bool = True  # whether D sees real pictures with wrong captions (CLS)
     interpolation: float = 0.0  # weight of what G makes of the mean of two captions (INT); published: 0.5; 0: none
     matching: Scheduled = 1.0  # weight of finding each picture's caption among those of the batch; 0: not asked for
-    fusion: bool = True  # whether noise and caption steer G's normalisation at each size; else they are only what it begins with
+    fusion: bool = True  # whether noise and caption steer G's normalisation at each size; else G only begins with them
     projection: bool = True  # whether D compares by a product; else by a convolution over picture and caption
     word_dim: int = 32  # numbers of a word
     text_dim: int = 64  # of a whole caption

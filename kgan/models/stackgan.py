@@ -82,7 +82,7 @@ class StackGAN(gancls.GANCLS):
         return (0, self.sketch_step), (self.config.sketching, self.train_step)
 
     def sketch_step(self, batch):
-        """Of the first stage. Its last step hands the averaged G on: the second stage sees its sketches, and it learns no more."""
+        """Of the first stage. Its last step hands on the averaged G, whose sketches the second stage sees."""
         results = self._stage(batch, True)
         last = self.iterations >= self.config.sketching
         for average, variable in zip(self.ema_generator.weights, self.generator.weights):
@@ -127,7 +127,8 @@ class StackGAN(gancls.GANCLS):
         """What the first stage of the averaged generator makes where `generate` makes pictures, float32 [count, h, w, C]."""
         noise, self._sketching = self.latents(count, seed), True
         try:
-            parts = [self.staged(noise[i:i + 256], caption[i:i + 256], network=self.ema_generator)[0] for i in range(0, count, 256)]
+            parts = [self.staged(noise[i:i + 256], caption[i:i + 256], network=self.ema_generator)[0]
+                     for i in range(0, count, 256)]
         finally:
             self._sketching = None
         return np.concatenate(parts)

@@ -102,7 +102,8 @@ def test_d_compares_by_a_product():
     text = np.asarray(d.get_layer("text")(data["caption"]))
     layer = next(layer for layer in d.get_layer("logits").layers if layer.name == "linear")
     alone = np.asarray(layer(np.asarray(said["maps"]).reshape(4, -1)))
-    np.testing.assert_allclose(said["logits"], alone + (np.asarray(said["direction"]) * text).sum(1, keepdims=True) / 2, rtol=1e-4)
+    match = (np.asarray(said["direction"]) * text).sum(1, keepdims=True) / 2
+    np.testing.assert_allclose(said["logits"], alone + match, rtol=1e-4)
 
 
 def test_noise_and_caption_reach_g_at_each_size():
