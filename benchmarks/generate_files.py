@@ -4,10 +4,12 @@
     python benchmarks/generate_files.py runs/dcgan-glyphs --count=1000
     python benchmarks/generate_files.py runs/dcgan-glyphs --folder=/dev/shm     where the files are written
 
-`alone` is GAN.generate, `files` what `kgan generate` does after its start: noise of each seed, samples, PNG files, manifest; `npz` the same with
---format=npz. All are timed in turns, in one process, after a warm-up; their medians are compared, by the clock and by CPU seconds: these are
-those of an idle machine, with one thread. Each turn has a folder of its own, and nothing is deleted before the end: ext4 passes over each inode that was
-freed in the last minutes, and then creates a file in fourteen times the time (385 µs in place of 27). Wait that long between two calls. Then the command itself is killed in the middle and started again: the files must be those of the turns before, byte for byte.
+`alone` is GAN.generate, `files` what `kgan generate` does after its start: noise of each seed, samples, PNG files,
+manifest; `npz` the same with --format=npz. All are timed in turns, in one process, after a warm-up; their medians are
+compared, by the clock and by CPU seconds: these are those of an idle machine, with one thread. Each turn has a folder
+of its own, and nothing is deleted before the end: ext4 passes over each inode that was freed in the last minutes, and
+then creates a file in fourteen times the time (385 µs in place of 27). Wait that long between two calls. Then the
+command itself is killed in the middle and started again: the files must be those of the turns before, byte for byte.
 """
 import argparse
 import hashlib
