@@ -24,6 +24,7 @@ MODELS = {
     **dict.fromkeys(("dcgan", "lsgan", "sngan", "wgan", "wgan_gp", "cgan", "acgan", "projection", "agecgan"), SMALL),
     "infogan": (*SMALL, "units=32"),
     "biggan": ("batch_size=8", "filters=8"),
+    "fastgan": (*SMALL, "discriminator_filters=4"),
     "r3gan": ("batch_size=8", "widths=16,16,8", "blocks=1"),
     "mlp": ("batch_size=8", "generator_units=16", "discriminator_units=16", "steps_per_execution=1"),
     "sine": ("batch_size=8", "generator_units=16", "discriminator_units=16", "steps_per_execution=1"),

@@ -16,8 +16,8 @@ class ConfigError(UserError, ValueError):
 
 
 # names in kgan.losses and kgan.penalties, which import TensorFlow
-Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hinge", "relativistic",
-               "relativistic_average", "mmd_rbf", "mmd_polynomial"]
+Loss = Literal["non_saturating", "minimax", "least_squares", "wasserstein", "hinge", "soft_hinge",
+               "relativistic", "relativistic_average", "mmd_rbf", "mmd_polynomial"]
 Penalty = Literal["none", "gp", "dragan", "r1", "r2", "r1+r2", "zero_centered"]
 EvaluateBy = Literal["frechet_distance", "kernel_distance", "sliced_wasserstein", "precision", "recall", "density", "coverage",
                      "psnr", "ssim", "l1", "iou", "si_sdr", "segmental_snr", "stoi", "pesq", "music_distance", "hole_l1", "hole_psnr"]

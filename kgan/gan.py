@@ -1,8 +1,9 @@
 """GAN: the alternating update of a generator and a discriminator.
 
 A family needs no more than its two networks. One that has more to say overrides a hook: `content`, what G alone minimises
-beside the objective, or `auxiliary`, what both do. A family whose algorithm differs overrides `train_step` in its own file
-and builds it from the same parts: `real`, `given`, `noise`, `make`, `judge`, `minimize`, `update_averages`.
+beside the objective, `self_supervision`, what D alone does, or `auxiliary`, what both do. A family whose algorithm differs
+overrides `train_step` in its own file and builds it from the same parts: `real`, `given`, `noise`, `make`, `judge`,
+`minimize`, `update_averages`.
 """
 import warnings
 
@@ -147,7 +148,8 @@ class GAN(Sampler):
             loss += config.latent_consistency_weight * penalties.consistency(fake_logits, self.logits(near, given))
         if config.augment_target and training:
             self._adapt(tf.reduce_mean(order if self.objective.relativistic else tf.sign(real_logits)), len_of(real))
-        return loss + self.auxiliary(judged["real"], given) + self.auxiliary(judged["fake"], given, noise)
+        loss += self.auxiliary(judged["real"], given) + self.auxiliary(judged["fake"], given, noise)
+        return loss + self.self_supervision(real, judged["real"], given, draw) if training else loss
 
     def generator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
         """What G minimises: the objective, latent diversity, content."""
@@ -170,6 +172,15 @@ class GAN(Sampler):
             judged: what D says of them, the dict of `judge`.
             given: what they were given, a dict of fields such as `label`: what they are, or were asked to be.
             noise: what they were made from; None: they are real. D minimises the sum of both, G that of its own.
+        """
+        return 0.0
+
+    def self_supervision(self, real, judged, given, draw):
+        """What D alone minimises beside the objective, in training, of real examples. Here nothing; see fastgan and infogan.
+
+        Args:
+            real: the examples as they are; judged, given: as for `auxiliary`.
+            draw: for `random`: which of the step's updates of D this is.
         """
         return 0.0
 

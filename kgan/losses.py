@@ -111,6 +111,21 @@ def _hinge(real_logits, fake_logits):
     return ops.mean(ops.relu(1 - real_logits)) + ops.mean(ops.relu(1 + fake_logits))
 
 
+@_float32
+def _soft_hinge(real_logits, fake_logits):
+    """E h(D(x)) + E h(-D(G(z))), h(l) the mean of max(0, m - l) over margins m ~ U(.8, 1).
+
+    The program of Liu et al. 2021 (FastGAN) draws a margin for each logit; this is what D then minimises on average.
+    """
+    def mean_hinge(logits):
+        # .9 - l below .8, (1 - l)² / .4 between, 0 above 1: short is 1 - l as far as margins differ, far what is beyond
+        short = ops.clip(1 - logits, 0, 0.2)
+        far = ops.relu(0.8 - logits)
+        return ops.mean(ops.square(short) / 0.4 + far)
+
+    return mean_hinge(real_logits) + mean_hinge(-fake_logits)
+
+
 # === Relativistic: how much more real than the fakes are the real examples? ===
 
 def _pairs(real_logits, fake_logits):
@@ -224,6 +239,7 @@ minimax = Objective(_cross_entropy, _generator_minimax, smoothable=True, probabi
 least_squares = Objective(_least_squares, _generator_least_squares, smoothable=True)
 wasserstein = Objective(_wasserstein, _generator_critic)
 hinge = Objective(_hinge, _generator_critic)
+soft_hinge = Objective(_soft_hinge, _generator_critic)
 relativistic = Objective(_relativistic, _generator_relativistic, relativistic=True)
 relativistic_average = Objective(_relativistic_average, _generator_relativistic_average, relativistic=True,
                                  pooled=True)

@@ -419,6 +419,7 @@ def test_mlp_in_all_formats(tmp_path):
         ("dcgan", (8, 8, 1), dict(filters=4, noise_dim=8, upsampling="resize")),
         ("r3gan", (8, 8, 3), dict(widths="16,16", noise_dim=8)),
         ("mlp", (28, 28, 1), dict(generator_units="16")),
+        ("fastgan", (32, 32, 3), dict(filters=2, discriminator_filters=2)),
         ("biggan", (16, 16, 3), dict(filters=2)))),
 ])
 def test_other_models(model, shape, settings, tmp_path):

@@ -66,6 +66,8 @@ BY_HAND = {
     "wasserstein": (-1.35, 0.85),
     # max(0, 1 - x) of real: (0 + 2 + .5) / 3 = .8333333; max(0, 1 + x) of fake: (1.3 + 0) / 2 = .65; .85
     "hinge": (1.4833333, 0.85),
+    # .9 - x below .8, 0 above 1. Real: (0 + 1.9 + .4) / 3 = .7666667; of minus fake: (1.2 + 0) / 2 = .6; .85
+    "soft_hinge": (1.3666667, 0.85),
     # real - mean of fake: 2.85, -.15, 1.35; fake - mean of real: -.2, -2.5.
     # log(1 + e^-x) of the first (.0562332 + .7709570 + .2305086) / 3 = .3525663,
     # log(1 + e^x) of the second (.5981389 + .0788897) / 2 = .3385143
@@ -86,6 +88,17 @@ def test_by_hand(name):
     values = objective.discriminator(real, fake), objective.generator(real if objective.relativistic else None, fake)
     assert all(value.shape == () and value.dtype == tf.float32 for value in values)
     assert [float(value) for value in values] == pytest.approx(BY_HAND[name], abs=1e-6)
+
+
+def test_soft_hinge_is_the_mean_over_random_margins():
+    # at .9, between the margins: (1 - .9)² / .4 = .025
+    assert float(losses.soft_hinge.discriminator(tf.constant([0.9]), tf.constant([-5.0]))) == pytest.approx(0.025)
+    logits = np.linspace(-1, 2, 31)
+    margins = np.random.default_rng(0).uniform(0.8, 1, (200_000, 1))
+    expected = np.maximum(0, margins - logits).mean(0)
+    for expected, logit in zip(expected, logits):
+        found = losses.soft_hinge.discriminator(tf.constant([logit]), tf.constant([-5.0]))
+        assert float(found) == pytest.approx(expected, abs=5e-4)
 
 
 def test_relativistic_by_hand():

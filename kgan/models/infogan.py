@@ -97,13 +97,12 @@ class InfoGAN(GAN):
             loss += self.now(self.config.code_weight) * tf.reduce_mean(tf.reduce_sum(0.5 * distance**2, 1))
         return loss
 
-    def discriminator_loss(self, real, fake, given=None, noise=None, draw=0, training=True):
-        loss = super().discriminator_loss(real, fake, given, noise, draw, training)
-        if self.config.clustering_weight and training:
-            random = self.random(len_of(real), DISCRIMINATOR, draw, "warp")
-            one, other = (tf.nn.softmax(self.judge(warp(real, random.uniform))["category"]) for _ in range(2))
-            loss -= self.now(self.config.clustering_weight) * mutual_information(one, other)
-        return loss
+    def self_supervision(self, real, judged, given, draw):
+        if not self.config.clustering_weight:
+            return 0.0
+        random = self.random(len_of(real), DISCRIMINATOR, draw, "warp")
+        one, other = (tf.nn.softmax(self.judge(warp(real, random.uniform))["category"]) for _ in range(2))
+        return -self.now(self.config.clustering_weight) * mutual_information(one, other)
 
 
 def mutual_information(one, other):
