@@ -130,6 +130,26 @@ def test_who_excites_whom():
     assert [gates(network) for network in outlines(64)[:2]] == [[(32, 16), (64, 16)], [(8, 64)]]
 
 
+def test_doubling_is_the_same_in_training():
+    """A transposed convolution there, repeated places in inference: the maps, and the gradients."""
+    layer = fastgan.DoubledConv2D(3, 3, padding="same", use_bias=False)
+    x = tf.constant(numbers(2, 4, 5, 6))
+    layer(x)
+    for _ in range(50):
+        layer.improve()  # else the call in training would divide by another σ
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = layer(x, training=training)
+            value = tf.reduce_sum(made**3)
+        found.append([made, *tape.gradient(value, [x, layer._kernel.value])])
+    plain = tf.nn.conv2d(x.numpy().repeat(2, 1).repeat(2, 2), layer.kernel, 1, "SAME")
+    np.testing.assert_allclose(found[1][0], plain, rtol=1e-5, atol=1e-5)
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
 # === Reconstruction ===
 
 def test_quarters_by_hand():
@@ -184,3 +204,20 @@ def test_d_alone_draws_real_images_alone_by_hand(monkeypatch):
     gan.discriminator_loss(tensor, fakes[0], training=False)
     for one, other in zip(before, gan.decoders.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_mixed_precision_and_a_keras_file(tmp_path):
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        gan = build(shape=(32, 32, 3), augment="color+translation")
+        history = gan.fit(tf.data.Dataset.from_tensor_slices({"image": np.tanh(numbers(8, 32, 32, 3))}).batch(4), verbose=0).history
+        assert history["reconstruction"] and all(np.isfinite(values).all() for values in history.values())
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    gan.save(tmp_path / "gan.keras")
+    other = keras.models.load_model(tmp_path / "gan.keras")
+    assert type(other) is fastgan.FastGAN and other.config == gan.config
+    np.testing.assert_array_equal(other.generate(3), gan.generate(3))
+    for one, two in zip(other.decoders.get_weights(), gan.decoders.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
