@@ -13,6 +13,10 @@
     cyclegan   cyclegan, 6 blocks: grey images of 64 pixels, batches of 4, pools, the identity loss PyTorch
     pix2pix    pix2pix, 32 filters, patches of 70: outlines in colour of 64 pixels, batches of 4       PyTorch
     cyclegan_reference, cyclegan_together, pix2pix_reference    beside other PyTorch: benchmarks/torch_translators.py
+    srgan      SRResNet's phase, the default's 8 blocks of 32 filters: 12 pixels to 48, colour, 16 at once PyTorch
+    gan3d      gan3d, the default: solids of 32 voxels a side, batches of 32, D rests                     PyTorch
+    segan      segan, the default: windows of 4,096 samples, batches of 32                                PyTorch
+    seqgan_imitation    imitation, the default's LSTM of 64: 20 words of 500, batches of 64               PyTorch
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
 bare loop. PyTorch's trains the same networks, built from kgan's layers with kgan's weights (before anything is timed,
@@ -29,6 +33,7 @@ other is asleep. `ratio` is kgan's examples a second over the other's in the sam
 the median of that by CPU seconds: with one thread it is what an idle machine would give, also where other work shares this one.
 """
 import argparse
+import dataclasses
 import functools
 import json
 import os
@@ -40,8 +45,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch_families
 import torch_translators
 
+LONG = dict(steps=10**6)  # so that no phase ends and no schedule moves on
 CYCLEGAN = dict(model="cyclegan", other="torch_translators", data=dict(image_size=64, channels=1), settings=dict(blocks=6))
 PIX2PIX = dict(model="pix2pix", other="torch_translators", data=dict(image_size=64, channels=3),
                settings=dict(filters=32, patch="70", batch_size=4))
@@ -56,8 +63,13 @@ WORKS = {
     "cyclegan_together": dict(CYCLEGAN, norm="group", together=True),
     "pix2pix": dict(PIX2PIX, norm="group"),
     "pix2pix_reference": dict(PIX2PIX, norm="instance"),
+    "srgan": dict(model="srgan", other="torch_families", data=dict(image_size=48, channels=3), settings=dict(LONG, warm_up=10**6)),
+    "gan3d": dict(model="gan3d", other="torch_families", data=dict(), settings=LONG),
+    "segan": dict(model="segan", other="torch_families", data=dict(), settings=LONG),
+    "seqgan_imitation": dict(model="seqgan", other="torch_families", data=dict(), settings=dict(LONG, imitation=10**6)),
 }
-DATA = {"sine": "sine", "cyclegan": "slants", "pix2pix": "outlines"}  # of other models: glyphs
+DATA = {"sine": "sine", "cyclegan": "slants", "pix2pix": "outlines", "gan3d": "solids", "segan": "voices",
+        "seqgan": "oracle"}  # of other models: glyphs
 
 
 def take_turns(train, batch_size, at_once=1):
@@ -85,15 +97,19 @@ def kgan_side(work, folder, options):
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     keras.utils.set_random_seed(0)
-    source = data.source(DATA.get(work["model"], "glyphs"), **work["data"])
-    fields = {name: source.fields[name] for name in ("input", "image")} if work["other"] == "torch_translators" else None
+    Config = models.outline(work["model"]).Config
+    config = dataclasses.asdict(Config.of(**work["settings"]))
+    source = data.of({"dataset": DATA.get(work["model"], "glyphs"), **work["data"], "seed": 0, "config": config}, Config.needs,
+                     paired=Config.paired)
+    fields = {name: source.fields[name] for name in Config.needs} or None
     with devices.precision(options.precision):
         gan = models.build(work["model"], source.shape, work["settings"], fields=fields)
         gan.compile(steps_per_execution=devices.steps_per_execution(gan.config))
     if work["other"] == "torch":
         hand_over(gan, source, folder)
-    if work["other"] == "torch_translators":
-        torch_translators.hand_over(gan, source, folder)
+    for module in (torch_translators, torch_families):
+        if work["other"] == module.__name__:
+            module.hand_over(gan, source, folder)
     batches = data.batches(source, gan.config.batch_size, repeat=True)
     take_turns(lambda steps: gan.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0), gan.config.batch_size,
                gan.steps_per_execution)
@@ -107,11 +123,11 @@ def hand_over(gan, source, folder):
     images = gan.generator(noise, training=False)
     np.savez(folder / "handed.npz", noise=noise, images=images, logits=gan.discriminator(images, training=False),
              data=np.asarray(source.arrays["image"][:20_000]),
-             **{f"{name} {i} {j}": value for name in gan.networks
+             **{f"{name} {i} {j}": value for name in gan.networks()
                 for i, layer in enumerate(getattr(gan, name).layers) for j, value in enumerate(layer.get_weights())})
     config = gan.config
     told = {name: [(type(layer).__name__, layer.get_config()) for layer in getattr(gan, name).layers]
-            for name in gan.networks}
+            for name in gan.networks()}
     told.update(noise_dim=config.noise_dim, batch_size=config.batch_size, ema_decay=config.ema_decay,
                 rates=[config.generator_learning_rate, config.discriminator_learning_rate],
                 betas=[config.beta_1, config.beta_2])
@@ -184,7 +200,7 @@ def torch_network(layers, weights):
     return nn.Sequential(*found).to(memory_format=torch.channels_last)
 
 
-def torch_side(work, folder, options):
+def torch_side(work, folder, options, graphs=False):
     import copy
 
     import torch
@@ -203,7 +219,8 @@ def torch_side(work, folder, options):
         images = generator.eval()(torch.from_numpy(handed["noise"]))
         logits = discriminator.eval()(images)
     gpu = torch.cuda.is_available()
-    near = 0.05 if gpu else 1e-3  # of kgan's on a GPU, TF32 or bfloat16; PyTorch's are float32 on the CPU in any case
+    # kgan may have computed in TF32 or bfloat16; PyTorch has not: it is float32 on the CPU here
+    near = 0.05 if gpu or options.precision != "float32" else 1e-3
     for ours, theirs in ((images.permute(0, 2, 3, 1).numpy(), handed["images"]), (logits.numpy(), handed["logits"])):
         if not np.abs(ours - theirs).max() < near * max(1, np.abs(theirs).max()):
             raise SystemExit(f"the networks differ by {np.abs(ours - theirs).max()}")
@@ -212,10 +229,10 @@ def torch_side(work, folder, options):
     generator, discriminator = generator.to(device), discriminator.to(device)
     average = copy.deepcopy(generator)
     generator.train(), discriminator.train()
-    g_optimizer, d_optimizer = (torch.optim.Adam(network.parameters(), rate, tuple(told["betas"]), fused=True)
+    g_optimizer, d_optimizer = (torch.optim.Adam(network.parameters(), rate, tuple(told["betas"]), fused=True, capturable=graphs and gpu)
                                 for network, rate in zip((generator, discriminator), told["rates"]))
     data, batch_size, decay = torch.from_numpy(handed["data"]).to(device), told["batch_size"], told["ema_decay"]
-    autocast = torch.autocast(device.type, torch.bfloat16, options.precision == "mixed_bfloat16")
+    autocast = torch.autocast(device.type, torch.bfloat16, options.precision == "mixed_bfloat16", cache_enabled=not graphs)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
 
     def judge(real, fake):
@@ -225,31 +242,52 @@ def torch_side(work, folder, options):
         return softplus(-discriminator(fake).float()).mean()
 
     make = generator
-    if gpu:
+    if gpu or graphs:
         make, judge, fool = map(torch.compile, (make, judge, fool))
+
+    def step():
+        real = data[torch.randint(len(data), (batch_size,), device=device)].permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast:
+            fake = make(torch.randn(batch_size, told["noise_dim"], device=device))
+            d_loss = judge(real, fake.detach())
+        d_optimizer.zero_grad(set_to_none=True)
+        d_loss.backward()
+        d_optimizer.step()
+        discriminator.requires_grad_(False)
+        with autocast:
+            g_loss = fool(fake)
+        g_optimizer.zero_grad(set_to_none=True)
+        g_loss.backward()
+        g_optimizer.step()
+        discriminator.requires_grad_(True)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+
+    once = captured(step) if graphs and gpu else step
 
     def train(steps):
         for _ in range(steps):
-            real = data[torch.randint(len(data), (batch_size,), device=device)].permute(0, 3, 1, 2).float() / 127.5 - 1
-            with autocast:
-                fake = make(torch.randn(batch_size, told["noise_dim"], device=device))
-                d_loss = judge(real, fake.detach())
-            d_optimizer.zero_grad(set_to_none=True)
-            d_loss.backward()
-            d_optimizer.step()
-            discriminator.requires_grad_(False)
-            with autocast:
-                g_loss = fool(fake)
-            g_optimizer.zero_grad(set_to_none=True)
-            g_loss.backward()
-            g_optimizer.step()
-            discriminator.requires_grad_(True)
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+            once()
         if gpu:
             torch.cuda.synchronize()
 
     take_turns(train, batch_size)
+
+
+def captured(step):
+    """A function that makes a step again by replaying the CUDA graph of one. The random numbers go on from replay to replay."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # whatever is compiled, tried out or allocated at first
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 # === NumPy ===
@@ -309,8 +347,8 @@ def numpy_side(work, folder, options):
     take_turns(train, 1, 100)
 
 
-SIDES = {"kgan": kgan_side, "torch": torch_side, "numpy": numpy_side,
-         "torch_translators": functools.partial(torch_translators.side, take_turns=take_turns)}
+SIDES = {"kgan": kgan_side, "torch": torch_side, "torch_graphs": functools.partial(torch_side, graphs=True), "numpy": numpy_side,
+         **{module.__name__: functools.partial(module.side, take_turns=take_turns) for module in (torch_translators, torch_families)}}
 
 
 class Side:
@@ -339,23 +377,31 @@ class Side:
 
 
 def compare(name, options):
-    """The figures of one work, as a dict."""
-    other = WORKS[name]["other"]
+    """The figures of one work, as a dict; of what --graphs adds under the name of that side."""
+    others = [WORKS[name]["other"]]
+    others += ["torch_graphs"] if options.graphs and others == ["torch"] else []
     with tempfile.TemporaryDirectory() as folder:
         kgan = Side("kgan", name, folder, options)
         first_step = kgan.answer()
-        sides = {"kgan": kgan, other: Side(other, name, folder, options)}  # which needs what kgan has handed over
-        sides[other].answer()
+        # they need what kgan has handed over
+        sides = {"kgan": kgan, **{other: Side(other, name, folder, options) for other in others}}
+        for other in others:
+            sides[other].answer()
         for side in sides.values():
             side.answer(options.seconds)  # short: tells how many steps a turn has
             side.answer(options.seconds)
         turns = [{name: side.answer(options.seconds) for name, side in sides.items()} for _ in range(options.repeats)]
         for side in sides.values():
             side.end()
-    ratios, by_cpu = ([turn["kgan"][i] / turn[other][i] for turn in turns] for i in range(2))
     speeds = {name: round(statistics.median(turn[name][0] for turn in turns), 1) for name in sides}
-    return {"examples_per_second": speeds, "first_step": round(first_step, 1), "ratio": round(statistics.median(ratios), 3),
-            "least": round(min(ratios), 3), "greatest": round(max(ratios), 3), "cpu_ratio": round(statistics.median(by_cpu), 3)}
+
+    def beside(other):
+        ratios, by_cpu = ([turn["kgan"][i] / turn[other][i] for turn in turns] for i in range(2))
+        return {"ratio": round(statistics.median(ratios), 3), "least": round(min(ratios), 3), "greatest": round(max(ratios), 3),
+                "cpu_ratio": round(statistics.median(by_cpu), 3)}
+
+    return {"examples_per_second": speeds, "first_step": round(first_step, 1), **beside(others[0]),
+            **{other: beside(other) for other in others[1:]}}
 
 
 def main():
@@ -365,6 +411,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    parser.add_argument("--graphs", action="store_true", help="also PyTorch's step as a CUDA graph; on a CPU it is only compiled")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()

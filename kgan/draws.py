@@ -21,6 +21,21 @@ def draw_noise(kind, shape, seed):
     return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
+def noise_of_each(kind, dim, seeds, stream):
+    """float32 [n, dim]: for each of `seeds`, int32 [n] from 0 on, the row that draw_noise gives of shape (1, dim) and (seed, stream).
+
+    For graphs. In the loop is no more than what is another in each row: else it takes twice as long.
+    """
+    draw = tf.raw_ops.StatelessRandomUniformV2 if kind == "uniform" else tf.raw_ops.StatelessRandomNormalV2
+
+    def row(pair):
+        key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=pair)
+        return draw(shape=[dim], key=key, counter=counter, alg=1)  # philox
+
+    found = tf.map_fn(row, tf.stack([seeds, tf.fill(tf.shape(seeds), stream)], 1), fn_output_signature=tf.TensorSpec([dim]))
+    return 2 * found - 1 if kind == "uniform" else found
+
+
 def step_seed(seed, stream, step, draw):
     """The seed of a step's numbers: int32 [2]."""
     found = tf.constant([seed & 0x7FFFFFFF, stream], tf.int32)

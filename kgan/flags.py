@@ -13,7 +13,7 @@ import export
 import kgan
 from kgan import command, data, devices, models, sizes
 from kgan.command import UserError
-from kgan.config import JOB
+from kgan.config import JOB, ConfigError
 from kgan.data import palette
 from kgan.data.onthefly import whole
 from kgan.run import FORMAT, Run, RunError, check_format
@@ -98,7 +98,11 @@ def resolve():
     Config = models.outline(model).Config
 
     explicit = _explicit()
-    config = Config.of(**{**_of_before(before, model, explicit.get("preset")), **explicit})
+    try:
+        config = Config.of(**{**_of_before(before, model, explicit.get("preset")), **explicit})
+    except ConfigError as error:
+        Config.of(**explicit)  # a fault of the flags' own says so itself
+        raise FlagError(f"--config={FLAGS.config}: {error}; give that setting as a flag, too, or leave out --config") from None
 
     settings = {"format": FORMAT, "kgan": kgan.__version__, "model": model}
     for name, default in _PLAIN.items():

@@ -71,6 +71,12 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than cores: an eighth of the time a worker only waits, for a program, a browser or a server."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["kgan"] = node.config.kgan_last, node.config.kgan_python
 

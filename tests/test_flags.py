@@ -265,3 +265,16 @@ def test_whatever_is_given_with_a_config_applies_or_is_refused(command, no_tenso
 def test_what_cannot_go_with_a_config(ask, configs, flags, words):
     done = ask(f"--config={configs['mlp']}", *flags)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("flags, words, strange", [
+    (["--model=lsgan"], ["--config=", "preset=deep", "laptop"], None),  # chosen there, and not to be had here
+    (["--model=lsgan", "--set=preset=published", "--set=filters=-1"], ["filters=-1"], "--config")])  # the flag's own fault
+def test_a_value_that_the_other_model_does_not_take(ask, configs, tmp_path, flags, words, strange):
+    before = json.loads(configs["mlp"].read_text())
+    usual = json.loads(json.dumps(dataclasses.asdict(models.outline("mlp").Config.of(preset="deep"))))
+    usual.pop("dataset")
+    (tmp_path / "config.json").write_text(json.dumps({**before, "config": usual}))
+    done = ask(f"--config={tmp_path / 'config.json'}", *flags)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and all(word in done.stderr for word in words), done.stderr
+    assert strange is None or strange not in done.stderr

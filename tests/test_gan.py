@@ -12,7 +12,7 @@ import tensorflow as tf
 import kgan
 from kgan import augment, config, losses, penalties
 from kgan.config import Config, ConfigError
-from kgan.draws import draw_noise
+from kgan.draws import draw_noise, noise_of_each
 from kgan.game import CHECKED
 from kgan.gan import GAN
 
@@ -411,6 +411,13 @@ def test_distribution_of_noise(kind, low, high, deviation):
     np.testing.assert_allclose(values.mean(0), 0, atol=4 * deviation / 20_000**0.5)
     np.testing.assert_allclose(values.std(0), deviation, rtol=0.03)
     assert np.abs(np.corrcoef(values.T) - np.eye(5)).max() < 0.04
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_noise_of_each_seed(kind):
+    seeds = [0, 7, 2**31 - 1]
+    found = tf.function(lambda seeds: noise_of_each(kind, 5, seeds, 4))(tf.constant(seeds, tf.int32))
+    np.testing.assert_array_equal(found, [draw_noise(kind, (1, 5), [seed, 4])[0] for seed in seeds])
 
 
 def test_random_numbers_of_losses():

@@ -85,6 +85,12 @@ def test_a_file_is_the_sample_of_its_seed(plain, tmp_path):
         np.testing.assert_array_equal(pixels(tmp_path / f"{seed:06d}.png"), wanted(gan, seed))
 
 
+def test_many_are_the_same(classes):
+    generator = generate.Generator(classes[1])
+    given = range(12, 44), [0, 1] * 16
+    np.testing.assert_array_equal(generator.samples(*given, many=True), generator.samples(*given))
+
+
 def test_truncation_is_that_of_generate(plain):
     gan, run = plain
     found = generate.Generator(run).samples([4, 9], truncation=0.5)

@@ -427,6 +427,20 @@ def test_batch_normalisation_is_keras_s(policy, tolerance, options):
             np.testing.assert_allclose(ours, keras_s, rtol=tolerance, atol=tolerance)
 
 
+def test_batch_normalisation_of_solids():
+    x, weights = tf.constant(3 * normal(4, 3, 4, 5, 6) + 1), normal(4, 3, 4, 5, 6, seed=1)
+
+    def step(kind):
+        layer = kind(momentum=0.7)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(tf.sin(layer(x, training=True)) * weights)
+        return [*tape.gradient(total, [x, *layer.trainable_variables]), *layer.weights]
+
+    for ours, keras_s in zip(step(BatchNormalization), step(keras.layers.BatchNormalization), strict=True):
+        np.testing.assert_allclose(ours, keras_s, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("shape", [(6,), (4, 4, 6)])
 @pytest.mark.parametrize("spectral", [False, True])
 def test_conditional_normalisation_by_hand(shape, spectral):

@@ -283,7 +283,7 @@ def test_going_back_where_numbers_end(command, tmp_path):
     assert_same_run(run, whole)
 
 
-def test_numbers_that_are_none_any_more(command, tiny, tmp_path):
+def test_nan_that_no_rollback_mends(command, tiny, tmp_path):
     run = tmp_path / "run"
     done = command("train.py", *tiny, "--set=optimizer=sgd", "--set=generator_learning_rate=linear:1e-4:1e30",
                    "--set=log_every=1", "--set=checkpoint_every=1", "--run_dir=run", cwd=tmp_path)

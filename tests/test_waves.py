@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kgan import waves
 
@@ -37,3 +38,16 @@ def test_emphasis_by_hand_and_back():
     np.testing.assert_allclose(waves.DeEmphasis(0.5)(x)[0, :, 0], [1, 0.5, 0.25, 2.125], atol=1e-5)
     x = sounds(2000, 1)
     np.testing.assert_allclose(waves.DeEmphasis(0.95)(waves.PreEmphasis(0.95)(x)), x, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 0.95])
+def test_emphasis_in_training_is_the_same(factor):
+    x, weights, layer, found = tf.constant(sounds(352, 1)), sounds(352, 1)[:, ::-1], waves.DeEmphasis(factor), []
+    for training in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=training)
+            total = tf.reduce_sum(y * weights)
+        found.append((y, tape.gradient(total, x)))
+    for plain, framed in zip(*found):
+        np.testing.assert_allclose(framed, plain, atol=1e-5)

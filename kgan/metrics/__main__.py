@@ -28,7 +28,7 @@ flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; defau
 flags.DEFINE_string("manual_dir", None, "folder with the data set's original files; default: the run's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: the run's own")
 flags.DEFINE_string("features", "auto", "network whose features are compared: classifier (of the data set's labels), classifier:DATASET, "
-                    "inception, none, raw, or the path of a .keras file or SavedModel")
+                    "inception, hed, none, raw, or the path of a .keras file or SavedModel")
 flags.DEFINE_integer("count", 10_000, "samples and reference examples", lower_bound=2)
 flags.DEFINE_integer("seed", 1, "of the samples", lower_bound=0, upper_bound=2**31 - 1)
 flags.DEFINE_bool("ema", True, "of a run: samples of the averaged generator; --noema: of the last one itself")

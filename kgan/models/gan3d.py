@@ -18,9 +18,11 @@ import tensorflow as tf
 from keras import layers
 
 from kgan import kinds
+from kgan.blocks import Conv3D, Conv3DTranspose
 from kgan.config import Auto, ConfigError, Scheduled
 from kgan.config import Config as BaseConfig
 from kgan.gan import GAN
+from kgan.layers import BatchNormalization
 from kgan.metrics import overlap
 from kgan.models._shapes import START, doublings
 from kgan.replicas import replicas
@@ -95,14 +97,21 @@ class GAN3D(GAN):
         return 0.0
 
     def minimize(self, loss_function, player, parts=((),), tape=None):
-        """As GAN's; but where D rests, its step is taken back: weights and Adam's moments are as if it had not been.
+        """As GAN's; but D rests: weights, Adam's moments and the mean of its gradients' norms are as if there had been no step.
 
-        Not a `tf.cond` around the step, which several replicas cannot have.
+        Several replicas, which cannot have a `tf.cond` around the step, and updates in parts make it and take it back.
         """
-        if player != "discriminator":
+        if player != "discriminator" or self.config.rest >= 1:
             return super().minimize(loss_function, player, parts, tape)
         self._told.assign(0.0)
-        variables = [*self.moved_by(player), *self.optimizer_of(player).variables]
+        if replicas() == len(parts) == 1:
+            with tf.GradientTape() as seen:
+                value = loss_function(*parts[0])
+            rests = self._told > self.config.rest
+            tf.cond(rests, lambda: None, lambda: super(GAN3D, self).minimize(lambda: value, player, tape=seen))
+            self._means["d_rest"].update_state(tf.cast(rests, tf.float32))
+            return
+        variables = [*self.moved_by(player), *self.optimizer_of(player).variables, *self._means["d_gradient"].variables]
         before = [tf.identity(variable) for variable in variables]
         super().minimize(loss_function, player, parts, tape)
         told = tf.identity(self._told) / len(parts)
@@ -157,7 +166,7 @@ def grow(x, shape, config):
         x = layers.Conv3DTranspose(width, 4, 2, padding="same", use_bias=False, kernel_initializer=weights())(x)
         x = layers.ReLU()(_batch_norm()(x))
     start = keras.initializers.Constant(math.log(config.fill / (1 - config.fill)))
-    x = layers.Conv3DTranspose(1, 4, 2, padding="same", bias_initializer=start, kernel_initializer=weights())(x)
+    x = Conv3DTranspose(1, 4, 2, padding="same", bias_initializer=start, kernel_initializer=weights())(x)
     return layers.Activation("sigmoid", dtype="float32", name="voxels")(x)
 
 
@@ -174,7 +183,7 @@ def shrink(x, shape, config):
     """Voxels -> maps of D's last layer: halves the size again and again."""
     for i, width in enumerate(_widths(_sides(shape), config)):
         # the first is not normalised, and has a bias instead
-        x = layers.Conv3D(width, 4, 2, padding="same", use_bias=not i, kernel_initializer=weights())(x)
+        x = Conv3D(width, 4, 2, padding="same", use_bias=not i, kernel_initializer=weights())(x)
         x = layers.LeakyReLU(negative_slope=0.2)(_batch_norm()(x) if i else x)
     return x
 
@@ -195,4 +204,4 @@ def weights():
 
 def _batch_norm():
     # statistics follow within tens of steps; Keras's own .99 would lag behind a short run
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5)

