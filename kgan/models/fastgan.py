@@ -200,7 +200,7 @@ def discriminator(shape, config):
 
 
 def decoders(shape, config):
-    """D's maps, a dict of `whole`, `part` (a quarter) and `small` -> what is drawn of each, images [n, h, w, C] of one size."""
+    """D's maps, a dict of `whole`, `part` (a quarter) and `small` -> what is drawn of each, images [n, h, w, C]."""
     last, filters = _halvings(shape)[0], config.discriminator_filters
     given = {name: keras.Input((*last, max(1, width * filters)), name=name)
              for name, width in (("whole", 8), ("part", 4), ("small", 4))}

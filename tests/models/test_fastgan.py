@@ -173,7 +173,8 @@ def test_the_same_quarter_of_image_and_features(monkeypatch):
         assert float(gan.self_supervision(seen, judged, {}, draw_)) == pytest.approx(0, abs=1e-5)
     # one quarter an example, all four among sixteen, others in the step's next update
     all_four = np.stack([fastgan.quarter(small, tf.fill([16], i)) for i in range(4)])
-    quarters = [[next(i for i in range(4) if np.array_equal(all_four[i, row], part[row])) for row in range(16)] for part in asked]
+    quarters = [[next(i for i in range(4) if np.array_equal(all_four[i, row], part[row])) for row in range(16)]
+                for part in asked]
     assert set(quarters[0]) == {0, 1, 2, 3} and quarters[0] != quarters[1]
 
 
@@ -187,7 +188,8 @@ def test_d_alone_draws_real_images_alone_by_hand(monkeypatch):
                           "part": fastgan.quarter(judged["part"], which)}, training=True)
     small = real.reshape(4, 14, 2, 14, 2, 3).mean((2, 4))
     part = np.stack([image[i // 2 * 14:, i % 2 * 14:][:14, :14] for image, i in zip(real, which)])
-    expected = sum(np.abs(drawn[name] - wanted).mean() for name, wanted in (("whole", small), ("small", small), ("part", part)))
+    wanted = {"whole": small, "small": small, "part": part}
+    expected = sum(np.abs(drawn[name] - wanted[name]).mean() for name in wanted)
     assert expected > 0.5
 
     def losses():  # of D with one and the other fakes, and of G
@@ -211,7 +213,8 @@ def test_mixed_precision_and_a_keras_file(tmp_path):
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         gan = build(shape=(32, 32, 3), augment="color+translation")
-        history = gan.fit(tf.data.Dataset.from_tensor_slices({"image": np.tanh(numbers(8, 32, 32, 3))}).batch(4), verbose=0).history
+        data = tf.data.Dataset.from_tensor_slices({"image": np.tanh(numbers(8, 32, 32, 3))}).batch(4)
+        history = gan.fit(data, verbose=0).history
         assert history["reconstruction"] and all(np.isfinite(values).all() for values in history.values())
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
