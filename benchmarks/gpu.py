@@ -3,7 +3,7 @@
     pip install -e ".[gpu,bench,export]"
     python benchmarks/gpu.py --data=CIFAR10/train      a folder of images, a folder a class; they are taken at 32×32 in colour
     python benchmarks/gpu.py                           without one: the built-in digits in colour
-    python benchmarks/gpu.py --dry_run                 the same parts on a CPU with tiny networks, two minutes; no classifier is trained
+    python benchmarks/gpu.py --dry_run                 the same parts on a CPU with tiny networks, in a few minutes; no classifier is trained
 
     data                 the data are prepared; a classifier learns their classes, in whose features all is measured
     tf32, bfloat16       examples a second beside PyTorch with torch.compile, and captured in a CUDA graph: train_speed.py
@@ -58,24 +58,27 @@ def figures(settings, run_dir):
     class Figures(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             self.evaluator = metrics.Evaluator(settings, given["features"], given["count"])
-            self.step, before = self.model.step, read_lines(lines)
+            self.step = self.model.step
             self.images = self.model.config.batch_size * self.model.config.discriminator_steps
-            # of a run that was killed after its last figures these steps count as no time
+            # what a run that was killed had made since its last checkpoint is made again; since its last figures, counts as no time
+            before = [line for line in read_lines(lines) if line["step"] <= self.step]
+            lines.write_text("".join(json.dumps(line) + "\n" for line in before), encoding="utf-8")
             self.seconds = before[-1]["seconds"] if before else 0.0
-            self.first, self.next, self.began = None, 1, time.time()
+            self.first, self.left, self.began = None, MOMENTS, time.time()
 
         def on_train_batch_end(self, batch, logs=None):
             now = time.time()
             if self.first is None:  # traced and compiled: from here on the time counts
-                self.first, self.began = now - self.began, now
-                self.start, self.until = now, min(given["until"], now + given["seconds"])
-            elif now >= self.start + (self.until - self.start) * self.next / MOMENTS:
+                self.first, self.until = now - self.began, min(given["until"], now + given["seconds"])
+            elif now >= self.due and self.left:
                 self.seconds += now - self.began
                 self.measure(self.step + batch + 1)
-                self.next, self.began = self.next + 1, time.time()
-            if self.next > MOMENTS:
-                os.kill(os.getpid(), signal.SIGTERM)  # which writes a checkpoint and the report
-                self.next = -math.inf
+                self.left, now = self.left - 1, time.time()
+                if not self.left:
+                    os.kill(os.getpid(), signal.SIGTERM)  # which writes a checkpoint and the report
+            else:
+                return
+            self.began, self.due = now, now + (self.until - now) / max(self.left, 1)
 
         def measure(self, step):
             asked = self.evaluator.asked

@@ -45,9 +45,8 @@ def train(strategy, settings):
         keras.utils.set_random_seed(7)
         # SGD: Adam would hide gradients that are off by a factor
         gan = kgan.models.build(model, shape, dict(
-            noise_dim=2, jit_compile=False,
-            generator_learning_rate=0.1, discriminator_learning_rate=0.1, steps=12, **{
-                "loss": "non_saturating", "penalty": "none", "optimizer": "sgd", **settings}), seed=3, classes="abc")
+            jit_compile=False, steps=12, **{
+                "noise_dim": 2, "generator_learning_rate": 0.1, "discriminator_learning_rate": 0.1, "loss": "non_saturating", "penalty": "none", "optimizer": "sgd", **settings}), seed=3, classes="abc")
         gan.compile()
     start = [weight.copy() for weight in gan.get_weights()]
     random = np.random.default_rng(0)
