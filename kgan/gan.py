@@ -176,7 +176,7 @@ class GAN(Sampler):
         return 0.0
 
     def self_supervision(self, real, judged, given, draw):
-        """What D alone minimises beside the objective, in training, of real examples. Here nothing; see fastgan and infogan.
+        """What D alone minimises beside the objective, in training, of real examples. Here nothing; see fastgan, gancls and infogan.
 
         Args:
             real: the examples as they are; judged, given: as for `auxiliary`.

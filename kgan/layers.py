@@ -108,12 +108,17 @@ class _Spectral:
         return ops.cast(stored / ops.where(sigma > 0, sigma, 1.0), self.compute_dtype)
 
     def call(self, inputs, training=False):
-        if training and self.trainable:  # frozen, its kernel does not change
+        if training:
+            self.improve()
+        return super().call(inputs)
+
+    def improve(self):
+        """A power iteration: each call in training begins with it."""
+        if self.trainable:  # frozen, its kernel does not change
             u = ops.convert_to_tensor(self.u)
             new = ops.stop_gradient(_iterate(self._matrix(), u))
             # WᵀW u = 0: of a kernel of zeros there is no better u
             self.u.assign(ops.where(ops.any(new != 0), new, u))
-        return super().call(inputs)
 
     # Keras's own of Dense and Conv2D would save `kernel`, normalised, and no u
 

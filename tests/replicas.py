@@ -27,6 +27,7 @@ RUNS = {
     "labels": dict(model="cgan", shape=(4, 4, 1), preset="dense", loss="hinge", penalty="r1", penalty_weight=0.2,
                    discriminator_steps=2, accumulation=2),
     "batch statistics": dict(model="dcgan", shape=(8, 8, 1), filters=4),
+    "captions": dict(model="gancls", shape=(8, 8, 3), filters=2, word_dim=4, text_dim=4),
     "D's own drawings": dict(model="fastgan", shape=(28, 28, 1), filters=2, discriminator_filters=2, augment="", noise_dim=4,
                              generator_learning_rate=0.01, discriminator_learning_rate=0.01),
     "Adam": dict(optimizer="adam", beta_2="linear:.9:.99"),
@@ -44,14 +45,15 @@ def train(strategy, settings):
         keras.utils.set_random_seed(7)
         # SGD: Adam would hide gradients that are off by a factor
         gan = kgan.models.build(model, shape, dict(
-            noise_dim=2, jit_compile=False,
-            generator_learning_rate=0.1, discriminator_learning_rate=0.1, steps=12, **{
-                "loss": "non_saturating", "penalty": "none", "optimizer": "sgd", **settings}), seed=3, classes="abc")
+            jit_compile=False, steps=12, **{
+                "noise_dim": 2, "generator_learning_rate": 0.1, "discriminator_learning_rate": 0.1, "loss": "non_saturating", "penalty": "none", "optimizer": "sgd", **settings}), seed=3, classes="abc")
         gan.compile()
     start = [weight.copy() for weight in gan.get_weights()]
     random = np.random.default_rng(0)
     real = random.normal(1, 1, (6 * 24, *shape)).astype(np.float32)
-    data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real))})
+    given = {name: random.integers(0, 9, (len(real), *gan.fields["caption"].shape))
+             for name in ("caption", "mismatch") if "caption" in gan.fields}
+    data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real)), **given})
     data = data.batch(24, drop_remainder=True)
     history = gan.fit(data, epochs=2, verbose=0).history
     # test_step is the same for all, but for labels

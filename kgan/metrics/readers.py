@@ -57,6 +57,14 @@ def read(train, images):
     return np.stack([np.concatenate([part[name].argmax(1) for part in found]) for name in captions.ATTRIBUTES], 1)
 
 
+def features_of(train, images):
+    """What the network that reads them knows of pictures, float32 [n, UNITS]. Arguments as for `read`."""
+    network = _network(train.shape)
+    network = keras.Model(network.input, network.get_layer("features").output)
+    return np.concatenate([network.predict_on_batch(features.viewed("image", np.asarray(images[i:i + 250])))
+                           for i in range(0, len(images), 250)])
+
+
 _KEPT = {}
 
 

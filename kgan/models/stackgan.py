@@ -15,6 +15,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -31,8 +32,10 @@ class Config(gancls.Config):
 
     preset: Literal["laptop", "published"] = "laptop"
     ratio: int = 2  # of the picture's side to the sketch's, a power of 2
-    steps: int = 12_000
-    sketching: int = 6_000  # steps of the first stage
+    batch_size: int = 32
+    steps: int = 3_700
+    sketching: int = 2_500  # steps of the first stage
+    filters: int = 16
     noise_dim: int = 32 + 2 * 16  # the sketch's own, and for each stage those of the conditioning augmentation
     condition_dim: int = 16  # what a stage knows of a caption
     condition_weight: Scheduled = 2.0  # λ of the divergence of that from N(0, 1)
@@ -44,7 +47,8 @@ class Config(gancls.Config):
         # 600 epochs of each stage, on 8,855 birds
         "published": dict(filters=96, ratio=4, blocks=4, condition_dim=128, noise_dim=100 + 2 * 128, text_dim=1024, word_dim=256,
                           sketching=83_000, steps=166_000, ema_decay=0.0, generator_learning_rate="exponential:2e-4:2e-6",
-                          discriminator_learning_rate="exponential:2e-4:2e-6"),
+                          discriminator_learning_rate="exponential:2e-4:2e-6", loss="non_saturating",
+                          discriminator_normalization="batch", matching=0.0, fusion=False, projection=False),
     }
 
     def __post_init__(self):
@@ -78,7 +82,12 @@ class StackGAN(gancls.GANCLS):
         return (0, self.sketch_step), (self.config.sketching, self.train_step)
 
     def sketch_step(self, batch):
-        return self._stage(batch, True)
+        """Of the first stage. Its last step hands on the averaged G, whose sketches the second stage sees."""
+        results = self._stage(batch, True)
+        last = self.iterations >= self.config.sketching
+        for average, variable in zip(self.ema_generator.weights, self.generator.weights):
+            variable.assign(tf.where(last, average, variable))
+        return results
 
     def train_step(self, batch):
         return self._stage(batch, False)
@@ -114,9 +123,19 @@ class StackGAN(gancls.GANCLS):
             return super().make(noise, given, network, training)
         return self.staged(noise, given["caption"], training)[0]
 
-    def staged(self, noise, caption, training=False):
+    def sketches(self, count, caption, seed=0):
+        """What the first stage of the averaged generator makes where `generate` makes pictures, float32 [count, h, w, C]."""
+        noise, self._sketching = self.latents(count, seed), True
+        try:
+            parts = [self.staged(noise[i:i + 256], caption[i:i + 256], network=self.ema_generator)[0]
+                     for i in range(0, count, 256)]
+        finally:
+            self._sketching = None
+        return np.concatenate(parts)
+
+    def staged(self, noise, caption, training=False, network=None):
         """(what the stage of this step makes, the divergence of what it knows of the captions, float32 [n])."""
-        layer, size = self.generator.get_layer, self.config.condition_dim
+        layer, size = (network or self.generator).get_layer, self.config.condition_dim
         own, first, second = tf.split(noise, [self.config.noise_dim - 2 * size, size, size], axis=1)
         text = layer("text")(caption, training=training and self._sketching)
         known, divergence = layer("condition")([text, first])
@@ -170,8 +189,7 @@ def generator(shape, small, caption, config):
     text = gancls.encoder(caption, config)(tokens)
     known, _ = condition("condition", config)([text, first])
     vector, wide = keras.Input((config.noise_dim - 2 * size,)), keras.Input((size,))
-    drawn = dcgan.grow(layers.Concatenate()([vector, wide]), small, config)
-    sketch = keras.Model([vector, wide], drawn, name="sketch")([own, known])
+    sketch = keras.Model([vector, wide], gancls.grow([vector, wide], small, config), name="sketch")([own, known])
     again, _ = condition("condition_again", config)([text, second])
     return keras.Model({"noise": noise, "caption": tokens}, refiner(shape, small, config)([sketch, again]), name="generator")
 

@@ -130,6 +130,26 @@ def test_who_excites_whom():
     assert [gates(network) for network in outlines(64)[:2]] == [[(32, 16), (64, 16)], [(8, 64)]]
 
 
+def test_doubling_is_the_same_in_training():
+    """A transposed convolution there, repeated places in inference: the maps, and the gradients."""
+    layer = fastgan.DoubledConv2D(3, 3, padding="same", use_bias=False)
+    x = tf.constant(numbers(2, 4, 5, 6))
+    layer(x)
+    for _ in range(50):
+        layer.improve()  # else the call in training would divide by another σ
+    found = []
+    for training in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = layer(x, training=training)
+            value = tf.reduce_sum(made**3)
+        found.append([made, *tape.gradient(value, [x, layer._kernel.value])])
+    plain = tf.nn.conv2d(x.numpy().repeat(2, 1).repeat(2, 2), layer.kernel, 1, "SAME")
+    np.testing.assert_allclose(found[1][0], plain, rtol=1e-5, atol=1e-5)
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
 # === Reconstruction ===
 
 def test_quarters_by_hand():
@@ -153,7 +173,8 @@ def test_the_same_quarter_of_image_and_features(monkeypatch):
         assert float(gan.self_supervision(seen, judged, {}, draw_)) == pytest.approx(0, abs=1e-5)
     # one quarter an example, all four among sixteen, others in the step's next update
     all_four = np.stack([fastgan.quarter(small, tf.fill([16], i)) for i in range(4)])
-    quarters = [[next(i for i in range(4) if np.array_equal(all_four[i, row], part[row])) for row in range(16)] for part in asked]
+    quarters = [[next(i for i in range(4) if np.array_equal(all_four[i, row], part[row])) for row in range(16)]
+                for part in asked]
     assert set(quarters[0]) == {0, 1, 2, 3} and quarters[0] != quarters[1]
 
 
@@ -167,7 +188,8 @@ def test_d_alone_draws_real_images_alone_by_hand(monkeypatch):
                           "part": fastgan.quarter(judged["part"], which)}, training=True)
     small = real.reshape(4, 14, 2, 14, 2, 3).mean((2, 4))
     part = np.stack([image[i // 2 * 14:, i % 2 * 14:][:14, :14] for image, i in zip(real, which)])
-    expected = sum(np.abs(drawn[name] - wanted).mean() for name, wanted in (("whole", small), ("small", small), ("part", part)))
+    wanted = {"whole": small, "small": small, "part": part}
+    expected = sum(np.abs(drawn[name] - wanted[name]).mean() for name in wanted)
     assert expected > 0.5
 
     def losses():  # of D with one and the other fakes, and of G
@@ -184,3 +206,21 @@ def test_d_alone_draws_real_images_alone_by_hand(monkeypatch):
     gan.discriminator_loss(tensor, fakes[0], training=False)
     for one, other in zip(before, gan.decoders.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_mixed_precision_and_a_keras_file(tmp_path):
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        gan = build(shape=(32, 32, 3), augment="color+translation")
+        data = tf.data.Dataset.from_tensor_slices({"image": np.tanh(numbers(8, 32, 32, 3))}).batch(4)
+        history = gan.fit(data, verbose=0).history
+        assert history["reconstruction"] and all(np.isfinite(values).all() for values in history.values())
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    gan.save(tmp_path / "gan.keras")
+    other = keras.models.load_model(tmp_path / "gan.keras")
+    assert type(other) is fastgan.FastGAN and other.config == gan.config
+    np.testing.assert_array_equal(other.generate(3), gan.generate(3))
+    for one, two in zip(other.decoders.get_weights(), gan.decoders.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

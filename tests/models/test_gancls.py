@@ -2,9 +2,10 @@ import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from battery import Battery
 
-from kgan import kinds, models
+from kgan import contracts, kinds, models
 from kgan.advice import alarms
 from kgan.config import ConfigError
 from kgan.data import captions
@@ -12,6 +13,7 @@ from kgan.metrics import readers
 
 CAPTION = kinds.Field("tokens", (4,), more={"words": ["", "a", "red", "7", "blue"], "tokens": "words"})
 TINY = dict(filters=2, noise_dim=3, word_dim=3, text_dim=4)
+PLAIN = dict(loss="non_saturating", discriminator_normalization="none", matching=0)
 
 
 def batch(count=4, size=8):
@@ -30,6 +32,7 @@ def build(**settings):
 class TestBattery(Battery):
     model = "gancls"
     cases = {"colour": dict(shape=(8, 8, 3), given={"caption": CAPTION}, **TINY)}
+    loose = "linear/bias", "linear/u"  # the slope of the hinge is the same for all logits within its margin; σ of one row is 1
 
     def batch(self, shape, count, gan=None):
         return super().batch(shape, count, gan) | {"mismatch": kinds.get("tokens").examples(CAPTION, count, 2)}
@@ -37,7 +40,7 @@ class TestBattery(Battery):
 
 def test_the_third_kind_of_pairs():
     """D's loss is log D(x, c) + (log(1 - D(G(z), c)) + log(1 - D(x, wrong c))) / 2, algorithm 1, worked out of D's logits."""
-    gan = build(discriminator_normalization="none")
+    gan = build(**PLAIN)
     data = batch()
     real, given, noise = gan.real(data), gan.given(data), gan.latents(4)
     fake = gan.make(noise, given, gan.generator)
@@ -47,14 +50,14 @@ def test_the_third_kind_of_pairs():
     expected = softplus(-right) + (softplus(made) + softplus(wrong)) / 2
     np.testing.assert_allclose(gan.discriminator_loss(real, fake, given, noise, training=False), expected, rtol=1e-5)
     np.testing.assert_allclose(gan._means["d_caption"].result(), (right > wrong).mean())
-    plain = build(mismatched=False, discriminator_normalization="none")
+    plain = build(mismatched=False, **PLAIN)
     plain.set_weights(gan.get_weights())
     np.testing.assert_allclose(plain.discriminator_loss(real, fake, given, noise, training=False), softplus(-right) + softplus(made),
                                rtol=1e-5)
 
 
 def test_between_two_captions_g_is_to_be_believed_too():
-    gan = build(discriminator_normalization="none", interpolation=0.5)
+    gan = build(interpolation=0.5, **PLAIN)
     data = batch()
     given, noise = gan.given(data), gan.latents(4)
     encode, told = gan.generator.get_layer("text"), gan.discriminator.get_layer("text")
@@ -63,9 +66,62 @@ def test_between_two_captions_g_is_to_be_believed_too():
     logits = gan.discriminator.get_layer("logits")([gan.discriminator.get_layer("maps")(made), other])
     fake = gan.make(noise, given, gan.generator, training=True)
     whole = gan.generator_loss(gan.real(data), fake, given, noise)
-    gan.config = type(gan.config).of(**TINY, discriminator_normalization="none", interpolation=0)
+    gan.config = type(gan.config).of(**TINY, **PLAIN, interpolation=0)
     plain = gan.generator_loss(gan.real(data), fake, given, noise)
     np.testing.assert_allclose(whole - plain, 0.5 * np.log1p(np.exp(-np.asarray(logits))).mean(), rtol=1e-4)
+
+
+def test_the_share_of_the_right_caption_by_hand():
+    """Of three pictures, the captions of the first and the third are the same: neither is a wrong answer for the other."""
+    gan = build(matching=2, text_dim=4)
+    seen = np.random.default_rng(1).normal(size=(3, 4)).astype("f")
+    caption = batch()["caption"][[0, 1, 0]]
+    text = np.asarray(gan.discriminator.get_layer("text")(caption))
+    scores = np.exp(seen @ text.T / 2)
+    shares = [scores[0, 0] / scores[0, :2].sum(), scores[1, 1] / scores[1].sum(), scores[2, 2] / scores[2, 1:].sum()]
+    np.testing.assert_allclose(gan.matching({"direction": seen}, {"caption": caption}), -2 * np.log(shares).mean(), rtol=1e-5)
+
+
+def test_d_learns_from_real_pictures_which_caption_is_theirs_and_g_from_its_own():
+    gan = build(**{**PLAIN, "matching": 1})
+    data = batch()
+    real, given, noise = gan.real(data), gan.given(data), gan.latents(4)
+    fake = gan.make(noise, given, gan.generator)
+    losses = [(gan.discriminator_loss(real, fake, given, noise), gan.generator_loss(real, fake, given, noise))]
+    told = [gan.matching(gan.judge(images, given, training=False), given) for images in (real, fake)]
+    gan.config = type(gan.config).of(**TINY, **PLAIN)
+    losses.append((gan.discriminator_loss(real, fake, given, noise),
+                   gan.generator_loss(real, fake, given, noise)))
+    np.testing.assert_allclose(np.subtract(*losses), told, rtol=1e-3)
+
+
+def test_d_compares_by_a_product():
+    d = build().discriminator
+    data = batch()
+    said = d({name: data[name] for name in ("image", "caption")})
+    text = np.asarray(d.get_layer("text")(data["caption"]))
+    layer = next(layer for layer in d.get_layer("logits").layers if layer.name == "linear")
+    alone = np.asarray(layer(np.asarray(said["maps"]).reshape(4, -1)))
+    match = (np.asarray(said["direction"]) * text).sum(1, keepdims=True) / 2
+    np.testing.assert_allclose(said["logits"], alone + match, rtol=1e-4)
+
+
+def test_noise_and_caption_reach_g_at_each_size():
+    """With nothing of them in what G begins with, they still change the picture; without `fusion` they do not."""
+    for fusion in (True, False):
+        gan = build(fusion=fusion)
+        images = gan.generator.get_layer("images")
+        first = next(layer for layer in images.layers if layer.weights)
+        first.set_weights([np.zeros_like(weight) for weight in first.get_weights()])
+        noise = gan.latents(2)
+        made = np.asarray(images([noise, tf.eye(2, 4)]))
+        assert (np.abs(made[0] - made[1]).max() > 1e-6) == fusion
+
+
+def test_published_is_the_paper():
+    gan = models.build("gancls", (8, 8, 3), {**TINY, "preset": "published", "filters": 2})
+    assert set(gan.discriminator.output) == {"logits", "maps"} and gan.config.interpolation == 0.5
+    assert gan.config.discriminator_normalization == "batch" and not contracts.mixes(gan.generator, "Conditional")
 
 
 def test_batches_without_mismatched_captions_are_refused():

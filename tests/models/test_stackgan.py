@@ -54,6 +54,15 @@ def test_each_stage_trains_its_own():
     assert gan.step == 2 and np.isfinite(gan.generate(2, given={"caption": batch()["caption"][:2]})).all()
 
 
+def test_the_first_stage_hands_its_average_on():
+    gan = build(sketching=2, steps=3)
+    apart = []
+    for _ in range(2):
+        gan.train_on_batch(batch())
+        apart.append(max(np.abs(one - other).max() for one, other in zip(gan.generator.get_weights(), gan.ema_generator.get_weights())))
+    assert apart[0] > 1e-4 and apart[1] == 0
+
+
 def test_the_second_stage_starts_as_the_enlarged_sketch():
     gan = build()
     noise, caption = gan.latents(3), batch()["caption"][:3]
@@ -63,6 +72,7 @@ def test_the_second_stage_starts_as_the_enlarged_sketch():
     gan._sketching = None
     assert sketch.shape == (3, 8, 8, 3) and divergence.shape == (3,)
     np.testing.assert_allclose(whole, 0.99 * np.asarray(sketch).repeat(2, 1).repeat(2, 2), atol=0.02)
+    np.testing.assert_allclose(gan.sketches(3, caption), sketch, atol=1e-6)
 
 
 def test_the_stages_together_are_the_generator():
