@@ -2,8 +2,8 @@
 
 Of srgan it is SRResNet's phase, G alone by the difference of pixels; of seqgan imitation, an LSTM by cross-entropy. All keep the averaged
 generator where kgan does. What is made of the data while they are read, small pictures and noisy sounds, PyTorch has ready in
-memory; kgan's pipeline makes it anew for each batch. PyTorch's layers are those that were fastest here: channels_last of images, sounds as
-images one pixel high, plain NCDHW of voxels; nn.LSTM, clip_grad_norm_, all in as few calls as there are.
+memory; kgan's pipeline makes it anew for each batch. PyTorch has channels_last of images, sounds as images one pixel high, and
+plain NCDHW of voxels, of which other layouts have not been compared; nn.LSTM, clip_grad_norm_, all in as few calls as there are.
 """
 import copy
 import json
