@@ -3,7 +3,7 @@
     pip install -e ".[gpu,bench,export]"
     python benchmarks/gpu.py --data=CIFAR10/train      a folder of images, a folder a class; they are taken at 32×32 in colour
     python benchmarks/gpu.py                           without one: the built-in digits in colour
-    python benchmarks/gpu.py --dry_run                 the same parts on a CPU with tiny networks, two minutes; no classifier is trained
+    python benchmarks/gpu.py --dry_run                 the same parts on a CPU with tiny networks, in a few minutes; no classifier is trained
 
     data                 the data are prepared; a classifier learns their classes, in whose features all is measured
     tf32, bfloat16       examples a second beside PyTorch with torch.compile, and captured in a CUDA graph: train_speed.py
