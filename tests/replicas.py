@@ -28,8 +28,6 @@ RUNS = {
                    discriminator_steps=2, accumulation=2),
     "batch statistics": dict(model="dcgan", shape=(8, 8, 1), filters=4),
     "captions": dict(model="gancls", shape=(8, 8, 3), filters=2, word_dim=4, text_dim=4),
-    "D's own drawings": dict(model="fastgan", shape=(28, 28, 1), filters=2, discriminator_filters=2, augment="", noise_dim=4,
-                             generator_learning_rate=0.01, discriminator_learning_rate=0.01),
     "Adam": dict(optimizer="adam", beta_2="linear:.9:.99"),
     "float16": dict(precision="mixed_float16", global_clipnorm=0.5),
 }
