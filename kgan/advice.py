@@ -38,10 +38,12 @@ def alarms(gan):
     d_advice += [] if config.instance_noise else ["--set instance_noise=linear:0.1:0"]
     if gan.kind == "image" and not config.augment:
         d_advice.append("if there are few images --set augment=flip+color+translation+cutout")
+    # a D that sees the whole batch tells nearly always, and G still learns
+    sure = 0.9995 if getattr(config, "minibatch_std", False) else 0.995
     d_has_won = Alarm(
-        "D has won: of nearly every pair it can tell which is real (d_accuracy 0.995 or more in 10 rows of the log), so"
+        f"D has won: of nearly every pair it can tell which is real (d_accuracy {sure} or more in 10 rows of the log), so"
         f" that it hardly shows G the way any more. Try {'; '.join(_taken(config, d_advice))}",
-        10, lambda row: row.get("d_accuracy", 0) >= 0.995)
+        10, lambda row: row.get("d_accuracy", 0) >= sure)
 
     done = config.loss == "relativistic" and config.penalty == "r1+r2"
     g_advice = [] if done else [f"--set loss=relativistic --set penalty=r1+r2{_unnormalised(config)}"]

@@ -28,6 +28,9 @@ RUNS = {
                    discriminator_steps=2, accumulation=2),
     "batch statistics": dict(model="dcgan", shape=(8, 8, 1), filters=4),
     "captions": dict(model="gancls", shape=(8, 8, 3), filters=2, word_dim=4, text_dim=4),
+    # two steps: differences of rounding grow tenfold with each further one
+    "what D draws": dict(model="fastgan", shape=(28, 28, 3), filters=1, discriminator_filters=1, noise_dim=4, batches=1,
+                         augment="color+translation", generator_learning_rate=0.01, discriminator_learning_rate=0.01),
     "Adam": dict(optimizer="adam", beta_2="linear:.9:.99"),
     "float16": dict(precision="mixed_float16", global_clipnorm=0.5),
 }
@@ -35,7 +38,7 @@ RUNS = {
 
 def train(strategy, settings):
     settings = dict(settings)
-    model, shape = settings.pop("model", "mlp"), settings.pop("shape", (2,))
+    model, shape, batches = settings.pop("model", "mlp"), settings.pop("shape", (2,)), settings.pop("batches", 6)
     keras.config.set_dtype_policy(settings.pop("precision", "float32"))
     if model == "mlp":
         settings.update(generator_units="16", discriminator_units="16")
@@ -48,7 +51,7 @@ def train(strategy, settings):
         gan.compile()
     start = [weight.copy() for weight in gan.get_weights()]
     random = np.random.default_rng(0)
-    real = random.normal(1, 1, (6 * 24, *shape)).astype(np.float32)
+    real = random.normal(1, 1, (batches * 24, *shape)).astype(np.float32)
     given = {name: random.integers(0, 9, (len(real), *gan.fields["caption"].shape))
              for name in ("caption", "mismatch") if "caption" in gan.fields}
     data = tf.data.Dataset.from_tensor_slices({gan.key: real, "label": random.integers(0, 3, len(real)), **given})

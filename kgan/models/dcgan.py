@@ -41,7 +41,8 @@ class Config(BaseConfig):
     minibatch_std: bool = False  # whether D sees how varied its batch is
 
     presets: ClassVar[dict] = {
-        "laptop": {},
+        # for few steps: of the digits of the first command, in the same CPU time, Fréchet distance 2.3 in place of 6.7 (docs/recipes.md)
+        "laptop": dict(noise_dim=16, minibatch_std=True, generator_learning_rate=4e-3, discriminator_learning_rate=1e-3),
         "paper": dict(filters=128, kernel_size=5, batch_size=128, generator_learning_rate=2e-4, ema_decay=0.0),
         # on folders of images; the one on CIFAR-10 has batch 128 and LeakyReLU in G
         "tutorial": dict(filters=64, generator_learning_rate=2e-4, ema_decay=0.0),

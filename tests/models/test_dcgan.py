@@ -88,7 +88,7 @@ def test_points_are_refused(shape):
 def test_parameters_at_28():
     # G: 100·4·4·256 dense, 4·256 BN, 4·4·256·128 conv, 4·128 BN, 4·4·128·64 conv, 4·64 BN, 4·4·64·1 + 1 conv
     # D: 4·4·1·64 + 64 conv, 4·4·64·128 conv, 4·128 BN, 4·4·128·256 conv, 4·256 BN, 4·4·256 + 1 dense
-    gan = dcgan.build((28, 28, 1), dcgan.Config(filters=64))
+    gan = dcgan.build((28, 28, 1), dcgan.Config(preset="tutorial"))
     assert gan.generator.count_params() == 409_600 + 1_024 + 524_288 + 512 + 131_072 + 256 + 1_025
     assert gan.discriminator.count_params() == 1_088 + 131_072 + 512 + 524_288 + 1_024 + 4_097
 
@@ -100,7 +100,7 @@ def trainable(network):
 def test_parameters_at_64_are_the_pytorch_tutorial_and_its_missing_biases():
     # 3,576,704 and 2,765,568 in PyTorch's example, which leaves out the biases of G's last layer (3), D's first (64)
     # and D's last (1)
-    gan = dcgan.build((64, 64, 3), dcgan.Config(filters=64))
+    gan = dcgan.build((64, 64, 3), dcgan.Config(preset="tutorial"))
     assert trainable(gan.generator) == 3_576_704 + 3
     assert trainable(gan.discriminator) == 2_765_568 + 64 + 1
     # and the batch statistics, which PyTorch does not count
