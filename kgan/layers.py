@@ -19,8 +19,8 @@ class MinibatchStdDev(keras.layers.Layer):
 
     [n, H, W, C] -> [n, H, W, C+1], or [n, C] -> [n, C+1]. The batch falls into groups; the standard deviation over a
     group, averaged over all features and places, is one number ≥ 1e-4, appended to each of the group as one more map or
-    feature. As in the authors' code a group is every (n / group_size)-th example, not neighbours. With several replicas
-    the groups are formed within each one's share.
+    feature. A group is of neighbours, not of every (n / group_size)-th example as in the authors' code: several replicas have the
+    same groups as one, where each one's share is a multiple of group_size.
 
     Args:
         group_size: examples in a group; where the batch is no multiple of it, the largest divisor of n below it.
@@ -36,11 +36,11 @@ class MinibatchStdDev(keras.layers.Layer):
         count, *rest = ops.shape(inputs)
         # squares overflow float16 from 256 on, and 1e-8 is 0 there
         x = ops.cast(inputs, "float32")
-        groups = ops.reshape(x, (self._size(count), -1, *rest))
-        variance = ops.mean(ops.square(groups - ops.mean(groups, axis=0, keepdims=True)), axis=0)
+        groups = ops.reshape(x, (-1, self._size(count), *rest))
+        variance = ops.mean(ops.square(groups - ops.mean(groups, axis=1, keepdims=True)), axis=1)
         # epsilon within the root: its gradient is finite where all examples are equal
         deviation = ops.mean(ops.sqrt(variance + 1e-8), axis=tuple(range(1, len(rest) + 1)), keepdims=True)
-        deviation = ops.tile(deviation, (self._size(count), *[1] * len(rest)))
+        deviation = ops.repeat(deviation, self._size(count), axis=0)
         more = ops.cast(deviation, inputs.dtype) * ops.ones_like(inputs[..., :1])
         return ops.concatenate([inputs, more], axis=-1)
 

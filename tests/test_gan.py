@@ -247,8 +247,8 @@ def test_any_network_with_objective_and_penalty(model):
     needs = outline.Config.needs
     if list(needs.values()) == ["tokens"]:
         pytest.skip("words have no gradient: tests/models/test_seqgan.py has what is refused")
-    shape = (8, 8, 8, 1) if "voxels" in needs else {"sine": (10,), "stackgan": (16, 16, 1)}.get(model, (8, 8, 1))
-    small = dict(filters=4, widths="8", group_width=4, patch="16", generator_units="8", discriminator_units="8", noise_dim=4,
+    shape = (8, 8, 8, 1) if "voxels" in needs else {"sine": (10,), "stackgan": (16, 16, 1), "fastgan": (28, 28, 1)}.get(model, (8, 8, 1))
+    small = dict(filters=4, discriminator_filters=2, widths="8", group_width=4, patch="16", generator_units="8", discriminator_units="8", noise_dim=4,
                  condition_dim=1, sketching=0, interpolation=0)
     names = {field.name for field in dataclasses.fields(outline.Config)}
     settings = {name: value for name, value in small.items() if name in names}

@@ -26,20 +26,19 @@ def once(name, compute):
 
 def deviations(x, size):
     """By loops: the number of each group, at each of its members."""
-    groups = len(x) // size
     found = np.zeros(len(x))
-    for group in range(groups):
-        members = x[group::groups].astype(np.float64)
-        found[group::groups] = np.sqrt(members.var(axis=0) + 1e-8).mean()
+    for start in range(0, len(x), size):
+        members = x[start:start + size].astype(np.float64)
+        found[start:start + size] = np.sqrt(members.var(axis=0) + 1e-8).mean()
     return found
 
 
 def test_stddev_by_hand():
-    # groups of two: (0, 1) with (2, 5) deviates by 1 and 2, mean 1.5; (1, 1) with (1, 7) by 0 (1e-4) and 3
+    # groups of two: (0, 1) with (1, 1) deviates by .5 and 0 (1e-4), mean .25005; (2, 5) with (1, 7) by .5 and 1
     x = tf.constant([[0.0, 1], [1, 1], [2, 5], [1, 7]])
     found = MinibatchStdDev(2)(x).numpy()
     np.testing.assert_array_equal(found[:, :2], x)
-    np.testing.assert_allclose(found[:, 2], [1.5, 1.50005, 1.5, 1.50005], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 2], [0.25005, 0.25005, 0.75, 0.75], rtol=1e-6)
 
 
 @pytest.mark.parametrize("unknown", [False, True])

@@ -47,7 +47,8 @@ def test_what_is_kept_of_the_discriminator(tmp_path):
     images = np.random.default_rng(0).uniform(-1, 1, (3, 8, 8, 1)).astype(np.float32)
     dense = network.get_layer("classes")
     features = keras.Model(network.inputs, dense.input)(images, training=False)
-    wanted = keras.Model(gan.discriminator.inputs, gan.discriminator.layers[-1].input)(images, training=False)
+    # before what D sees of its batch
+    wanted = keras.Model(gan.discriminator.inputs, gan.discriminator.layers[-3].input)(images, training=False)
     np.testing.assert_allclose(np.reshape(features, (3, -1)), np.reshape(wanted, (3, -1)), atol=1e-5)
     # a copy: D itself stays
     network.layers[1].set_weights([0 * weight for weight in network.layers[1].get_weights()])

@@ -129,8 +129,8 @@ def test_no_batch_normalisation_at_output_and_input(upsampling):
     convolution = ["Conv2DTranspose"] if upsampling == "transpose" else ["UpSampling2D", "Conv2D"]
     assert kinds(gan.generator) == ["Dense", "Reshape", "BatchNormalization", "ReLU", *convolution,
                                     "BatchNormalization", "ReLU", *convolution, "Activation"]
-    assert kinds(gan.discriminator) == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization", "LeakyReLU", "Flatten",
-                                        "Dense"]
+    assert kinds(gan.discriminator) == ["Conv2D", "LeakyReLU", "Conv2D", "BatchNormalization", "LeakyReLU", "MinibatchStdDev",
+                                        "Flatten", "Dense"]
     slopes = [layer.negative_slope for layer in gan.discriminator.layers if isinstance(layer, keras.layers.LeakyReLU)]
     assert slopes == pytest.approx([0.2, 0.2])
 
