@@ -62,6 +62,7 @@ def softplus(x):
 def test_a_step_by_hand(jit, steps):
     gan = linear(discriminator_steps=steps, jit_compile=jit, traced=True)
     real = points(4 * steps)
+    jit = gan.jit_compile  # Keras leaves XLA out where TF_DETERMINISTIC_OPS is set
     noise = [np.array(tf.function(gan.noise, jit_compile=jit)(4, draw), np.float64) for draw in range(steps)]
     (kernel, offset), (w, b) = weights(gan.generator), weights(gan.discriminator)
     d_losses = []
@@ -454,6 +455,8 @@ def test_what_is_not_finite_first(name, jit):
     gan, real = linear(jit_compile=jit, traced=True), points(12 * 8)
     if owner in ("D's", "G's"):
         gan = fails({"D": "discriminator", "G": "generator"}[owner[0]], what, at=3, jit=jit)
+        if jit and not gan.jit_compile:
+            pytest.skip("Keras leaves XLA out where TF_DETERMINISTIC_OPS is set; TensorFlow then drops 0 · √x")
     elif owner == "the":
         real[30] = np.inf if name == CHECKED[0] else 0  # of the third batch
         gan.compile(steps_per_execution=4)

@@ -129,7 +129,8 @@ class Battery:
         judged = [x.name for x in gan.discriminator.inputs]
         assert gan.key in judged and set(judged) <= {gan.key, *gan.fields}
 
-    def test_averages_start_at_their_networks(self, gan):
+    def test_averages_start_at_their_networks(self, gan, case):
+        gan = self.build(case) if gan.step else gan
         for name in gan.averaged:
             average = getattr(gan, f"ema_{name}")
             for one, other in zip(average.get_weights(), getattr(gan, name).get_weights(), strict=True):
@@ -154,7 +155,7 @@ class Battery:
             assert set(output) == set(gan.described("generator")[1])
             np.testing.assert_allclose(output[self.kind(shape).OUTPUT], gan.make(noise, given), atol=1e-5)
 
-    # === Training: last, for it changes the model that the others look at; but what labels do may have to be learned ===
+    # === Training: the model is then as it was, for others look at it; but where what labels do has to be learned it stays trained ===
 
     def test_training_changes_both_networks(self, gan, shape, case):
         gan.compile(run_eagerly=case not in self.graphs)
@@ -171,6 +172,7 @@ class Battery:
         for each in (gan, other):
             each.compile(run_eagerly=True)
         data = self.batch(shape, 2 * gan.config.discriminator_steps * gan.config.accumulation * gan.config.packing, gan)
+        start = [np.asarray(variable) for variable in gan.state()]
         gan.train_on_batch(data)
         for mine, its in zip(gan.state(), other.state(), strict=True):
             its.assign(mine)
@@ -178,8 +180,14 @@ class Battery:
             each.train_on_batch(data)
         for mine, its in zip(gan.state(), other.state(), strict=True):
             np.testing.assert_array_equal(np.asarray(mine), np.asarray(its))
+        self.restore(gan, start)
+
+    def restore(self, gan, state):
+        for variable, value in zip(gan.state(), state, strict=True):
+            variable.assign(value)
 
     def train(self, gan, shape):
+        state = [np.asarray(variable) for variable in gan.state()]
         networks = [getattr(gan, name) for name in gan.networks()]
         before = [[weight.copy() for weight in network.get_weights()] for network in networks]
         size, start = 4 * gan.config.discriminator_steps, gan.step
@@ -197,6 +205,8 @@ class Battery:
                 if variable.path.endswith(("logits/u", *self.loose)):
                     continue
                 assert np.array_equal(variable, old) == variable.path.endswith(fixed), variable.path
+        if not self.learned:
+            self.restore(gan, state)
 
     def test_what_is_given_changes_samples(self, gan):
         for name, values in self.given(gan, 2).items():
@@ -204,11 +214,14 @@ class Battery:
             other = {**given, name: values[::-1]}
             assert np.abs(np.asarray(gan.make(noise, given)) - np.asarray(gan.make(noise, other))).max() > 1e-6, name
 
-    def test_labels_change_samples(self, gan):
+    def test_labels_change_samples(self, gan, shape):
         if not gan.classes:
             with pytest.raises(ValueError, match="label=0: this GAN is not conditional"):
                 gan.generate(2, label=0, given=self.given(gan, 2))
             return
+        if self.learned and not gan.step:
+            gan.compile(run_eagerly=True)
+            self.train(gan, shape)
         one, other, both = (gan.generate(2, seed=1, label=label) for label in (gan.classes[0], 1, [0, 1]))
         assert np.abs(one - other).max() > 1e-6
         np.testing.assert_allclose(both, [one[0], other[1]], atol=1e-6)
