@@ -118,6 +118,8 @@ def degrade(text, images, seed, positions, enlarge=True):
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images must be uint8 [n, H, W, 1 or 3], not {images.dtype} {list(images.shape)}")
+    if len(positions) != len(images):
+        raise ValueError(f"{len(positions)} positions for {len(images)} images: give one each")
     shrunk(steps, images.shape[1:3], enlarge)
     made, size = images, images.shape[1:3]
     for place, step in enumerate(steps):
@@ -126,10 +128,10 @@ def degrade(text, images, seed, positions, enlarge=True):
             made = resize(made, *size) if enlarge else made
             continue
         found = []
-        for image, position in zip(made, positions, strict=True):
+        for image, position in zip(made, positions):
             rng = np.random.default_rng([seed & 0x7FFFFFFF, int(position), place])
             image = KINDS[step.name][0](image, step.strength(rng), rng)
-            found.append(resize(image, *size) if enlarge else image)
+            found.append(resize(image, *size) if enlarge and image.shape[:2] != size else image)
         made = np.stack(found) if found else made
     return made
 

@@ -9,8 +9,8 @@ Adversarial Networks", arXiv:1612.03242.
 The first phase trains a G and a D of sketches, as gancls does; the second keeps that G as it is, and trains one that sees
 its sketch and the caption again. Conditioning augmentation: what G knows of a caption is drawn from a normal distribution
 around it, so that neighbouring captions get pictures as well. What gancls has beside its paper, both stages have, too; at the
-border the second stage is handed the averaged first. The first draws 64 % of the digits as asked, the second is not measured
-yet (docs/results.md); docs/recipes.md says what differs from the paper.
+border the second stage is handed the averaged first. It draws 66 % of the digits of captioned glyphs as asked (docs/results.md);
+docs/recipes.md says what differs from the paper.
 """
 import dataclasses
 from typing import ClassVar, Literal

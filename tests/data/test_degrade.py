@@ -56,6 +56,12 @@ def test_the_same_whatever_the_batch(images, text, channels):
         np.testing.assert_array_equal(degrade(text, images[start:start + 1], 5, positions[start:start + 1])[0], whole[start])
 
 
+@pytest.mark.parametrize("text", ["noise:20", "downscale:4"])
+def test_each_image_has_a_position(images, text):
+    with pytest.raises(ValueError, match="3 positions for 12 images"):
+        degrade(text, images, 5, [0, 1, 2])
+
+
 @pytest.mark.parametrize("text", ["noise:20", "mask:0.2"])
 def test_what_is_random_differs_by_seed_position_and_place(images, text):
     same = np.repeat(images[:1], 8, 0)
