@@ -204,18 +204,48 @@ def _learn(train, test, folder, network, seen):
         return images, examples["label"]
 
     data = kgan.data.batches(train, batch, repeat=True).map(pair)
-    print(f"features   training a classifier of {train.name}'s labels, once: {steps:,} steps", flush=True)
-    with command.busy("training the classifier", 10):
-        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    teach(network, data, steps, folder, f"features   training a classifier of {train.name}'s labels", "the classifier")
     count = min(len(test), 20_000)
     labels = np.asarray(test.arrays["label"][:count])
     found = np.concatenate([network.predict_on_batch(viewed(test.kind, test.examples(slice(i, i + 500)))).argmax(1)
                             for i in range(0, count, 500)])
-    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
     some = keras.Model(network.input, network.get_layer("features").output).predict_on_batch(
         viewed(train.kind, train.some(2_000)))
     return {"accuracy": round(float((found == labels).mean()), 4), "accuracy_of": of,
             "root_mean_square": float(np.sqrt(np.mean(some ** 2)))}
+
+
+def teach(network, data, steps, folder, said, what):
+    """Trains a compiled network, which takes a minute or more and so is announced, and writes its weights to weights.npy in `folder`."""
+    print(f"{said}, once: {steps:,} steps", flush=True)
+    with command.busy(f"training {what}", 10):
+        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
+    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
+
+
+_KEPT = {}
+
+
+def kept(title, key, build, learn):
+    """A network that has been taught once: from memory, else from the data cache, else by `learn`.
+
+    Args:
+        title, key: as for kgan.data.cache.cached.
+        build: function of nothing to the network, as it is before.
+        learn: function of (the network, a folder) that calls `teach`.
+    """
+    if (name := str((title, key))) not in _KEPT:
+        network = build()
+        arrays, _ = cached(title, key, lambda folder: learn(network, folder) or {})
+        _unflatten(network, arrays["weights"])
+        _KEPT[name] = network
+    return _KEPT[name]
+
+
+def of_images(network, images, batch_size=250):
+    """What a network of images gives for stored images or such as networks see, float32 [n, …]."""
+    return np.concatenate([network.predict_on_batch(viewed("image", np.asarray(images[i:i + batch_size])))
+                           for i in range(0, len(images), batch_size)])
 
 
 def _subset(source, rows):

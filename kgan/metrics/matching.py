@@ -6,15 +6,12 @@ own, and kept in the cache: no GAN has seen it, nor does it know one. Other enco
 measured, and with what real pictures score.
 """
 import functools
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 import kgan
-from kgan import command
-from kgan.data.cache import cached
 from kgan.metrics import features
 
 SEEN, BATCH, RATE = 60_000, 128, 2e-3  # pairs in all; a batch; Adam's peak rate
@@ -52,24 +49,16 @@ def codes(train, images, caption):
     """(codes of images, codes of captions), float32 [n, DIM] each, of length 1."""
     network = _network(train)
     towers = [keras.Model(network.inputs[i], network.get_layer(name).output) for i, name in enumerate(("image", "text"))]
-    seen = features.viewed("image", np.asarray(images))
-    return tuple(np.concatenate([tower.predict_on_batch(values[i:i + 250]) for i in range(0, len(values), 250)])
-                 for tower, values in zip(towers, (seen, np.asarray(caption))))
-
-
-_KEPT = {}
+    texts = np.concatenate([towers[1].predict_on_batch(np.asarray(caption[i:i + 250])) for i in range(0, len(caption), 250)])
+    return features.of_images(towers[0], images), texts
 
 
 def _network(train):
     words, length = len(train.more["caption"]["words"]), train.arrays["caption"].shape[1]
     key = dict(kind="matching", version=1, seen=SEEN, batch=BATCH, rate=RATE, dim=DIM, sharp=SHARP, shape=list(train.shape),
                words=words, length=length, data=features._digest(train, ("caption",)))
-    if (name := str(key)) not in _KEPT:
-        network = _built(train.shape, words, length)
-        arrays, _ = cached(f"matching-{train.name}", key, functools.partial(_learn, network, train))
-        features._unflatten(network, arrays["weights"])
-        _KEPT[name] = network
-    return _KEPT[name]
+    return features.kept(f"matching-{train.name}", key, lambda: _built(train.shape, words, length),
+                         lambda network, folder: _learn(network, train, folder))
 
 
 def _built(shape, words, length):
@@ -102,8 +91,4 @@ def _learn(network, train, folder):
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)), _loss)
     data = kgan.data.batches(train, batch, repeat=True).map(
         lambda examples: ((examples["image"], examples["caption"]), examples["caption"]))
-    print(f"matching   training an encoder of pictures and captions, once: {steps:,} steps", flush=True)
-    with command.busy("training the encoder", 10):
-        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
-    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
-    return {}
+    features.teach(network, data, steps, folder, "matching   training an encoder of pictures and captions", "the encoder")

@@ -4,17 +4,12 @@ It is the classifier of kgan.metrics.features with four ends, learned once with 
 learns from pictures of its own, of all pairs of digit and colour: of the training split it would learn that held-back pairs
 do not occur, and read only 83 % of the digits of real ones.
 """
-import functools
-from pathlib import Path
-
 import keras
 import numpy as np
 from keras import layers
 
 import kgan
-from kgan import command
 from kgan.data import captions
-from kgan.data.cache import cached
 from kgan.metrics import features
 
 SEEN, COUNT, SEED = 60_000, 20_000, 1  # examples in all; of so many different ones; of these
@@ -60,22 +55,12 @@ def read(train, images):
 def features_of(train, images):
     """What the network that reads them knows of pictures, float32 [n, UNITS]. Arguments as for `read`."""
     network = _network(train.shape)
-    network = keras.Model(network.input, network.get_layer("features").output)
-    return np.concatenate([network.predict_on_batch(features.viewed("image", np.asarray(images[i:i + 250])))
-                           for i in range(0, len(images), 250)])
-
-
-_KEPT = {}
+    return features.of_images(keras.Model(network.input, network.get_layer("features").output), images)
 
 
 def _network(shape):
     key = dict(kind="reader", version=2, seen=SEEN, count=COUNT, seed=SEED, batch=features.BATCH, rate=features.RATE, shape=list(shape))
-    if (name := str(key)) not in _KEPT:
-        network = _built(shape)
-        arrays, _ = cached("reader-captions", key, functools.partial(_learn, network, shape))
-        features._unflatten(network, arrays["weights"])
-        _KEPT[name] = network
-    return _KEPT[name]
+    return features.kept("reader-captions", key, lambda: _built(shape), lambda network, folder: _learn(network, shape, folder))
 
 
 def _built(shape):
@@ -94,8 +79,4 @@ def _learn(network, shape, folder):
                     {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in captions.ATTRIBUTES})
     data = kgan.data.batches(train, batch, repeat=True).map(
         lambda examples: (examples["image"], {name: examples[name] for name in captions.ATTRIBUTES}))
-    print(f"reader     training a classifier of what captions say, once: {steps:,} steps", flush=True)
-    with command.busy("training the classifier", 10):
-        network.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
-    np.save(Path(folder) / "weights.npy", np.concatenate([weight.ravel() for weight in network.get_weights()]))
-    return {}
+    features.teach(network, data, steps, folder, "reader     training a classifier of what captions say", "the classifier")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kgan.data import captions
-from kgan.metrics import matching
+from kgan.metrics import features, matching
 
 
 def test_r_precision_by_hand():
@@ -27,14 +27,15 @@ def test_by_chance_one_in_so_many():
 @pytest.mark.slow
 def test_an_encoder_learns_once(monkeypatch):
     """Of a few pairs next to nothing; but it finds codes of length 1, and the same again from the cache."""
-    for name, value in (("SEEN", 64), ("BATCH", 32), ("_KEPT", {})):
+    for name, value in (("SEEN", 64), ("BATCH", 32)):
         monkeypatch.setattr(matching, name, value)
+    monkeypatch.setattr(features, "_KEPT", {})
     train = captions.source(28, count=64)
     evaluator = types.SimpleNamespace(train=train, given={"caption": train.examples(slice(8), "caption")})
     images = train.examples(slice(8))
     codes = matching.codes(train, images, evaluator.given["caption"])
     np.testing.assert_allclose([(code**2).sum(1) for code in codes], np.ones((2, 8)), rtol=1e-4)
-    matching._KEPT.clear()
+    features._KEPT.clear()
     monkeypatch.setattr(matching, "_learn", lambda *_: pytest.fail("it learns again"))
     np.testing.assert_array_equal(matching.codes(train, images, evaluator.given["caption"])[1], codes[1])
     assert 0 <= matching.figures(evaluator, images)["r_precision"] <= 1

@@ -9,7 +9,7 @@ from kgan import contracts, kinds, models
 from kgan.advice import alarms
 from kgan.config import ConfigError
 from kgan.data import captions
-from kgan.metrics import readers
+from kgan.metrics import features, readers
 
 CAPTION = kinds.Field("tokens", (4,), more={"words": ["", "a", "red", "7", "blue"], "tokens": "words"})
 TINY = dict(filters=2, noise_dim=3, word_dim=3, text_dim=4)
@@ -167,10 +167,10 @@ def test_a_reader_learns_once(monkeypatch):
     """Of a few examples next to nothing: but it gives four numbers a picture, and the same again from the cache."""
     monkeypatch.setattr(readers, "SEEN", 256)
     monkeypatch.setattr(readers, "COUNT", 128)
-    monkeypatch.setattr(readers, "_KEPT", {})
+    monkeypatch.setattr(features, "_KEPT", {})
     train = captions.source(28, count=128)
     found = readers.read(train, train.examples(slice(5)))
     assert found.shape == (5, 4) and (found >= 0).all() and (found < [10, 8, 2, 2]).all()
-    readers._KEPT.clear()
+    features._KEPT.clear()
     monkeypatch.setattr(readers, "_learn", lambda *_: pytest.fail("it learns again"))
     np.testing.assert_array_equal(readers.read(train, np.asarray(train.arrays["image"][:5])), found)
