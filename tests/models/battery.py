@@ -4,6 +4,7 @@
         model = "dcgan"
         cases = {"grey": dict(shape=(8, 8, 1), filters=4)}
 """
+import contextlib
 import dataclasses
 import json
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.backend.common import global_state
 
 import export.contract
 import export.saved_model
@@ -19,6 +21,14 @@ from kgan.sampling import inputs_of
 
 
 CLASSES = "ant", "bee", "cat"
+
+
+@contextlib.contextmanager
+def shapes_alone():
+    """Networks that are built within have shapes and no numbers: for those too large to be drawn in a test."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    global_state.set_global_attribute("uninitialized_variables", [])  # else the next model that is built draws these numbers, too
 
 
 class Battery:

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from battery import Battery
-from keras.src.backend.common import global_state
+from battery import Battery, shapes_alone
 
 from kgan import models
 from kgan.config import ConfigError
@@ -166,11 +165,9 @@ def test_parts_of_the_noise(count, sizes):
 def parameters(preset, size, classes, **settings):
     """Trained ones of both networks; shapes are enough, no number is made."""
     config = biggan.Config.of(preset=preset, **settings)
-    with keras.StatelessScope(initialize_variables=False):
-        found = [sum(int(np.prod(weight.shape)) for weight in make((size, size, 3), config, classes).trainable_weights)
-                 for make in (biggan.generator, biggan.discriminator)]
-    global_state.set_global_attribute("uninitialized_variables", [])  # else the next model that is built draws these numbers, too
-    return found
+    with shapes_alone():
+        return [sum(int(np.prod(weight.shape)) for weight in make((size, size, 3), config, classes).trainable_weights)
+                for make in (biggan.generator, biggan.discriminator)]
 
 
 def test_parameters_of_imagenet():

@@ -1,7 +1,7 @@
 """Seconds from the command to the first step, and the memory it takes, of each model as it comes. Prints one JSON line last.
 
-    python benchmarks/first_step.py                          all models
-    python benchmarks/first_step.py --models=dcgan,seqgan --repeats=3
+    python benchmarks/start_up.py                          all models
+    python benchmarks/start_up.py --models=dcgan,seqgan --repeats=3
 
 Each is `python train.py --model=NAME` in a fresh process, with the model's own data and settings, ended when its first
 step is made: imports, data, networks, tracing, whatever it prepares (advgan's classifier, say), and the step. `cold`
@@ -23,7 +23,7 @@ STATUS = {"resident": "VmRSS", "most": "VmHWM"}  # in /proc/self/status, in kB
 
 
 def noted(run_dir):
-    """The callback of `--callback=first_step:noted`: writes when the first step was made and what memory there is, and ends the process."""
+    """The callback of `--callback=start_up:noted`: writes when the first step was made and what memory there is, and ends the process."""
     import keras
 
     class Noted(keras.callbacks.Callback):
@@ -40,7 +40,7 @@ def noted(run_dir):
 def first(model, folder, environment, more=()):
     """{"seconds": …, "resident": …, "most": …} of one process. Raises SystemExit: it failed."""
     start = time.time()
-    done = subprocess.run([sys.executable, ROOT / "train.py", f"--model={model}", f"--run_dir={folder}", "--callback=first_step:noted", *more],
+    done = subprocess.run([sys.executable, ROOT / "train.py", f"--model={model}", f"--run_dir={folder}", "--callback=start_up:noted", *more],
                           env=environment, cwd=folder.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode or not (folder / "first.json").exists():
         sys.exit(f"{model}: status {done.returncode}: {done.stderr[-2000:]}")
@@ -71,7 +71,7 @@ def main():
         results[model] = measured(model, arguments.repeats)
         print(f"| `{model}` | " + " | ".join("" if value is None else f"{value:,.1f}" if name in ("cold", "warm") else f"{value:,.0f}"
                                              for name, value in results[model].items()) + " |", flush=True)
-    print(json.dumps({"benchmark": "first_step", "repeats": arguments.repeats, "results": results}))
+    print(json.dumps({"benchmark": "start_up", "repeats": arguments.repeats, "results": results}))
 
 
 if __name__ == "__main__":
