@@ -33,19 +33,24 @@ class Figure(NamedTuple):
 
     said: str
     command: str
-    measure: str  # a command whose last line is JSON
+    measure: str  # a command
+    file: str  # of the run's directory, that it writes as JSON; "": its last line is JSON
     path: tuple  # of the figure in that
     tolerance: float
     factor: float = 1.0
 
 
+_FIRST = "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs", "runs/dcgan-glyphs/metrics.json"
+_CAPTIONS = "--model=gancls", "{python} benchmarks/captions.py runs/gancls-captions", ""
 FIGURES = [
-    Figure(r"the first command \|.*Fréchet distance ([\d.]+) \(real", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs",
-           ("figures", "frechet_distance"), 0.5),
-    Figure(r"(\d+) % read with confidence", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs", ("figures", "confident"),
-           3, 100.0),
-    Figure(r"never seen ([\d.]+) % get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines",
+    Figure(r"the first command \|.*Fréchet distance ([\d.]+) \(real", *_FIRST, ("figures", "frechet_distance"), 0.5),
+    Figure(r"the first command \|.* (\d+) % read with confidence", *_FIRST, ("figures", "confident"), 3, 100.0),
+    Figure(r"never seen ([\d.]+) % get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines", "",
            ("right_colour",), 0.3, 100.0),
+    Figure(r"fools ([\d.]+) %", "--model=advgan", "{python} -m kgan.metrics.attack runs/advgan-glyphs --count=500",
+           "runs/advgan-glyphs/attack.json", ("attacks", "advgan", "success"), 1, 100.0),
+    Figure(r"as asked in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "caption_digit"), 2, 100.0),
+    Figure(r"of unseen pairs in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "unseen_digit"), 2, 100.0),
 ]
 
 
@@ -144,8 +149,7 @@ def measure(figure, text, commands):
         return {"said": figure.said, "stale": True}
     done = subprocess.run(figure.measure.format(python=sys.executable), shell=True, cwd=commands.folder, env=commands.environment,
                           capture_output=True, text=True)
-    value = json.loads((commands.folder / "runs/dcgan-glyphs/metrics.json").read_text()) if "kgan.metrics" in figure.measure \
-        else json.loads(done.stdout.strip().splitlines()[-1])
+    value = json.loads((commands.folder / figure.file).read_text() if figure.file else done.stdout.strip().splitlines()[-1])
     for key in figure.path:
         value = value[key]
     said, value = float(found[1]), value * figure.factor
