@@ -44,7 +44,7 @@ FIGURES = [
            ("figures", "frechet_distance"), 0.5),
     Figure(r"(\d+) % read with confidence", "--model=dcgan", "{python} -m kgan.metrics runs/dcgan-glyphs", ("figures", "confident"),
            3, 100.0),
-    Figure(r"never seen ([\d.]+) % get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines",
+    Figure(r"([\d.]+) % of [\d,]+ unseen outlines get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines",
            ("right_colour",), 0.3, 100.0),
 ]
 
