@@ -14,6 +14,7 @@ import tensorflow as tf
 from kgan import contracts, losses, optimizers, penalties, schedules
 from kgan.config import Config
 from kgan.kinds import Field
+from kgan.layers import plain
 from kgan.replicas import replicas
 
 # what a step computes, in this order: the first that is not finite is the cause of what follows
@@ -50,9 +51,13 @@ class Game(keras.Model):
                                   synchronization=tf.VariableSynchronization.ON_READ)
 
     def average(self, name):
-        """Makes ema_NAME, a copy of the network whose weights follow its, batch statistics too. It is never trained itself."""
+        """Makes ema_NAME, a copy of the network whose weights follow its, batch statistics too. It is never trained itself.
+
+        Layers that are Keras's but for their speed in training are Keras's own there, so that its file needs no kgan.
+        """
         network = getattr(self, name)
-        copy = keras.models.clone_model(network)
+        usual = type(network).__module__.startswith("keras.")  # a subclass with a config of its own is copied by that
+        copy = keras.models.clone_model(network, clone_function=plain if usual else None)
         copy.set_weights(network.get_weights())
         copy.trainable = False
         for layer in copy._flatten_layers():
@@ -321,6 +326,18 @@ class Game(keras.Model):
                 average.assign(variable + decay * (average - variable))
 
     # === Saving ===
+
+    def save(self, filepath, *args, **kwargs):
+        """keras.Model.save, to a .keras file. Raises ValueError: another format is asked for, which cannot hold a GAN."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"save({str(filepath)!r}): HDF5 cannot hold a GAN; let the name end in .keras, or in .weights.h5 with "
+                             "save_weights")
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Raises ValueError: a GAN is several networks, of which others want one."""
+        raise ValueError("export: a GAN is several networks; gan.ema_generator.export(PATH) writes the generator, and so does "
+                         "kgan export RUN, which also checks it")
 
     def prepare(self, settings):
         """What a GAN needs of its data before step 0; train.py calls it. Here nothing; see advgan.

@@ -1,6 +1,7 @@
 """Sampler: what the networks make and what they are given, as named fields; and samples of a trained generator."""
 import dataclasses
 import functools
+import numbers
 
 import keras
 import numpy as np
@@ -151,9 +152,18 @@ class Sampler(Game):
     def latents(self, count, seed=0, truncation=None):
         """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same.
 
-        `truncation`: bound of normal noise, see `kgan.kinds.noise.truncate`; None: there is none.
+        Args:
+            count: how many, from 0 on.
+            seed: a whole number from 0 to 2^31 - 1.
+            truncation: bound of normal noise, see `kgan.kinds.noise.truncate`; None: there is none.
+
+        Raises:
+            ValueError: there can be no such count, seed or truncation.
         """
-        noise = draws.draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, GENERATE])
+        for name, value, top in (("count", count, None), ("seed", seed, 0x7FFFFFFF)):
+            if not tf.is_tensor(value) and not (isinstance(value, numbers.Integral) and 0 <= value <= (top or value)):
+                raise ValueError(f"{name}={value!r}: must be a whole number from 0 {f'to {top}' if top else 'on'}")
+        noise = draws.draw_noise(self.config.noise, (count, self.config.noise_dim), [seed, GENERATE])
         if truncation is None:
             return noise
         if self.config.noise != "normal":
@@ -182,9 +192,9 @@ class Sampler(Game):
                 raise ValueError(f"label={label}: {unknown(label, self.classes)}")
             label = self.classes.index(label)
         if not tf.is_tensor(label) or hasattr(label, "numpy"):  # tensors in graphs come from batches, which are looked at
-            numbers = np.asarray(label)
-            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
-                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
+            found = np.asarray(label)
+            if found.dtype.kind not in "iu" or found.ndim > 1 or not (
+                    0 <= found.min(initial=0) <= found.max(initial=0) < len(self.classes)):
                 raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
@@ -192,8 +202,7 @@ class Sampler(Game):
         """Samples from the averaged generator; the same arguments, the same samples.
 
         Args:
-            count: how many.
-            seed: int.
+            count, seed: as for `latents`.
             batch_size: how many to make at once.
             network: another generator for the same noise, such as `gan.generator`; None: the averaged one.
             label: of a conditional GAN, see `labels`.
@@ -274,8 +283,13 @@ class Sampler(Game):
             ValueError: labels are no classes, examples are not as the networks see them, there are weights.
         """
         given = arguments(keras.Model.fit, args, kwargs)
+        callbacks = given.get("callbacks") or ()
         with Feed(self, training=True) as feed:
-            return super().fit(**feed.fit(given))
+            history = super().fit(**feed.fit(given))
+        said = any(getattr(one, "not_finite", None) for one in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]))
+        if (first := self.first_not_finite) and not said:
+            warnings.warn(not_finite(self, self.step, first[1], first), stacklevel=2)
+        return history
 
     def evaluate(self, *args, **kwargs):
         """keras.Model.evaluate, likewise."""

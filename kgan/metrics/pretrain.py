@@ -106,6 +106,7 @@ def classifier(gan, classes):
     import keras
     from keras import layers
 
+    from kgan.layers import plain
     from kgan.metrics.probe import last
     network = gan.discriminator
     if gan.kind != "image" or len(network.inputs) != 1 or gan.config.packing > 1:
@@ -116,17 +117,6 @@ def classifier(gan, classes):
     x = copy.get_layer(last(network)).output
     x = x if len(x.shape) == 2 else layers.Flatten()(x)
     return keras.Model(copy.inputs[0], layers.Dense(classes, name="classes")(x), name="classifier")
-
-
-def plain(layer):
-    """A copy of a layer; of one of kgan's that is Keras's own but for its speed, that one."""
-    import keras
-
-    from kgan import layers
-    for name in ("Conv2D", "Conv2DTranspose", "BatchNormalization"):
-        if type(layer) is getattr(layers, name):
-            return getattr(keras.layers, name).from_config(layer.get_config())
-    return type(layer).from_config(layer.get_config())
 
 
 def export(network, path):
