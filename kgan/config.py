@@ -235,6 +235,11 @@ class Config(metaclass=_WithPreset):
             ConfigError: both are given, or what is given is no Config.
         """
         if config is None:
+            fields = [field.name for field in dataclasses.fields(cls)]
+            for name in settings:
+                near = nearest(name, ("shape", "classes", "seed"))
+                if name not in fields and near and not nearest(name, fields):
+                    raise ConfigError(f"build({name}=…): there is neither an argument nor a setting of this name{near}")
             return cls.of(**settings)
         if not isinstance(config, Config):
             raise ConfigError(f"config={config!r}: must be a Config; settings are given by name, as in build(shape, preset=\"small\", "

@@ -30,7 +30,7 @@ from kgan.command import UserError
 from kgan.config import unknown
 from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, checksum, load, write
+from kgan.run import Run, checksum, load, run_at, write
 
 BATCH = 256
 MANY = 8  # batches, from which on tracing the network takes less time than it saves
@@ -316,6 +316,7 @@ def main(arguments):
     target, out = Path(arguments[1]), Path(FLAGS.out)
     if not target.is_dir():
         raise UserError(f"{target}: there is no such run or SavedModel")
+    target = _meant(target)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out}: is a file, a folder is wanted")
     if FLAGS.seed + FLAGS.count > 2**31:
@@ -355,6 +356,15 @@ def main(arguments):
     return 0
 
 
+def _meant(target):
+    """The run, or the SavedModel, that a folder means: itself, the one in it, or the run in which it lies."""
+    from export import CONTRACT
+    if (target / CONTRACT).exists():
+        return target
+    found = run_at(target)
+    return target / "saved_model" if found == target and (target / "saved_model" / CONTRACT).exists() else found
+
+
 def _write_array(generator, rows, out, truncation, overwrite):
     """samples.npz: `samples` as they are stored (uint8 of images), `seed` and, of a conditional generator, `label`, `classes`."""
     place = out / "samples.npz"
@@ -385,7 +395,7 @@ def _check(generator, run, rows, truncation):
     """Says how many of the samples are near-copies of training examples."""
     samples = np.concatenate([samples for _, samples in _made(generator, rows[:10_000], truncation)])
     found = copies(generator.gan, Run(run).settings(), samples)
-    line = (f"{found} of {len(samples)} samples ({found / len(samples):.1%}) are nearer to a training example than 99 % of the real "
+    line = (f"{found} of {len(samples)} samples ({100 * found / len(samples):.1f} %) are nearer to a training example than 99 % of the real "
             f"examples that were not trained on; of as many real ones it would be {round(COMMON * len(samples))}")
     print(f"{'warning: ' if found > 3 * COMMON * len(samples) + 3 else ''}{line}")
 

@@ -32,6 +32,8 @@ def load(path, checkpoint="newest"):
         import keras
 
         from kgan.game import Game
+        if str(path).endswith(".weights.h5"):
+            raise ValueError(f"{path}: holds weights alone; build the GAN that they are of, and gan.load_weights({str(path)!r})")
         found = keras.saving.load_model(path)
         if not isinstance(found, Game):
             raise ValueError(f"{path}: holds {type(found).__name__}, a Keras model that is no GAN of kgan; keras.saving.load_model "

@@ -2,12 +2,14 @@
 import dataclasses
 import functools
 import numbers
+import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kgan import contracts, draws, kinds
+from kgan.advice import not_finite
 from kgan.config import unknown
 from kgan.draws import GENERATE, TRAINING
 from kgan.feeding import Feed, arguments
@@ -288,7 +290,7 @@ class Sampler(Game):
             history = super().fit(**feed.fit(given))
         said = any(getattr(one, "not_finite", None) for one in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]))
         if (first := self.first_not_finite) and not said:
-            warnings.warn(not_finite(self, self.step, first[1], first), stacklevel=2)
+            warnings.warn(not_finite(self, self.step, first[1], first, ""), stacklevel=2)
         return history
 
     def evaluate(self, *args, **kwargs):

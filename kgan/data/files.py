@@ -196,7 +196,7 @@ def tolerate(skipped, count, root, what, fault="cannot be read"):
     listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
     listing += f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
     if skipped and (len(skipped) == count or len(skipped) > TOLERATED * count):
-        raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {TOLERATED:.0%} that are "
+        raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {100 * TOLERATED:.0f} % that are "
                         f"tolerated ({listing}). Repair or remove them.")
     return listing
 

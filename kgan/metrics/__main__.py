@@ -93,8 +93,8 @@ def measure(target, directory, evaluators):
                                 "would be compared; --features=raw compares the numbers themselves, --features=PATH those of a network")
     if noise and evaluator.network:
         sample, latents, kind = noise
-        length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
-                                        latents(1_000, FLAGS.seed + 2), between=way(kind))
+        length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, (FLAGS.seed + 1) % 2**31),
+                                        latents(1_000, (FLAGS.seed + 2) % 2**31), between=way(kind))
         figures["path_length"], figures["path_length_error"] = map(float, length)
     real = evaluator.real and {**evaluator.real, **(evaluator.real_of(gan) if gan else {})}
     result = {"figures": figures, "real": real, "classes": per_class,

@@ -25,7 +25,7 @@ from absl import flags
 from kgan import command
 from kgan.command import UserError
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 RATE = 5e-4  # of what is tuned
 
@@ -35,7 +35,7 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.pretrain RUN")
     from kgan.metrics.few import draw, numbers
-    counts, run = numbers(FLAGS.labels), Run(arguments[1])
+    counts, run = numbers(FLAGS.labels), Run(run_at(arguments[1]))
     path = Path(FLAGS.export or run.directory / "classifier.keras")
     if path.suffix != ".keras":
         raise UserError(f"--export={path}: must end in .keras")

@@ -16,7 +16,7 @@ from keras import layers
 from kgan.config import Scheduled
 from kgan.gan import GAN
 from kgan.models import cgan, dcgan
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_classes, check_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,7 @@ class ACGAN(GAN):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """An ACGAN for images. Arguments and errors as for cgan's convolutional networks."""
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "acgan", odd=True)
     return ACGAN(cgan.convolutional_generator(shape, config, len(classes)), discriminator(shape, config, len(classes)),
                  config, seed, classes)

@@ -25,7 +25,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.layers import BatchNormalization, ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
-from kgan.models._shapes import check_shape, doublings
+from kgan.models._shapes import check_classes, check_shape, doublings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +168,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789"), *
         ConfigError: the shape is none of those, or there is not a number of noise for each block.
     """
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "biggan")
     return BigGAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 
