@@ -85,7 +85,7 @@ def test_shapes(shape, sentence):
 
 
 @pytest.mark.parametrize("given, sentence", [
-    ({"classes": 3}, "classes=3: must be the names of the classes"), ({"classes": "cat"}, "classes='cat': must be the names"),
+    ({"classes": 3}, "classes=3: must be the names of the classes"), ({"classes": []}, "must be the names of the classes"),
     ({"num_classes": 3}, r"build\(num_classes=…\): .*did you mean 'classes'"),
     ({"input_shape": (8, 8, 1)}, r"build\(input_shape=…\): .*did you mean 'shape'"), ({"filter": 3}, "did you mean 'filters'")])
 def test_build(given, sentence):

@@ -51,7 +51,7 @@ def check_shape(shape, model, odd=False):
 
 def check_classes(classes):
     """Raises ConfigError unless `classes` are names."""
-    if not isinstance(classes, (tuple, list)) or not classes:
+    if not isinstance(classes, (tuple, list, str)) or not classes:
         raise ConfigError(f"classes={classes!r}: must be the names of the classes, as in classes=[\"cat\", \"dog\"]")
 
 
