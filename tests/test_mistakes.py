@@ -53,6 +53,51 @@ def test_generate(gan, given, sentence):
         gan.generate(**given)
 
 
+def test_labels_and_fields_that_are_asked_for():
+    gan = kgan.models.cgan.build((8, 8, 1), filters=2, classes=("cat", "dog"))
+    np.testing.assert_array_equal(gan.generate(3, label=["dog", "cat", "dog"]), gan.generate(3, label=[1, 0, 1]))
+    for given, sentence in (({"label": [0, 1]}, "there are 2 labels, and 3 samples"), ({"label": ["cat", "dgo"]}, "did you mean 'dog'"),
+                            ({"given": {"colour": [1, 1, 1]}}, "given={'colour': …}: this generator is given no such field")):
+        with pytest.raises(ValueError, match=sentence):
+            gan.generate(3, **given)
+
+
+def networks(end="tanh", judge=None, logits=1, last=()):
+    generator = keras.Sequential([keras.Input((3,)), keras.layers.Dense(64, end), keras.layers.Reshape((8, 8, 1)), *last])
+    discriminator = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(logits, judge)])
+    return generator, discriminator
+
+
+@pytest.mark.parametrize("given, sentence", [
+    ({"judge": "tanh"}, "discriminator: ends in tanh, which bounds its logits"), ({"judge": "relu"}, "discriminator: ends in relu, which bounds"),
+    ({"logits": 2}, r"discriminator: gives 2 logits, .* Dense\(1\), or set discriminator_outputs=2")])
+def test_own_discriminators_that_may_be_meant(given, sentence):
+    with pytest.warns(UserWarning, match=sentence):
+        kgan.GAN(*networks(**given), kgan.Config(noise_dim=3))
+
+
+def test_own_generators_whose_range_only_shows_when_they_run():
+    gan = kgan.GAN(*networks(last=[keras.layers.Rescaling(127.5, 127.5)]), kgan.Config(noise_dim=3, batch_size=4))
+    gan.compile(run_eagerly=True)
+    with pytest.warns(UserWarning, match="generator: makes image from .* and image is from -1 to 1; let it end in tanh"):
+        gan.fit(IMAGES, verbose=0)
+
+
+@pytest.mark.parametrize("config", [{"noise_dim": 3}, 3])
+def test_settings_that_are_no_config(config):
+    with pytest.raises(TypeError, match=r"must be a Config, as in kgan.Config\(noise_dim=64\)"):
+        kgan.GAN(*networks(), config)
+
+
+def test_compile():
+    gan = kgan.models.sine.build()
+    for call in (gan.fit, gan.evaluate, gan.train_on_batch):
+        with pytest.raises(ValueError, match=r"the GAN is not compiled; call gan.compile\(\) first"):
+            call(np.zeros((4, 10), "float32"))
+    with pytest.raises(ValueError, match="auto_scale_loss=False"):
+        gan.compile(auto_scale_loss=False)
+
+
 def test_files(gan, tmp_path):
     with pytest.raises(ValueError, match="HDF5 cannot hold a GAN; let the name end in .keras"):
         gan.save(tmp_path / "gan.h5")

@@ -1,4 +1,4 @@
-"""ACGAN: asked for a class; D is not told it, but says which it sees (Odena et al. 2016).
+"""ACGAN: images of a class; D says which class it sees (Odena et al. 2016).
 
 Odena, Olah, Shlens 2016, "Conditional Image Synthesis With Auxiliary Classifier GANs", arXiv:1610.09585.
 
@@ -25,7 +25,7 @@ class Config(dcgan.Config):
     condition: str = "label"
     batch_size: int = 100
     steps: int = 4_000
-    class_weight: Scheduled = 1.0  # of the class's cross-entropy beside the objective
+    class_weight: Scheduled = 1.0  # weight of the class's cross-entropy
 
     presets: ClassVar[dict] = {
         "laptop": {},

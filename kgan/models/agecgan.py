@@ -1,4 +1,4 @@
-"""AgeCGAN: asked for a step of an attribute such as age; an encoder finds real images' noise (Antipov et al. 2017).
+"""AgeCGAN: images with a given value of an ordered attribute such as age; an encoder edits real images (Antipov et al. 2017).
 
 Antipov, Baccouche, Dugelay 2017, "Face Aging With Conditional Generative Adversarial Networks", arXiv:1702.01983.
 

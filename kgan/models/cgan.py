@@ -1,4 +1,4 @@
-"""CGAN: asked for a class, by a label joined to the noise and to what D sees (Mirza & Osindero 2014).
+"""CGAN: images of a class; the label is joined to the noise and to what D sees (Mirza & Osindero 2014).
 
 Mirza, Osindero 2014, "Conditional Generative Adversarial Nets", arXiv:1411.1784.
 

@@ -1,4 +1,4 @@
-"""Projection: asked for a class; D compares its features with a direction for each (Miyato & Koyama 2018).
+"""Projection: images of a class; D compares its features with a direction for each class (Miyato & Koyama 2018).
 
 Miyato, Koyama 2018, "cGANs with Projection Discriminator", arXiv:1802.05637.
 
