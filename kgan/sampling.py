@@ -197,7 +197,7 @@ class Sampler(Game):
             if found.dtype.kind not in "iu" or found.ndim > 1 or not (
                     0 <= found.min(initial=0) <= found.max(initial=0) < len(self.classes)):
                 raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
-            if found.ndim and len(found) != count:
+            if found.ndim and not tf.is_tensor(count) and len(found) != count:
                 raise ValueError(f"label: there are {len(found)} labels, and {count} samples; give one for each, or one for all")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
