@@ -62,7 +62,7 @@ def main(arguments):
         UsageError: a flag or PATH is wrong.
     """
     if len(arguments) != 2:
-        raise UsageError("which export? python -m export.serve runs/NAME/export")
+        raise UsageError(f"which export? {_command('serve')} runs/NAME/export")
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing).replace('_', '-')} not installed: pip install -e \".[serve]\"")
@@ -114,12 +114,19 @@ def _lacking(path, near):
     """Why nothing can be served of a path, and what to do."""
     if near:
         return (f"nothing to serve there, but in {', '.join(map(str, near[:_NAMED]))}{' …' if len(near) > _NAMED else ''}: "
-                f"python -m export.serve {near[0]}")
+                f"{_command('serve')} {near[0]}")
     if not path.exists():
         return "there is no such folder"
     if (path / "config.json").is_file():
-        return f"it is a run of which there is no SavedModel yet: python -m export {path}"
-    return "no saved_model.pb there, nor in saved_model/ or folders named by numbers; python -m export runs/NAME writes one"
+        return f"it is a run without a SavedModel so far: {_command('export')} {path} writes one"
+    return f"no saved_model.pb there, nor in saved_model/ or folders named by numbers; {_command('export')} runs/NAME writes one"
+
+
+def _command(name):
+    """`kgan serve` where that is how the program was started, else `python -m export.serve`; likewise for `export`."""
+    if sys.argv[0].startswith("kgan "):
+        return f"kgan {name}"
+    return "python -m export" + (".serve" if name == "serve" else "")
 
 
 def hosts(host, allowed):
@@ -296,7 +303,7 @@ def _guarded(arguments):
 
 
 def _fail(error):
-    sys.stderr.write(f"export.serve: {error}\n")
+    sys.stderr.write(f"{_command('serve').removeprefix('python -m ')}: {error}\n")
     sys.exit(2)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kgan
-from kgan import __main__, generate, report
+from kgan import __main__, command, generate, report
 from kgan.config import ConfigError
 from kgan.progress import duration
 
@@ -150,6 +150,11 @@ def test_the_folder_of_exports_means_the_saved_model(tmp_path):
     for folder in ("export", "export/saved_model"):
         assert generate._meant(tmp_path / folder) == tmp_path / "export" / "saved_model"
     assert generate._meant(tmp_path / "other") == tmp_path / "other"
+
+
+def test_numbers_that_are_none():
+    assert command.plainly("flag --steps=abc: invalid literal for int() with base 10: 'abc'") == "flag --steps=abc: must be a whole number"
+    assert command.plainly("flag --at=x: could not convert string to float: 'x'") == "flag --at=x: must be a number"
 
 
 def test_flags_before_the_command(monkeypatch, capsys):

@@ -18,7 +18,7 @@ from absl import flags
 from kgan import command, sizes
 from kgan.data import check_name, trust
 from kgan.quiet import import_tensorflow
-from kgan.run import Run
+from kgan.run import Run, run_at
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("dataset", None, "what to compare with, as train.py's --dataset; default: the run's own")
@@ -216,6 +216,7 @@ def directory(target, targets):
     if FLAGS.out:
         return Path(FLAGS.out) / target.name if targets > 1 else Path(FLAGS.out)
     if Run(target).settings() is None:
+        run_at(target)  # which names the runs that it holds
         raise command.UserError(f"{target} is no run: say where its figures are to go, --out=DIRECTORY")
     return target
 
