@@ -95,9 +95,9 @@ def together(gan):
         raise ValueError(f"discriminator: ends in a {end}; objectives take logits, so leave it out (its last layer is linear)")
     if end in (*RANGES, *_BOUNDED):
         warnings.warn(f"discriminator: ends in {end}, which bounds its logits; let its last layer be linear", stacklevel=3)
-    if len(logits.shape) == 2 and (logits.shape[1] or 1) > 1 and logits.shape[1] != config.discriminator_outputs:
-        warnings.warn(f"discriminator: gives {logits.shape[1]} logits, and each is judged as if it were an example's only one; let its "
-                      f"last layer be Dense(1), or set discriminator_outputs={logits.shape[1]}", stacklevel=3)
+    if len(logits.shape) == 2 and logits.shape[1] == 2 != config.discriminator_outputs and type(gan).__module__ == "kgan.gan":
+        warnings.warn("discriminator: gives 2 logits, as if real and fake were classes, and each is judged as a logit of its own; let its "
+                      "last layer be Dense(1)", stacklevel=3)
     field = gan.fields[gan.key]
     bounds = kinds.get(field.kind).RANGE
     end = _ending(generator.outputs[0])

@@ -37,11 +37,12 @@ def devices():
 
 
 FEW = 2_000  # images: of fewer D sees each so often that it may memorise them
+FEWEST = 10  # passes over them, below which it hardly can
 
 
 def few(config, source, epochs):
     """A line of the plan, where the images are few and nothing of the settings takes care of it; else none."""
-    if source.kind != "image" or len(source) >= FEW or epochs < 1 or len(config.needs) > 1 or config.augment:
+    if source.kind != "image" or len(source) >= FEW or epochs < FEWEST or len(config.needs) > 1 or config.augment:
         return []
     advice = "preset=few" if "few" in config.presets else "augment=flip+color+translation+cutout --set augment_target=0.6"
     return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} "
