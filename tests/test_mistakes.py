@@ -8,6 +8,7 @@ import pytest
 import kgan
 from kgan import __main__, command, generate, report
 from kgan.config import ConfigError
+from kgan.data import files
 from kgan.progress import duration
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)).astype("float32")
@@ -141,6 +142,15 @@ def test_build(given, sentence):
 def test_times_and_epochs_are_written_as_one_reads_them():
     assert [duration(seconds) for seconds in (0.00857, 0.473, 1.58)] == ["8.57 ms", "473 ms", "1.58 s"]
     assert [report._epochs(count) for count in (0.0128, 0.4, 31.3, 4400)] == ["0.01", "0.4", "31.3", "4,400"]
+
+
+def test_folders_that_systems_make_hold_no_images(tmp_path):
+    for name in ("1.png", "cat/2.png", "@eaDir/1.png/THUMB.png", "$RECYCLE.BIN/3.png", "cat/__MACOSX/2.png", ".trash/4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, left_out = files.survey(tmp_path)
+    assert [name for name, *_ in found] == ["1.png", "cat/2.png"]
+    assert sorted(left_out["hidden"]) == ["$RECYCLE.BIN", ".trash", "@eaDir", "cat/__MACOSX"]
 
 
 def test_the_folder_of_exports_means_the_saved_model(tmp_path):

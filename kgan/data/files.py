@@ -31,6 +31,10 @@ _UNREADABLE = {**dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"), ".avif": "AV
                **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000")}
 
 
+# folders that systems and archivers make: thumbnails, what was thrown away, halves of files
+_SYSTEMS = "@eaDir", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found"
+
+
 def find(root):
     """Image files below `root`: sorted list of [relative path with /, size in bytes, modification time in ns]."""
     return survey(root)[0]
@@ -74,9 +78,9 @@ def _walk(root):
             folders.clear()
             continue
         seen.add(real)
-        hidden = sorted(name for name in folders + names if name.startswith("."))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield folder, [name for name in names if not name.startswith(".")], hidden
+        hidden = sorted(name for name in folders + names if name.startswith(".") or name in _SYSTEMS)
+        folders[:] = sorted(name for name in folders if name not in hidden)
+        yield folder, [name for name in names if name not in hidden], hidden
 
 
 def _reason(file):
