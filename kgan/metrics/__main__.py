@@ -31,11 +31,11 @@ flags.DEFINE_string("features", "auto", "network whose features are compared: cl
                     "inception, hed, none, raw, or the path of a .keras file or SavedModel")
 flags.DEFINE_integer("count", 10_000, "samples and reference examples", lower_bound=2)
 flags.DEFINE_integer("seed", 1, "of the samples", lower_bound=0, upper_bound=2**31 - 1)
-flags.DEFINE_bool("ema", True, "of a run: samples of the averaged generator; --noema: of the last one itself")
+flags.DEFINE_bool("ema", True, "of a run: measure the averaged generator; --noema: the last generator itself")
 flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: which one; best: by evaluate_by, if the run was "
                   "trained with --evaluate_every")
 flags.DEFINE_enum("noise", "normal", ["normal", "uniform"], "of a SavedModel: what it was trained on")
-flags.DEFINE_string("out", None, "directory for metrics.json and pictures; with several targets, each has one in it")
+flags.DEFINE_string("out", None, "directory for metrics.json and pictures; with several targets it gets a directory for each")
 
 
 def main(arguments):
