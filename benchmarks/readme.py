@@ -48,12 +48,12 @@ _CAPTIONS = "--model=gancls", "{python} benchmarks/captions.py runs/gancls-capti
 FIGURES = [
     Figure(r"the first command \|.*Fréchet distance ([\d.]+) \(real", *_FIRST, ("figures", "frechet_distance"), 0.5),
     Figure(r"the first command \|.* (\d+) % read with confidence", *_FIRST, ("figures", "confident"), 3, 100.0),
-    Figure(r"never seen ([\d.]+) % get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines", "",
+    Figure(r"([\d.]+) % of [\d,]+ unseen outlines get", "--model=pix2pix", "{python} benchmarks/outlines.py runs/pix2pix-outlines", "",
            ("right_colour",), 0.3, 100.0),
-    Figure(r"fools ([\d.]+) %", "--model=advgan", "{python} -m kgan.metrics.attack runs/advgan-glyphs --count=500",
+    Figure(r"fools the classifier in ([\d.]+) %", "--model=advgan", "{python} -m kgan.metrics.attack runs/advgan-glyphs --count=500",
            "runs/advgan-glyphs/attack.json", ("attacks", "advgan", "success"), 1, 100.0),
-    Figure(r"as asked in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "caption_digit"), 2, 100.0),
-    Figure(r"of unseen pairs in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "unseen_digit"), 2, 100.0),
+    Figure(r"the right digit in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "caption_digit"), 2, 100.0),
+    Figure(r"for unseen pairs ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "unseen_digit"), 2, 100.0),
 ]
 
 

@@ -1283,7 +1283,7 @@ print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}}
     ([], ["which export"]),
     (["PATH"], ["PATH", "no such folder"]),
     (["NONE"], ["saved_model.pb", "python -m export"]),
-    (["RUN"], ["RUN", "it is a run of which there is no SavedModel yet: python -m export RUN"]),
+    (["RUN"], ["RUN", "it is a run without a SavedModel so far: python -m export RUN writes one"]),
     (["TOP"], ["nothing to serve there, but in TOP/runs/", "python -m export.serve TOP/runs/"]),
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),

@@ -1,4 +1,4 @@
-"""SeqGAN: texts word by word; G learns by imitation, then by D's judgement of whole texts as a reward (Yu et al. 2016).
+"""SeqGAN: texts word by word; G learns by imitation, then with D's judgement of whole texts as a reward (Yu et al. 2016).
 
 Yu, Zhang, Wang, Yu 2016, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient", arXiv:1609.05473.
 

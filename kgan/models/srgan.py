@@ -1,4 +1,4 @@
-"""SRGAN: pictures several times larger, with the detail that was lost: first to the pixel, then plausible (Ledig et al. 2017).
+"""SRGAN: enlarges images, with the detail that was lost: first exact to the pixel, then plausible (Ledig et al. 2017).
 
 Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", arXiv:1609.04802v5.
 
@@ -35,13 +35,13 @@ class Config(BaseConfig):
     """The default is a network for a laptop; the preset `published` has the paper's values, `bn_free` those without BN."""
 
     preset: Literal["laptop", "published", "bn_free"] = "laptop"
-    degrade: str = "downscale:4"  # what is done to each image to have an input, see kgan.data.degrade
-    enlarge: bool = False  # whether what `degrade` makes smaller is made as large again: G then restores, and enlarges nothing
-    patch_size: int = 0  # pixels of the squares that are cut out of the images at random for training; 0: whole images
+    degrade: str = "downscale:4"  # how the input is made from the target, see kgan.data.degrade
+    enlarge: bool = False  # whether what `degrade` makes smaller is scaled up again before G, which then restores without enlarging
+    patch_size: int = 0  # side of the squares that are cut from the images at random in training; 0: whole images
     evaluate_by: EvaluateBy = "psnr"
     batch_size: int = 16
     steps: int = 5_000
-    warm_up: int = 4_000  # steps of SRResNet, before D has a say; as many as `steps`: SRResNet alone
+    warm_up: int = 4_000  # steps of SRResNet, before D is used; equal to `steps`: SRResNet alone
     # the two losses have different scales, but Adam does not see them: the rates can be alike
     generator_learning_rate: Scheduled = "linear:1e-3:1e-4:0.3:1"
     discriminator_learning_rate: Scheduled = 1e-4
