@@ -116,7 +116,7 @@ def define_flags():
 def main(arguments):
     directory, *files = arguments[1:] or [None]
     if directory is None:
-        raise UserError("write python -m kgan.edit RUN IMAGE …")
+        raise UserError("write kgan edit RUN IMAGE …")
     values = {name: flags.FLAGS[name].value for name in FLAGS}
     if bool(files) == bool(values["count"]):
         raise UserError("name images, or give --count for examples of the data set" + (", not both" if files else ""))

@@ -222,7 +222,7 @@ def main(arguments):
     FLAGS = flags.FLAGS
     words = arguments[1:]
     if len(words) < 2 or words[1] not in COMMANDS:
-        raise UserError(f"write python -m kgan.latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
+        raise UserError(f"write kgan latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
     directory, name, *files = words
     for flag in {flag for of in COMMANDS.values() for flag in of} - {*COMMANDS[name]}:
         if FLAGS[flag].present:

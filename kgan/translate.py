@@ -202,7 +202,7 @@ def main(arguments):
     directory, *sources = arguments[1:] or [None]
     values = flags.FLAGS
     if directory is None or not sources or not values.out:
-        raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
+        raise UserError("write kgan translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
     directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     from kgan import models, soundfiles
