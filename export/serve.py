@@ -1,8 +1,10 @@
-"""python -m export.serve PATH: an exported generator over HTTP, as pictures and in TensorFlow Serving's REST form.
+"""Serves an exported generator over HTTP: a web page, pictures, and TensorFlow Serving's REST API. `python -m export.serve` is the same.
 
-PATH is runs/NAME, runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
-served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports no
-Keras, and of kgan nothing but kgan.kinds: it runs where TensorFlow alone is.
+    kgan serve runs/NAME                        http://127.0.0.1:8000
+
+The path is runs/NAME, runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, of which the newest is
+served. A newer one takes over as soon as it is there. docs/serving.md has the addresses. Imports no Keras, and of kgan only
+kgan.kinds, so TensorFlow is enough.
 """
 import asyncio
 import contextlib

@@ -4,14 +4,14 @@
     kgan generate runs/NAME --count=100 --out=SEVENS --label=7 --truncation=0.7 --grid
     kgan generate runs/NAME --count=100 --out=ALL --label=all           # 100 of each class
     kgan generate runs/NAME --count=10000 --out=ARRAY --format=npz
-    kgan generate runs/NAME --count=100 --out=SEVENS --text="a large red 7 in italic"              # of a model that is given texts
-    kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # TensorFlow alone reads it
+    kgan generate runs/NAME --count=100 --out=SEVENS --text="a large red 7 in italic"              # models that take texts
+    kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # needs TensorFlow alone
 
-The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
-and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
-again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of
-the same name that was trained on or anew, or of other flags, are not overwritten unless asked (--overwrite). Files that are no longer
-wanted are never deleted.
+The sample of seed 12 is `000012.png`, the same as GAN.generate(1, seed=12). For a conditional GAN each class has a folder, and the
+classes take turns: seed 12 has class number 12 modulo the number of classes. manifest.csv has a row for each file. The same command
+again writes what is missing, so it resumes where it was interrupted, and a larger --count adds files. Files of another generator, of
+the same one before it was trained further, or of other flags are not overwritten, unless you say --overwrite. Files that are no
+longer wanted are never deleted.
 """
 import concurrent.futures
 import csv

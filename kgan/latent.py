@@ -1,18 +1,17 @@
-"""The space of noise: ways through it, sums in it, and the way back to it from real examples.
+"""Latent space: interpolation and arithmetic in it, and the way back to it from real examples.
 
-    python -m kgan.latent runs/NAME interpolate                        8 ways between random samples, 10 steps each
-    python -m kgan.latent runs/NAME interpolate --between=3,17         between two samples of --seed
-    python -m kgan.latent runs/NAME sheet                              samples with their numbers, to choose from
-    python -m kgan.latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
-    python -m kgan.latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
-    python -m kgan.latent runs/NAME project --count=8                  to the first examples of the test split
-    python -m kgan.latent runs/NAME fill PHOTO.png MASK.png --out=FILLED.png       what is white in the mask is filled
-    python -m kgan.latent runs/NAME fill PHOTO.png --degrade=blur:2                the sample that this is a blurred one of
+    kgan latent runs/NAME interpolate                        8 paths between random samples, 10 steps each
+    kgan latent runs/NAME interpolate --between=3,17         between two samples of --seed
+    kgan latent runs/NAME sheet                              samples with their numbers, to choose from
+    kgan latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
+    kgan latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
+    kgan latent runs/NAME project --count=8                  the same for the first examples of the test split
+    kgan latent runs/NAME fill PHOTO.png MASK.png --out=FILLED.png       fills what is white in the mask
+    kgan latent runs/NAME fill PHOTO.png --degrade=blur:2                the sample of which this is a blurred version
 
-Of a conditional GAN sample i is of class i, counted round and round, unless --label=NAME names one for all.
-Each writes a picture to runs/NAME/latent/, named after its arguments, and prints the path: the same command again, on a
-run that has gone on, replaces its picture and no other. For every GAN that goes from noise to samples; these are drawn
-from the averaged generator.
+For a conditional GAN the classes of the samples take turns, unless --label=NAME gives one for all. Each command writes a picture to
+runs/NAME/latent/, named after its arguments, and prints the path; the same command replaces its own picture and no other. This works
+for every GAN from noise to samples; the averaged generator makes them. `python -m kgan.latent` is the same.
 """
 import re
 import warnings
@@ -223,7 +222,7 @@ def main(arguments):
     FLAGS = flags.FLAGS
     words = arguments[1:]
     if len(words) < 2 or words[1] not in COMMANDS:
-        raise UserError(f"write python -m kgan.latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
+        raise UserError(f"write kgan latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
     directory, name, *files = words
     for flag in {flag for of in COMMANDS.values() for flag in of} - {*COMMANDS[name]}:
         if FLAGS[flag].present:

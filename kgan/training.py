@@ -1,4 +1,13 @@
-"""What train.py does: flags → data → build → fit → report → export; reads as one screen."""
+"""Trains a GAN. The same command again resumes the run where it stopped. `python train.py` is the same.
+
+    kgan train --model=dcgan                                                   digits that it draws itself
+    kgan train --model=dcgan --dataset=folder:PATH --image_size=64 --flip      your photos
+    kgan train --model=dcgan --dry_run                                         what would be trained, how long it would take
+    kgan train --model=dcgan --help                                            the settings of a model, as --set KEY=VALUE
+    kgan train --list                                                          the models and data sets
+
+The code: flags → data → build → fit → report → export.
+"""
 import functools
 import math
 import os

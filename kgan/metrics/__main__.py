@@ -1,12 +1,12 @@
-"""python -m kgan.metrics TARGET…: measures generators and writes metrics.json and pictures.
+"""Measures generators; prints a table, writes metrics.json and pictures. `python -m kgan.metrics` is the same.
 
-    python -m kgan.metrics runs/NAME                                           a run, against its own data
-    python -m kgan.metrics runs/A runs/B --count=10000                         several, in one table
-    python -m kgan.metrics FOLDER --dataset=mnist                              a folder of images
-    python -m kgan.metrics runs/NAME/export/saved_model --dataset=glyphs       an exported generator
+    kgan evaluate runs/NAME                                           a run, compared with its own data
+    kgan evaluate runs/A runs/B --count=10000                         several, in one table
+    kgan evaluate FOLDER --dataset=mnist --out=FIGURES                a folder of images
+    kgan evaluate runs/NAME/export/saved_model --dataset=glyphs --out=FIGURES      an exported generator
 
-A TARGET is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
-runs/NAME/metrics.json and runs/NAME/metrics/; those of other targets to --out.
+A target is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
+runs/NAME/metrics.json and runs/NAME/metrics/, those of other targets to --out. docs/quality.md explains them.
 """
 import inspect
 import json
