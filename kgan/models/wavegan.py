@@ -57,6 +57,9 @@ class Config(BaseConfig):
     taps: int = 25
     normalization: Literal["batch", "none"] = "batch"  # of G; batch has gains and biases of each class
     phase_shuffle: int = 2  # places by which D's maps are shifted at most; 0: not at all
+    # D hears sounds this much louder, and what G's last layer gives is this much softer: speech is about .05 as it lies in files, and
+    # Adam's steps are of one size whatever the weights
+    gain: float = 10.0
     # samples of a window of the spectrogram that D judges beside the waveform, with logits of its own; 0: none, as in the paper
     spectrogram: int = 256
 
@@ -68,7 +71,7 @@ class Config(BaseConfig):
         "published": dict(rate=16_000, length=16_384, batch_size=64, steps=200_000, loss="wasserstein", penalty="gp",
                           penalty_weight=10.0, penalty_every=1, discriminator_steps=5, generator_learning_rate=1e-4,
                           discriminator_learning_rate=1e-4, beta_2=0.9, noise="uniform", ema_decay=0.0, filters=64, normalization="none",
-                          spectrogram=0),
+                          spectrogram=0, gain=1.0),
     }
 
     def __post_init__(self):
@@ -78,6 +81,7 @@ class Config(BaseConfig):
         self._check("strides", 2)
         self._check("overlap", 0, below=1)
         self._check("spectrogram", 0)
+        self._check("gain", 1)
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -102,7 +106,7 @@ class WaveGAN(GAN):
             layer.shift.assign(tf.one_hot(shift, 2 * layer.most + 1))
 
 
-def build(shape=(8192, 1), config=None, seed=0, classes=(), fields=None, **settings):
+def build(shape=(6144, 1), config=None, seed=0, classes=(), fields=None, **settings):
     """A WaveGAN for sounds.
 
     Args:
@@ -145,7 +149,7 @@ def generator(shape, config, classes=0):
     x = layers.ReLU()(_norm(x, one_hot, config))
     for width in widths[1:]:
         x = layers.ReLU()(_norm(Strided1DTranspose(width, config.taps, config.strides)(x), one_hot, config))
-    x = Strided1DTranspose(1, config.taps, config.strides)(x)
+    x = layers.Rescaling(1 / config.gain)(Strided1DTranspose(1, config.taps, config.strides)(x))
     x = layers.Activation("tanh", dtype="float32", name="audio")(x)
     return keras.Model(given if classes else given["noise"], x, name="generator")
 
@@ -159,7 +163,7 @@ def discriminator(shape, config, classes=0):
     given = {"audio": keras.Input(config.packed(shape), name="audio")}
     if classes:
         given["label"] = keras.Input((), dtype="int32", name="label")
-    x = given["audio"]
+    x = layers.Rescaling(config.gain)(given["audio"])
     for i in range(config.halvings):
         x = layers.LeakyReLU(negative_slope=0.2)(Strided1D(config.filters * 2**i, config.taps, config.strides)(x))
         if config.phase_shuffle and i < config.halvings - 1:
