@@ -6,9 +6,9 @@ The averaged (EMA) generator of the newest sound checkpoint, or of the best, goe
 from absl import flags
 
 import export
-from export.record import run_at
 from kgan import command
 from kgan.quiet import import_tensorflow
+from kgan.run import run_at
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("formats", ["saved_model"], f"which to write, with commas between: {', '.join(export.FORMATS)}")

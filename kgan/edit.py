@@ -23,7 +23,7 @@ from kgan.config import unknown
 from kgan.data.source import DataError
 from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 FLAGS = "attribute", "count", "features", "steps", "restarts", "seed"
 _ROWS = 256  # samples that are optimised at once
@@ -120,6 +120,7 @@ def main(arguments):
     values = {name: flags.FLAGS[name].value for name in FLAGS}
     if bool(files) == bool(values["count"]):
         raise UserError("name images, or give --count for examples of the data set" + (", not both" if files else ""))
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     if not settings.get("classes"):
         raise UserError(f"{directory} holds a model that is not conditional on the data: it makes no variants of an image. "

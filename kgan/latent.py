@@ -30,7 +30,7 @@ from kgan.filling import fill  # noqa: F401, which is of this room
 from kgan.kinds.label import called
 from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 # command -> the flags that it reads
 COMMANDS = {
@@ -249,6 +249,7 @@ def main(arguments):
         values[flag] = [_numbers(flag, text.split(",")) for text in values[flag]]
     if name == "arithmetic" and not values["add"]:
         raise UserError("--add: which samples? As in --add=0,3,5; the command sheet shows their numbers")
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     if name == "fill":
         filling.operator_of(values["degrade"])

@@ -39,7 +39,7 @@ from kgan.kinds import image as kind
 from kgan.kinds import mask as mask_kind
 from kgan.outputs import agree, by, masks_of, outputs
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, aside, load
+from kgan.run import Run, aside, load, run_at
 
 TILE, OVERLAP = 1024, 128
 
@@ -203,6 +203,7 @@ def main(arguments):
     values = flags.FLAGS
     if directory is None or not sources or not values.out:
         raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     from kgan import models, soundfiles
     needs = models.outline(settings["model"]).Config.needs

@@ -134,7 +134,7 @@ def test_what_a_run_says(finished):
 
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["twice", "again and again"])
 def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, again):
-    """Also: --config repeats a run. One process is a new one, which shares nothing with the others."""
+    """Also: --config repeats a run. Once one process is a new one, which shares nothing with the others."""
     run = tmp_path / "run"
     repeat = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
     status, _, errors = stop(command(*repeat, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, ag
 
     # intervals of 7 steps, and one step in 7 ends one: these stop in the middle of one, most likely
     for lines, number in [(13, signal.SIGTERM), (19, signal.SIGINT)][:1 + again]:
-        status, output, errors = stop(command(*repeat, cwd=tmp_path, wait=False, fresh=True), run, lines, number)
+        status, output, errors = stop(command(*repeat, cwd=tmp_path, wait=False, fresh=again), run, lines, number)
         assert status == 128 + number, errors
         step, _ = last_checkpoint(run)
         assert step >= 7 * (lines - 1) and f"stopped at step {step}" in output and "Traceback" not in errors

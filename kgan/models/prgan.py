@@ -69,7 +69,7 @@ class Config(BaseConfig):
         import warnings
         grey = float((abs(examples) < 0.75).mean())
         if grey > 0.1:  # as of masks in files, kgan.kinds.mask
-            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {grey:.0%} of these pixels are grey",
+            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {100 * grey:.0f} % of these pixels are grey",
                           stacklevel=2)
         return {}
 

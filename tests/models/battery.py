@@ -36,7 +36,6 @@ class Battery:
         model: name of a model.
         cases: dict of a case's name to its `shape`, the settings in which it differs from the defaults and, of a model that is
             given more than noise and a label, `given`: dict of name -> kgan.kinds.Field. A conditional model is built for CLASSES.
-        graphs: names of cases that are trained as graphs; the others are trained eagerly, and as graphs by a slow test.
         learned: whether what labels do has to be learned first, so that each case is trained among the fast tests, too.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
@@ -45,7 +44,6 @@ class Battery:
 
     model = None
     cases = {}
-    graphs = ()
     learned = False
     fixed, loose = (), ()
     made = None
@@ -59,7 +57,7 @@ class Battery:
             elif name == "test_saved_model_equals_keras":
                 others = [pytest.param(other, marks=pytest.mark.slow) for other in others]
             elif name == "test_training_changes_both_networks":  # a slow test trains each, as a graph
-                others = [other for other in others if other in self.graphs or self.learned]
+                others = others if self.learned else []
             metafunc.parametrize("case", [first, *others], scope="class")
 
     @pytest.fixture(scope="class")
@@ -167,8 +165,8 @@ class Battery:
 
     # === Training: the model is then as it was, for others look at it; but where what labels do has to be learned it stays trained ===
 
-    def test_training_changes_both_networks(self, gan, shape, case):
-        gan.compile(run_eagerly=case not in self.graphs)
+    def test_training_changes_both_networks(self, gan, shape):
+        gan.compile(run_eagerly=True)
         self.train(gan, shape)
 
     @pytest.mark.slow
