@@ -171,5 +171,5 @@ def test_what_is_learned_is_a_solid_not_a_picture():
 def test_photographs_are_no_masks(recwarn):
     prgan.Config().fitted(np.where(np.random.default_rng(0).random((9, 8, 8, 1)) < 0.5, -1.0, 0.9))
     assert not recwarn
-    with pytest.warns(UserWarning, match="prgan learns from masks.* and 7.% of these pixels are grey"):
+    with pytest.warns(UserWarning, match="prgan learns from masks.* and 7. % of these pixels are grey"):
         prgan.Config().fitted(np.random.default_rng(0).uniform(-1, 1, (9, 8, 8, 1)))
