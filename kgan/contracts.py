@@ -112,7 +112,8 @@ def makes(gan):
     """Warns where what an untrained generator makes is out of the range of its kind, and its layers do not tell: a Rescaling, say."""
     field = gan.fields[gan.key]
     bounds = kinds.get(field.kind).RANGE
-    if gan.step or not bounds or len(gan.generator.inputs) > 1 or _ending(gan.generator.outputs[0]) is not None:
+    own = type(gan).__module__ == "kgan.gan" and set(gan.fields) == {gan.key}  # of noise alone
+    if not own or gan.step or not bounds or _ending(gan.generator.outputs[0]) is not None:
         return
     found = np.asarray(gan.make(gan.latents(4)))
     span = bounds[1] - bounds[0]
