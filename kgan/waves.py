@@ -131,3 +131,33 @@ class Limit(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@keras.saving.register_keras_serializable("kgan")
+class Loudness(keras.layers.Layer):
+    """[n, T, 1] -> [n, T / hop, size / 2, 1]: spectrograms by Hann windows of `size` samples, of which neighbours share half
+    (hop = size / 2), the last of them filled with silence; frequencies from rate / size to half the rate.
+
+    A sine of amplitude a and a frequency among these is 4·(a² + 1e-6)^(1/6) - 1: the cube root is about how loud one hears it, and
+    what is softer than 60 dB below full scale is no different from silence. T has to be a multiple of the hop.
+    """
+
+    def __init__(self, size=256, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs):
+        size, hop = self.size, self.size // 2
+        window = np.hanning(size + 1)[:-1]
+        turns = 2 * np.pi * np.outer(np.arange(size), np.arange(1, hop + 1)) / size
+        waves = np.concatenate([np.cos(turns), np.sin(turns)], 1) * (2 * window / window.sum())[:, None]
+        x = tf.reshape(inputs, [-1, inputs.shape[1] // hop, hop])
+        x = tf.nn.conv1d(tf.pad(x, [(0, 0), (0, 1), (0, 0)]), tf.constant(waves.reshape(2, hop, 2 * hop), x.dtype), 1, "VALID")
+        power = tf.cast(x[..., :hop] ** 2 + x[..., hop:] ** 2, tf.float32)
+        return tf.cast(4 * (power + 1e-6) ** (1 / 6) - 1, inputs.dtype)[..., None]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], input_shape[1] and input_shape[1] // (self.size // 2), self.size // 2, 1
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

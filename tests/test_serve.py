@@ -1302,7 +1302,7 @@ def test_imports_no_keras_and_of_kgan_its_kinds(command, request, tmp_path, serv
     ([], ["which export"]),
     (["PATH"], ["PATH", "no such folder"]),
     (["NONE"], ["saved_model.pb", "python -m export"]),
-    (["RUN"], ["RUN", "it is a run of which there is no SavedModel yet: python -m export RUN"]),
+    (["RUN"], ["RUN", "it is a run without a SavedModel so far: python -m export RUN writes one"]),
     (["TOP"], ["nothing to serve there, but in TOP/runs/", "python -m export.serve TOP/runs/"]),
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),

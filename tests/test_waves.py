@@ -51,3 +51,16 @@ def test_emphasis_in_training_is_the_same(factor):
         found.append((y, tape.gradient(total, x)))
     for plain, framed in zip(*found):
         np.testing.assert_allclose(framed, plain, atol=1e-5)
+
+
+def test_loudness_by_numpy():
+    """Against NumPy's transform of frames; a sine of amplitude .5 in the middle of a bin; silence."""
+    layer, x = waves.Loudness(16), sounds(48, 1)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x[..., 0], [(0, 0), (0, 8)]), 16, 1)[:, ::8]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(16) / 16)
+    power = np.abs(np.fft.rfft(frames * window / 4)[..., 1:]) ** 2
+    np.testing.assert_allclose(layer(x)[..., 0], 4 * np.cbrt(np.sqrt(power + 1e-6)) - 1, rtol=1e-4, atol=1e-4)
+    sine = 0.5 * np.sin(2 * np.pi * 3 / 16 * np.arange(48))[None, :, None]
+    assert float(layer(sine.astype(np.float32))[0, 2, 2, 0]) == pytest.approx(4 * 0.5 ** (1 / 3) - 1, abs=1e-3)
+    np.testing.assert_allclose(layer(np.zeros((1, 48, 1), np.float32)), -0.6, atol=1e-5)
+    assert layer(x).shape == layer.compute_output_shape(x.shape) == (2, 6, 8, 1)

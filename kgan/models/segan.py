@@ -9,8 +9,11 @@ Pascual, Bonafonte, Serrà 2017, "SEGAN: Speech Enhancement Generative Adversari
 
 G is an autoencoder along time: strided convolutions down, transposed ones up, each level joined to its mirror image; D
 judges a sound beside the noisy one that it is for; an L1 loss says what G's sound should be on the whole.
+
+Default: about 18 CPU minutes. Measured to step 1,000: SI-SDR 1.7 dB better than the noisy sound (docs/results.md).
 """
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import keras
@@ -49,7 +52,10 @@ class Config(BaseConfig):
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.995
     loss: Loss = "least_squares"
-    content_weight: float = 100.0  # λ of the mean absolute difference from the clean sound, after pre-emphasis
+    # l1: the mean absolute difference from the clean sound, after pre-emphasis (equation 5); snr: decibels by which the difference
+    # is louder than the clean sound, as they are, so that a soft sound counts as much as a loud one
+    content_loss: Literal["l1", "snr"] = "l1"
+    content_weight: float = 100.0  # λ of it
 
     filters: tuple[int, ...] = (16, 32, 64, 128, 256)  # of the layers on the way down
     strides: int = 4
@@ -93,19 +99,28 @@ class Config(BaseConfig):
 
 @keras.saving.register_keras_serializable("kgan")
 class SEGAN(GAN):
-    """G minimises the adversarial loss and content_weight times the mean absolute difference from the clean sound
-    (equation 5).
-    """
+    """G minimises the adversarial loss and content_weight times its distance from the clean sound (equation 5)."""
 
     Config = Config
 
     told = ("content",)
 
     def content(self, real, fake, given, judged):
-        emphasised = PreEmphasis(self.config.emphasis)
-        difference = tf.reduce_mean(tf.abs(emphasised(real) - emphasised(fake)))
+        if self.config.content_loss == "snr":
+            difference = -tf.reduce_mean(signal_to_noise(real, fake))
+        else:
+            emphasised = PreEmphasis(self.config.emphasis)
+            difference = tf.reduce_mean(tf.abs(emphasised(real) - emphasised(fake)))
         self._means["content"].update_state(difference)
         return self.config.content_weight * difference
+
+
+def signal_to_noise(true, made, most=30.0):
+    """Decibels by which true sounds [n, T, 1] are louder than what made ones differ by, float32 [n]: `most` at most, and 0 where
+    both are softer than 1e-4 in all (the sum of squares).
+    """
+    power, error = (tf.reduce_sum(tf.cast(each, tf.float32) ** 2, (1, 2)) + 1e-4 for each in (true, made - true))
+    return 10 / math.log(10) * tf.math.log(power / (error + 10 ** (-most / 10) * power))
 
 
 def build(shape=(4096, 1), config=None, seed=0, fields=None, **settings):

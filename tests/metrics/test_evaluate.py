@@ -217,7 +217,7 @@ def test_a_folder(command, network, folder, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which run?"]),
     (["/no/such"], ["/no/such", "no such run"]),
-    (["."], ["--out=DIRECTORY"]),
+    (["."], ["is no run; it holds run: say which"]),
     ([".", "--out=out"], ["--dataset=NAME"]),
     (["run", "--count=1"], ["count"]),
     (["run", "--checkpoint=last"], ["checkpoint", "newest|best"]),

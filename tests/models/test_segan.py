@@ -83,6 +83,18 @@ def test_losses_by_hand():
     assert float(found) == pytest.approx(((logits[1] - 1) ** 2).mean() / 2 + 7 * content, rel=1e-5)
 
 
+def test_signal_to_noise_by_hand():
+    """An error of a tenth is 20 dB; none at all is the most, 30; silence made of silence is 0. A scale changes nothing."""
+    true = sounds(1)
+    for made, wanted in ((1.1 * true, 20 - 10 * np.log10(1.1)), (true, 30.0), (0 * true, -10 * np.log10(1.001)), (3 * true, -20 * np.log10(2))):
+        for scale in (1, 0.5):
+            assert float(segan.signal_to_noise(scale * true, scale * made)[0]) == pytest.approx(wanted, abs=0.05)
+    assert float(segan.signal_to_noise(0 * true, 0 * true)[0]) == pytest.approx(0, abs=0.01)
+    gan = models.build("segan", (64, 1), {"content_loss": "snr", "content_weight": 3.0, **TINY}, seed=3)
+    judged = gan.content(tf.constant(true), tf.constant(1.1 * true), {}, None)
+    assert float(judged) == pytest.approx(-3 * (20 - 10 * np.log10(1.1)), abs=0.06)
+
+
 @pytest.mark.parametrize("settings, message", [
     (dict(filters=()), "filters=.*at least 1"), (dict(filters=(4, 0)), "filters=.*at least 1"),
     (dict(noises="hun"), r"no noise is named 'hun' \(did you mean 'hum'\?\)"), (dict(snr_low=20), "snr_low=20: must not be above"),

@@ -8,13 +8,13 @@ from kgan import kinds, models
 from kgan.config import ConfigError
 from kgan.models import wavegan
 
-TINY = dict(filters=2, halvings=2, taps=5, noise_dim=6)
+TINY = dict(filters=2, halvings=2, taps=5, noise_dim=6, spectrogram=0)
 
 
 class TestBattery(Battery):
     model = "wavegan"
     cases = {
-        "asked for a class": dict(shape=(64, 1), **TINY),
+        "asked for a class": dict(shape=(64, 1), **{**TINY, "spectrogram": 16}),
         "published, smaller": dict(shape=(64, 1), preset="published", condition="", discriminator_steps=2,
                                    **{**TINY, "batch_size": 4}),
     }
@@ -67,12 +67,33 @@ def test_shifts_are_functions_of_seed_and_step():
     assert shift(one) == before
 
 
+def test_two_judges_of_waveform_and_spectrogram():
+    """Each has a logit of its own: the second tells sounds apart by their loudness alone, and takes no notice of phases."""
+    gan, x = gan_of(spectrogram=16), sounds()
+    judged = lambda x: np.asarray(gan.logits(x, {"label": tf.zeros(4, tf.int32)}, training=False))
+    assert judged(x).shape == (4, 2)
+    np.testing.assert_allclose(judged(-x)[:, 1], judged(x)[:, 1], rtol=1e-4, atol=1e-6)
+    assert (np.abs(judged(-x) - judged(x))[:, 0] > 1e-5).all()
+    with pytest.raises(ConfigError, match="spectrogram=24: must be even, and half of it go into length=64"):
+        gan_of(spectrogram=24)
+
+
+def test_gain():
+    """D hears all ten times as loud, and what G says before tanh is a tenth."""
+    one, other, x = gan_of(gain=10), gan_of(gain=1), 0.1 * sounds()
+    label = tf.constant([0, 1, 2, 2])
+    np.testing.assert_allclose(one.logits(x, {"label": label}, training=False),
+                               other.logits(10 * x, {"label": label}, training=False), rtol=1e-4, atol=1e-6)
+    soft, loud = (np.arctanh(np.asarray(gan.make(gan.noise(4), {"label": label}, gan.generator), np.float64)) for gan in (one, other))
+    np.testing.assert_allclose(10 * soft, loud, rtol=1e-3, atol=1e-5)
+
+
 def test_a_logit_is_of_the_features_and_of_the_class():
     gan = gan_of()
     label = tf.constant([0, 1, 2, 2])
     flat = next(layer for layer in gan.discriminator.layers if isinstance(layer, keras.layers.Flatten))
     found = np.asarray(keras.Model(gan.discriminator.input["audio"], flat.output)(sounds()), np.float64)
-    logits = gan.discriminator.get_layer("score")
+    logits = next(x for x in gan.discriminator.layers if isinstance(x, keras.layers.Dense))
     directions = next(x for x in gan.discriminator.layers if isinstance(x, keras.layers.Embedding)).get_weights()[0]
     wanted = found @ np.asarray(logits.kernel) + np.asarray(logits.bias) + (found * directions[label]).sum(1, keepdims=True)
     np.testing.assert_allclose(gan.logits(sounds(), {"label": label}, training=False), wanted, rtol=1e-4, atol=1e-5)
