@@ -63,6 +63,8 @@ def body(text):
         elif section and line and not line.startswith(" "):
             section = None
             lines.append(line)
+        elif section == "Returns:":  # one thing, in as many lines as it takes
+            lines.append(line.strip())
         elif section and (entry := re.match(r"    (\*{0,2}\w[\w, *.]*): (.*)$", line)):
             lines.append(f"- `{entry[1]}`: {entry[2]}")
         elif section and re.match(r"    \S", line):

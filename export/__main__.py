@@ -1,14 +1,16 @@
-"""python -m export runs/NAME: writes the trained generator in formats that other programs load, and checks each.
+"""Writes the trained generator of a run in formats that other programs load, and checks each. `python -m export` is the same.
 
-The averaged (EMA) generator of the newest sound checkpoint, or of the best, goes to runs/NAME/export, with export.json
-(what it is, checksums, differences from Keras) and README.md (a model card). docs/exporting.md says what each is for.
+    kgan export runs/NAME --formats=saved_model,tflite,onnx,web
+
+The averaged generator (EMA) of the newest intact checkpoint, or of the best one, goes to runs/NAME/export, with export.json
+(a description, checksums, differences from Keras) and README.md (a model card). docs/exporting.md says what each format is for.
 """
 from absl import flags
 
 import export
-from export.record import run_at
 from kgan import command
 from kgan.quiet import import_tensorflow
+from kgan.run import run_at
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("formats", ["saved_model"], f"which to write, with commas between: {', '.join(export.FORMATS)}")

@@ -201,7 +201,7 @@ def _compare_tokens(name, different, precision):
     """The same of tokens: `mean` is the share that is another, `largest` 1 if one is, 0 if none is."""
     result = {"largest": float(different.max()), "mean": float(different.mean()), "psnr": None}
     if not result["mean"] <= OTHERS[precision]:
-        raise CheckError(f"{name}: {result['mean']:.1%} of its tokens are others than Keras's, more than {OTHERS[precision]:.0%}")
+        raise CheckError(f"{name}: {100 * result['mean']:.1f} % of its tokens are others than Keras's, more than {100 * OTHERS[precision]:.0f} %")
     return result
 
 
@@ -261,8 +261,9 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m export.check runs/NAME")
     from kgan.quiet import import_tensorflow
+    from kgan.run import run_at
     import_tensorflow()
-    run = record.run_at(arguments[1])
+    run = run_at(arguments[1])
     with record.held(run, writing=False):
         return _check_all(run)
 

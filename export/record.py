@@ -14,7 +14,6 @@ try:
 except ImportError:  # Windows: two exports of one run are not noticed there
     fcntl = None
 
-_NAMED = 5  # runs in a message
 _ENTRY = {"path", "format", "precision", "step", "checkpoint", "batch", "bytes", "sha256", "check"}
 
 
@@ -46,34 +45,6 @@ def newer_format(told):
     if isinstance(found, int) and 0 <= found <= FORMAT:
         return ""
     return f"is of format {found}, and this kgan reads up to {FORMAT}: take a newer kgan, or export the run again with this one"
-
-
-def run_at(path):
-    """The run that a path means: itself, or that which it lies in, which is said on standard error.
-
-    Raises:
-        UserError: it holds runs, or is a file of one: which is meant is not known.
-    """
-    from kgan.command import UserError  # not above: the runtimes know nothing of kgan
-
-    path = Path(path)
-    if _is_run(path):
-        return path
-    above = [folder for folder in [*(path.parents or path.resolve().parents)][:3] if _is_run(folder)][:1]
-    if above and path.is_dir():
-        print(f"{path} lies in the run {above[0]}, which is taken", file=sys.stderr)
-        return above[0]
-    if above and path.is_file():
-        raise UserError(f"{path} is a file of the run {above[0]}: say the run, and by --checkpoint=newest or best which checkpoint")
-    below = [folder for pattern in ("*", "*/*") for folder in sorted(path.glob(pattern)) if _is_run(folder)] if path.is_dir() else []
-    if below:
-        more = " …" if len(below) > _NAMED else ""
-        raise UserError(f"{path} is no run; it holds {', '.join(map(str, below[:_NAMED]))}{more}: say which")
-    return path
-
-
-def _is_run(folder):
-    return (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
-"""python -m export.serve PATH: an exported generator over HTTP, as pictures and in TensorFlow Serving's REST form.
+"""Serves an exported generator over HTTP: a web page, pictures, and TensorFlow Serving's REST API. `python -m export.serve` is the same.
 
-PATH is runs/NAME, runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, the newest of which is
-served. A newer one takes its place as soon as it is there. docs/serving.md says what there is to ask for. Imports no
-Keras, and of kgan nothing but kgan.kinds: it runs where TensorFlow alone is.
+    kgan serve runs/NAME                        http://127.0.0.1:8000
+
+The path is runs/NAME, runs/NAME/export, a SavedModel, or a folder of SavedModels whose names are numbers, of which the newest is
+served. A newer one takes over as soon as it is there. docs/serving.md has the addresses. Imports no Keras, and of kgan only
+kgan.kinds, so TensorFlow is enough.
 """
 import asyncio
 import contextlib
@@ -26,21 +28,21 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("host", "127.0.0.1", "address to listen at; 0.0.0.0: all that this machine has")
 flags.DEFINE_integer("port", 8000, "port to listen at; 0: any that is free", lower_bound=0, upper_bound=65535)
 flags.DEFINE_string("name", None, "of the model, in paths; default: its run's name, or the folder's")
-flags.DEFINE_integer("max_batch", 64, "rows that run as one call, and rows of a request", lower_bound=1,
+flags.DEFINE_integer("max_batch", 64, "rows in one call of the model, and in one request", lower_bound=1,
                      upper_bound=65536)
 flags.DEFINE_float("batch_wait_ms", 0, "how long a request waits for others to run with; 0: only while others run",
                    lower_bound=0, upper_bound=10000)
-flags.DEFINE_integer("max_queue", 512, "rows that wait; a request beyond gets 429", lower_bound=1)
+flags.DEFINE_integer("max_queue", 512, "rows that may wait; further requests get 429", lower_bound=1)
 flags.DEFINE_integer("max_body", 1 << 22, "bytes of a request's body; beyond: 413", lower_bound=1)
 flags.DEFINE_integer("max_pixels", 1 << 20, "of an image in a request", lower_bound=1, upper_bound=1 << 26)
 flags.DEFINE_integer("max_images", 64, "samples in a grid or an animation", lower_bound=1, upper_bound=256)
 flags.DEFINE_float("client_timeout", 10, "seconds a client may take to send a request or to take an answer",
                    lower_bound=0.1)
-flags.DEFINE_list("allowed_hosts", [], "names that clients may call it by, beside localhost and --host; *: any")
+flags.DEFINE_list("allowed_hosts", [], "host names in requests that are answered, besides localhost and --host; *: any")
 flags.DEFINE_list("proxy", [], "addresses of proxies before it, or networks of them: of their requests the log has the client that "
                   "X-Forwarded-For names")
 flags.DEFINE_float("poll_seconds", 2, "how often a newer model is looked for", lower_bound=0.01)
-flags.DEFINE_float("drain_seconds", 10, "how long requests may still take once it is told to stop", lower_bound=0)
+flags.DEFINE_float("drain_seconds", 10, "how long requests may still take after the server is told to stop", lower_bound=0)
 
 LOG = logging.getLogger("export.serve")
 PACKAGES = "fastapi", "orjson", "prometheus_client", "python_multipart", "uvicorn"
@@ -62,7 +64,7 @@ def main(arguments):
         UsageError: a flag or PATH is wrong.
     """
     if len(arguments) != 2:
-        raise UsageError("which export? python -m export.serve runs/NAME/export")
+        raise UsageError(f"which export? {_command('serve')} runs/NAME/export")
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing).replace('_', '-')} not installed: pip install -e \".[serve]\"")
@@ -114,12 +116,19 @@ def _lacking(path, near):
     """Why nothing can be served of a path, and what to do."""
     if near:
         return (f"nothing to serve there, but in {', '.join(map(str, near[:_NAMED]))}{' …' if len(near) > _NAMED else ''}: "
-                f"python -m export.serve {near[0]}")
+                f"{_command('serve')} {near[0]}")
     if not path.exists():
         return "there is no such folder"
     if (path / "config.json").is_file():
-        return f"it is a run of which there is no SavedModel yet: python -m export {path}"
-    return "no saved_model.pb there, nor in saved_model/ or folders named by numbers; python -m export runs/NAME writes one"
+        return f"it is a run without a SavedModel so far: {_command('export')} {path} writes one"
+    return f"no saved_model.pb there, nor in saved_model/ or folders named by numbers; {_command('export')} runs/NAME writes one"
+
+
+def _command(name):
+    """`kgan serve` where that is how the program was started, else `python -m export.serve`; likewise for `export`."""
+    if sys.argv[0].startswith("kgan "):
+        return f"kgan {name}"
+    return "python -m export" + (".serve" if name == "serve" else "")
 
 
 def hosts(host, allowed):
@@ -296,7 +305,7 @@ def _guarded(arguments):
 
 
 def _fail(error):
-    sys.stderr.write(f"export.serve: {error}\n")
+    sys.stderr.write(f"{_command('serve').removeprefix('python -m ')}: {error}\n")
     sys.exit(2)
 
 

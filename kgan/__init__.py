@@ -39,6 +39,10 @@ def __getattr__(name):
     return found
 
 
+def __dir__():
+    return [*__all__, "__version__"]
+
+
 def _register(whole=""):
     """Imports what registers classes with Keras, which finds what a .keras file names by that alone.
 

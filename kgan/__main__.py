@@ -3,19 +3,19 @@
     kgan train --model=dcgan            trains; the same command again resumes (as python train.py)
     kgan list                           every model and data set, a line each
     kgan settings dcgan                 the settings of a model, explained (as kgan train --model=dcgan --help)
-    kgan generate runs/NAME --count=1000 --out=SAMPLES     writes samples as files
+    kgan generate runs/NAME --count=1000 --out=SAMPLES     samples as files
     kgan evaluate runs/NAME             measures samples against real examples
-    kgan export runs/NAME --formats=tflite,onnx            the generator for other programs, each file checked
-    kgan check runs/NAME                the exported files again
+    kgan export runs/NAME --formats=tflite,onnx            the generator for other programs; each file is checked
+    kgan check runs/NAME                checks the exported files again
     kgan serve runs/NAME/export         HTTP and a page
     kgan translate runs/NAME FOLDER --out=TRANSLATED       files through a model that makes images from images
-    kgan latent runs/NAME interpolate   also arithmetic, project: ways through the latent space
-    kgan edit runs/NAME PHOTO           real images at every value of what the model can be asked for
+    kgan latent runs/NAME interpolate   also arithmetic, project: paths through latent space
+    kgan edit runs/NAME PHOTO           a real image with every value of the attribute that the model was trained on
     kgan probe runs/NAME                how much the discriminator has learned about the labels
-    kgan attack runs/NAME               how well an advgan fools classifiers; kgan harden runs/NAME: what can be done against it
-    kgan augment runs/NAME              do samples make a classifier better? kgan pretrain runs/NAME: is the discriminator a good start for one?
+    kgan attack runs/NAME               how well an advgan fools classifiers; kgan harden runs/NAME: how to defend them
+    kgan augment runs/NAME              do samples improve a classifier? kgan pretrain runs/NAME: is the discriminator a good start?
 
-`kgan VERB --help` has the flags of each. `python -m kgan` is the same.
+`kgan COMMAND --help` lists the flags of each. `python -m kgan` is the same.
 """
 import runpy
 import sys
@@ -29,7 +29,7 @@ MODULES = {"train": "kgan.training", "list": "kgan.training", "generate": "kgan.
 
 
 def main():
-    """The console script: hands the words behind the verb to the module that does it, and ends the process."""
+    """The console script: passes the arguments behind the command to the module that does it, and ends the process."""
     verb, *words = sys.argv[1:] or ["--help"]
     if verb in ("--help", "-h", "help", "--helpfull", "--helpshort"):
         print(__doc__, end="")
@@ -38,6 +38,8 @@ def main():
         import kgan
         print(f"kgan {kgan.__version__}")
         return
+    if verb.startswith("-"):
+        sys.exit(_fail(f"{verb}: flags come behind a command, as in kgan train {verb}; there are {', '.join(MODULES)}"))
     if verb not in MODULES:
         from kgan.config import nearest
         sys.exit(_fail(f"{verb!r} is no command{nearest(verb, MODULES)}; there are {', '.join(MODULES)}"))

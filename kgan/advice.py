@@ -93,8 +93,11 @@ def _of_translators(config, end, way):
               3, lambda row: row.get(f"change{end}", 1) < 0.05)]
 
 
-def not_finite(gan, step, name, first=None):
-    """What to tell the user when the value of that name is no finite number any more; `first`: GAN.first_not_finite."""
+def not_finite(gan, step, name, first=None, end="; training stops"):
+    """What to tell the user when the value of that name is no finite number any more; `first`: GAN.first_not_finite.
+
+    `end`: what follows from it.
+    """
     config = gan.config
     advice = [f"a generator_learning_rate below {config.generator_learning_rate} and "
               f"a discriminator_learning_rate below {config.discriminator_learning_rate}"]
@@ -106,7 +109,7 @@ def not_finite(gan, step, name, first=None):
     where = f"steps up to {step:,}" + (f"; first {first[1]} at step {first[0]:,}" if first else "")
     mend = "Mend the data: a number in them is not finite" if first and first[1] == "the real examples" else \
         f"Try {'; '.join(_taken(config, advice))}"
-    return f"{name} is not a finite number any more ({where}); training stops. {mend}"
+    return f"{name} is not a finite number any more ({where}){end}. {mend}"
 
 
 def _unnormalised(config):

@@ -2,6 +2,7 @@
 import contextlib
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -29,6 +30,12 @@ def check_finite():
     for name in flags.FLAGS:
         if isinstance(value := flags.FLAGS[name].value, float) and not math.isfinite(value):
             raise flags.IllegalFlagValueError(f"flag --{name}={value}: must be a finite number")
+
+
+def plainly(error):
+    """What a flag's error says, without Python's words for what is no number."""
+    said = re.sub(r"invalid literal for int\(\) with base 10: .*", "must be a whole number", str(error))
+    return re.sub(r"could not convert string to float: .*", "must be a number", said)
 
 
 _programs = []  # its name, which goes before messages; of `kgan VERB` that
@@ -106,7 +113,7 @@ def run(main, name, help=None, doing=""):
             check_finite()
             return words
         except flags.Error as error:
-            sys.stderr.write(f"{program()}: {error}\n")
+            sys.stderr.write(f"{program()}: {plainly(error)}\n")
             sys.exit(2)
         except SystemExit:  # --help: absl would have it 1
             sys.exit(0)

@@ -76,27 +76,27 @@ class _WithPreset(type):
 
 @dataclasses.dataclass(frozen=True)
 class Config(metaclass=_WithPreset):
-    """What every noise-to-sample GAN is trained with. A model's file derives its own and adds its networks' settings.
+    """The settings of a GAN and of its training. Each model's file derives a Config of its own, with its networks' settings.
 
-    Of a Config with presets, what is not given comes from `preset`. `dataclasses.replace` gives every field, so it changes none
-    for a preset's sake: `Config.of(preset=…)` does.
+    If a Config has presets, what is not given comes from `preset`. (`dataclasses.replace` gives every field, so with it a preset
+    changes nothing; use `Config.of(preset=…)`.)
     """
 
     # === The job, read by train.py ===
     dataset: str = "glyphs"  # a name that --list prints, folder:PATH, MODULE:FUNCTION, or a name of tensorflow-datasets
-    condition: str = ""  # the field of the data that a conditional model's labels are of
-    bins: int = 6  # where that field is a number: how many classes of equal parts it is cut into
-    batch_size: int = 64  # examples an update of the discriminator, over all replicas
+    condition: str = ""  # the field of the data that the classes of a conditional model come from
+    bins: int = 6  # if that field is a number: how many classes of equal size it is cut into
+    batch_size: int = 64  # examples in an update of the discriminator, over all replicas
     steps: int = 10_000  # updates of the generator
     log_every: int = 50  # steps between two rows of log.csv
     sample_every: int = 250  # steps between two sheets of samples
     checkpoint_every: int = 500  # steps between two checkpoints
     evaluate_every: int = 0  # steps between two measurements of quality, a multiple of log_every; 0: none
     evaluate_by: EvaluateBy = "frechet_distance"  # the figure by which the best checkpoint is kept
-    evaluate_count: int = 5_000  # samples and reference examples of each
+    evaluate_count: int = 5_000  # samples, and as many reference examples, in each
     features: str = "auto"  # the network behind the figures: see kgan/metrics/features.py
-    # steps in one call of the compiled function: worth raising where a step takes < 5 ms; with several replicas it is 1.
-    # 0: what is best on the device at hand, see kgan.devices.steps_per_execution
+    # steps in one call of the compiled function: worth raising if a step takes < 5 ms; with several replicas it is 1.
+    # 0: whatever is best on this device, see kgan.devices.steps_per_execution
     steps_per_execution: int = 0
 
     # === The update, read by GAN. Scheduled: a number, or cosine:START:END, linear:…, step:… (Schedule) ===
@@ -105,38 +105,38 @@ class Config(metaclass=_WithPreset):
     discriminator_steps: int = 1  # updates of D for each one of G, each on fresh real examples and fresh noise
     accumulation: int = 1  # parts in which an update's batch is computed, one after the other, to save memory
     noise: Literal["normal", "uniform"] = "normal"  # N(0, 1) or U(-1, 1)
-    noise_dim: int = 100  # numbers of noise that a sample is made of
-    ema_decay: Scheduled = 0.999  # of the averaged generator, which makes the samples; 0: the last generator makes them
+    noise_dim: int = 100  # numbers of noise from which a sample is made
+    ema_decay: Scheduled = 0.999  # of the averaged generator, which makes the samples; 0: the last generator does
 
     penalty: Penalty = "none"
     penalty_weight: Scheduled = 10.0  # λ or γ of its paper
-    penalty_every: int = 1  # updates of D from one penalty to the next, which then counts as many times as much
+    penalty_every: int = 1  # the penalty is computed in every so many-th update of D, and weighted by as much
     drift_weight: Scheduled = 0.0  # ε: weight of the mean square of D's logits, of real and fake examples
-    consistency_weight: float = 0.0  # λ of consistency regularisation: D(x) like D(flipped and shifted x)
-    latent_consistency_weight: float = 0.0  # D(G(z)) like D(G(z + δ))
-    latent_diversity_weight: float = 0.0  # G(z) unlike G(z + δ)
+    consistency_weight: float = 0.0  # λ of consistency regularisation: D(flipped and shifted x) should equal D(x)
+    latent_consistency_weight: float = 0.0  # λ of latent consistency: D(G(z + δ)) should equal D(G(z))
+    latent_diversity_weight: float = 0.0  # λ of latent diversity: G(z + δ) should differ from G(z)
     latent_noise: float = 0.05  # standard deviation of δ
-    freeze_discriminator: int = 0  # D's first layers with kernels that fine-tuning leaves as they are (FreezeD)
-    weight_clip: float = 0.0  # every weight of D is cut to ± this after each update; 0: not at all
-    generator_weight_clip: float = 0.0  # the same of the generator
+    freeze_discriminator: int = 0  # number of D's first layers with kernels that fine-tuning does not change (FreezeD)
+    weight_clip: float = 0.0  # every weight of D is clipped to ± this after each update; 0: not at all
+    generator_weight_clip: float = 0.0  # the same for the generator
 
-    augment: str = ""  # what D sees of real and fake images: flip, rotate90, color, translation, cutout, joined by +
+    augment: str = ""  # random changes to all images that D sees: flip, rotate90, color, translation, cutout, joined by +
     augment_probability: Scheduled = 1.0  # of each of these changes, for each image
-    augment_target: float = 0.0  # above 0: the probability starts at 0 and adapts until D(x) has this mean sign (ADA)
-    augment_images: int = 500_000  # real images in which an adapted probability can go from 0 to 1
-    instance_noise: Scheduled = 0.0  # standard deviation of the noise on what D sees
+    augment_target: float = 0.0  # above 0: the probability starts at 0 and adapts so that the mean sign of D(x) is this (ADA)
+    augment_images: int = 500_000  # real images after which an adapted probability can have gone from 0 to 1
+    instance_noise: Scheduled = 0.0  # standard deviation of the noise that is added to what D sees
     packing: int = 1  # samples that D judges together (PacGAN)
-    discriminator_outputs: int = 1  # logits for each example: the features that an MMD objective compares, such as 16
+    discriminator_outputs: int = 1  # logits for each example, more than one only for an MMD objective, which compares them; 16, say
 
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    generator_learning_rate: Scheduled = 2e-4
-    discriminator_learning_rate: Scheduled = 2e-4
-    beta_1: float = 0.5  # of Adam: how slowly the mean gradient follows
-    beta_2: Scheduled = 0.999  # of Adam: the same of the squared gradient
-    clipnorm: float = 0.0  # each variable's gradient is cut to this norm; 0: not at all
-    clipvalue: float = 0.0  # each number of a gradient is cut to ± this
-    global_clipnorm: float = 0.0  # a network's whole gradient is cut to this norm
-    # XLA; None: as Keras has it, on a GPU but not on a CPU, where it seldom wins; never with several replicas
+    generator_learning_rate: Scheduled = 2e-4  # a number, or a schedule such as linear:2e-4:0
+    discriminator_learning_rate: Scheduled = 2e-4  # likewise
+    beta_1: float = 0.5  # of Adam: decay of the mean gradient
+    beta_2: Scheduled = 0.999  # of Adam: decay of the mean squared gradient
+    clipnorm: float = 0.0  # each variable's gradient is clipped to this norm; 0: not at all
+    clipvalue: float = 0.0  # each number of a gradient is clipped to ± this
+    global_clipnorm: float = 0.0  # a network's whole gradient is clipped to this norm
+    # XLA; None: as Keras does it, on a GPU but not on a CPU, where it is seldom faster; never with several replicas
     jit_compile: Auto = None
 
     # name of a preset -> the fields in which it differs from the defaults. A Config with presets has a field `preset`.
@@ -235,6 +235,11 @@ class Config(metaclass=_WithPreset):
             ConfigError: both are given, or what is given is no Config.
         """
         if config is None:
+            fields = [field.name for field in dataclasses.fields(cls)]
+            for name in settings:
+                near = nearest(name, ("shape", "classes", "seed"))
+                if name not in fields and near and not nearest(name, fields):
+                    raise ConfigError(f"build({name}=…): there is neither an argument nor a setting of this name{near}")
             return cls.of(**settings)
         if not isinstance(config, Config):
             raise ConfigError(f"config={config!r}: must be a Config; settings are given by name, as in build(shape, preset=\"small\", "

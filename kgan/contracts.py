@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kgan import kinds
 from kgan.command import UserError
@@ -16,6 +17,7 @@ from kgan.config import ConfigError
 # what activations give: of these it is known where they end
 RANGES = {"tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "sigmoid": (0.0, 1.0),
           "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
+_BOUNDED = "relu", "relu6", "elu", "softplus"  # on one side
 _SAME = ("Reshape", "Flatten", "Identity", "Dropout", "Permute", "Cropping2D", "Cast")  # layers that leave a range as it is
 
 
@@ -91,6 +93,11 @@ def together(gan):
     logits = logits["logits"] if isinstance(logits, dict) else discriminator.outputs[0]
     if (end := _ending(logits)) in RANGES and end not in ("tanh", "softsign", "hard_tanh"):
         raise ValueError(f"discriminator: ends in a {end}; objectives take logits, so leave it out (its last layer is linear)")
+    if end in (*RANGES, *_BOUNDED):
+        warnings.warn(f"discriminator: ends in {end}, which bounds its logits; let its last layer be linear", stacklevel=3)
+    if len(logits.shape) == 2 and logits.shape[1] == 2 != config.discriminator_outputs and type(gan).__module__ == "kgan.gan":
+        warnings.warn("discriminator: gives 2 logits, as if real and fake were classes, and each is judged as a logit of its own; let its "
+                      "last layer be Dense(1)", stacklevel=3)
     field = gan.fields[gan.key]
     bounds = kinds.get(field.kind).RANGE
     end = _ending(generator.outputs[0])
@@ -99,6 +106,20 @@ def together(gan):
         fit = next((name for name, range_ in RANGES.items() if range_ == tuple(bounds)), "these bounds")
         warnings.warn(f"generator: ends in {end}, {makes}, and {field.kind} is from {bounds[0]:g} to {bounds[1]:g}; let it end in "
                       f"{fit}", stacklevel=3)
+
+
+def makes(gan):
+    """Warns where what an untrained generator makes is out of the range of its kind, and its layers do not tell: a Rescaling, say."""
+    field = gan.fields[gan.key]
+    bounds = kinds.get(field.kind).RANGE
+    own = type(gan).__module__ == "kgan.gan" and set(gan.fields) == {gan.key}  # of noise alone
+    if not own or gan.step or not bounds or _ending(gan.generator.outputs[0]) is not None:
+        return
+    found = np.asarray(gan.make(gan.latents(4)))
+    span = bounds[1] - bounds[0]
+    if found.min() < bounds[0] - 0.5 * span or found.max() > bounds[1] + 0.5 * span:
+        warnings.warn(f"generator: makes {field.kind} from {found.min():.4g} to {found.max():.4g}, and {field.kind} is from {bounds[0]:g} to "
+                      f"{bounds[1]:g}; let it end in tanh", stacklevel=4)
 
 
 def _noise(generator, config):

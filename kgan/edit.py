@@ -1,14 +1,14 @@
-"""Real images at every value of what a conditional GAN can be asked for: a face at every age, a digit at every weight.
+"""Edits real images: shows each with every value of the attribute that a conditional GAN was trained on, a face at every age, say.
 
-    python -m kgan.edit runs/NAME PHOTO.jpg …                          a row an image
-    python -m kgan.edit runs/NAME PHOTO.jpg --attribute=34             which is known to be of this class: a name, or a number
-    python -m kgan.edit runs/NAME --count=8                            the first examples of the test split
-    python -m kgan.edit runs/NAME PHOTO.jpg --features=faces.keras     the same person by a network of yours
+    kgan edit runs/NAME PHOTO.jpg …                          a row for each image
+    kgan edit runs/NAME PHOTO.jpg --attribute=34             if its class is known: a name, or a number
+    kgan edit runs/NAME --count=8                            the first examples of the test split
+    kgan edit runs/NAME PHOTO.jpg --features=faces.keras     keeps what this network of yours sees, such as the person
 
-A row is the image, its reconstruction, and then the generator's picture of each class from the same noise; that of the
-image's own class is framed. For every GAN of images that is conditional on a field of the data. The noise is found by
-identity-preserving optimisation (`invert`), which starts at the encoder's guess where the model has an encoder (agecgan).
-Writes a picture to runs/NAME/latent/, named after the arguments, and prints the path.
+A row has the image, its reconstruction, and then the generator's image of each class from the same noise; that of the
+image's own class is framed. It works for every GAN of images that is conditional on a field of the data. The noise is found by
+identity-preserving optimisation (`invert`), which starts from the encoder's guess if the model has an encoder (agecgan).
+Writes a picture to runs/NAME/latent/, named after the arguments, and prints the path. `python -m kgan.edit` is the same.
 """
 import re
 import zlib
@@ -23,7 +23,7 @@ from kgan.config import unknown
 from kgan.data.source import DataError
 from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 FLAGS = "attribute", "count", "features", "steps", "restarts", "seed"
 _ROWS = 256  # samples that are optimised at once
@@ -116,10 +116,11 @@ def define_flags():
 def main(arguments):
     directory, *files = arguments[1:] or [None]
     if directory is None:
-        raise UserError("write python -m kgan.edit RUN IMAGE …")
+        raise UserError("write kgan edit RUN IMAGE …")
     values = {name: flags.FLAGS[name].value for name in FLAGS}
     if bool(files) == bool(values["count"]):
         raise UserError("name images, or give --count for examples of the data set" + (", not both" if files else ""))
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     if not settings.get("classes"):
         raise UserError(f"{directory} holds a model that is not conditional on the data: it makes no variants of an image. "

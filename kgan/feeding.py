@@ -5,8 +5,10 @@ compiles has no assertions.
 """
 import dataclasses
 import inspect
+import numbers
 import warnings
 import zlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -197,6 +199,7 @@ class Feed:
         """The arguments of `fit`: arrays as a pipeline of the config's batches, all data looked at on their way."""
         _callbacks(given.get("callbacks"))
         x, y, size = (given.pop(name, None) for name in ("x", "y", "batch_size"))
+        _usable("fit", x, size)
         split = given.pop("validation_split", 0)
         if _arrays(x):
             x, y = _as_arrays(x), _as_arrays(y)
@@ -224,6 +227,7 @@ class Feed:
     def evaluate(self, given):
         """The arguments of `evaluate`, likewise."""
         x, y, size = given.get("x"), given.get("y"), given.get("batch_size")
+        _usable("evaluate", x, size)
         if _arrays(x):
             found = self.arrays(_as_arrays(x), _as_arrays(y), size or self.gan.config.batch_size)
             return {**given, "x": found, "y": None, "batch_size": None}
@@ -315,6 +319,15 @@ class Feed:
         found = data.scan(tf.constant(0, tf.int64), step)
         found = found.filter(lambda batch, keep: keep) if cut else found
         return found.map(lambda batch, keep: batch)
+
+
+def _usable(method, x, batch_size):
+    """Raises ValueError where Keras would say something else, or nothing at all: of no data, of a path, of batches of no example."""
+    if x is None or isinstance(x, (str, Path)):
+        hint = "" if x is None else f"; kgan.data.load(\"folder:{x}\", batch_size=64) reads a folder"
+        raise ValueError(f"{method}(x={x!r}): give examples, as an array, a tf.data.Dataset or a generator of batches{hint}")
+    if batch_size is not None and not (isinstance(batch_size, numbers.Integral) and batch_size > 0):
+        raise ValueError(f"{method}(batch_size={batch_size!r}): must be a whole number above 0; None takes the Config's")
 
 
 def _callbacks(callbacks):

@@ -19,53 +19,53 @@ from kgan.data.onthefly import whole
 from kgan.run import FORMAT, Run, RunError, check_format
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "which GAN: a name that --list prints")
-flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, module:function of Python that returns data, or any name of tensorflow-datasets; "
+flags.DEFINE_string("model", None, "name of a model; --list prints them")
+flags.DEFINE_string("dataset", None, "a name that --list prints, folder:PATH, MODULE:FUNCTION that returns data, or any name of tensorflow-datasets; "
                     "default: the model's own")
 flags.DEFINE_string("data_dir", None, "where tensorflow-datasets keeps prepared data sets; default: its own place")
 flags.DEFINE_string("manual_dir", None, "folder with a data set's original files, to prepare it without a network")
 flags.DEFINE(sizes.Parser(), "image_size", None, "pixels of the images: a number for squares, or height x width, as in 64x96; "
              "default: the data set's own", serializer=sizes.Serializer())
 flags.DEFINE_enum("channels", None, ["1", "3"], "1 for grey, 3 for colour; default: the data set's own")
-flags.DEFINE_bool("crop", True, "of images of other proportions keep the middle; --nocrop squeezes them instead")
-flags.DEFINE_bool("flip", False, "mirror images left to right at random; not where labels tell left from right")
-flags.DEFINE_enum("cache", "auto", ["auto", "disk", "none"], "of a folder: disk: its images are decoded once, to a copy in the cache; "
-                  "none: each time that they are read; auto: none where the copy would take more than half of what is free there")
-flags.DEFINE_bool("balance", False, "each class equally often in training, those of --set condition, else of the label")
-flags.DEFINE_integer("batch_size", None, "examples an update; default: the model's own", lower_bound=1)
+flags.DEFINE_bool("crop", True, "crop images of other proportions to their middle; --nocrop squeezes them instead")
+flags.DEFINE_bool("flip", False, "mirror images left to right at random; not if left and right have a meaning, as in writing")
+flags.DEFINE_enum("cache", "auto", ["auto", "disk", "none"], "for folders. disk: images are decoded once, to a copy in the cache; "
+                  "none: they are decoded each time that they are read; auto: none if the copy would take more than half of the free space")
+flags.DEFINE_bool("balance", False, "train on each class equally often: the classes of --set condition, or else of the label")
+flags.DEFINE_integer("batch_size", None, "examples in an update; default: the model's own", lower_bound=1)
 flags.DEFINE_integer("steps", None, "updates of the generator; default: the model's own", lower_bound=1)
 flags.DEFINE_float("epochs", None, "passes over the data, instead of --steps", lower_bound=1e-6)
 flags.DEFINE_integer("evaluate_every", None, "steps between two measurements of quality; default: none", lower_bound=0)
-flags.DEFINE_enum("precision", None, ["float32", "mixed_bfloat16", "mixed_float16"], "of what training computes; default: "
-                  "float32. Weights, losses, penalties, samples and exports are float32 in any case")
+flags.DEFINE_enum("precision", None, ["float32", "mixed_bfloat16", "mixed_float16"], "of the computations in training; default: "
+                  "float32. Weights, losses, penalties, samples and exports are always float32")
 flags.DEFINE_enum("strategy", "auto", ["auto", "none", "mirrored", "multiworker"], "what trains: one device (none), all GPUs "
-                  "of this machine (mirrored), or the hosts that TF_CONFIG names (multiworker); auto: what there is")
+                  "of this machine (mirrored), or the hosts that TF_CONFIG names (multiworker); auto: whatever there is")
 flags.DEFINE_integer("seed", None, "of weights, noise and the order of the data; default: 0", lower_bound=0,
                      upper_bound=2**31 - 1)
-flags.DEFINE_multi_string("callback", [], "module:function that returns a Keras callback, or a list of them, called in training; may "
-                          "be given many times. It gets those of settings (a dict) and run_dir that it has parameters for")
-flags.DEFINE_integer("stop_after", 0, "stop when so many measurements in a row were no better than the best (--evaluate_every); 0: "
+flags.DEFINE_multi_string("callback", [], "MODULE:FUNCTION that returns a Keras callback, or a list of them, to be called in training; may "
+                          "be given many times. Its parameters may be settings (a dict) and run_dir, or one of them, or none")
+flags.DEFINE_integer("stop_after", 0, "stop after so many measurements (--evaluate_every) without improvement; 0: "
                      "never", lower_bound=0)
-flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by name and shape are taken from its newest checkpoint, "
-                    "the others are named and start anew. With other data, sizes or classes this is fine-tuning; "
-                    "--set freeze_discriminator=N leaves D's first layers as they are")
-flags.DEFINE_list("export", ["saved_model"], f"what is written at the end of the run, with commas between: "
+flags.DEFINE_string("init_from", None, "a run to start from: weights that fit by name and shape come from its newest checkpoint, "
+                    "the others are listed and start from scratch. With other data, sizes or classes this is fine-tuning; "
+                    "--set freeze_discriminator=N keeps D's first layers as they are")
+flags.DEFINE_list("export", ["saved_model"], f"formats that are written at the end of the run, separated by commas: "
                   f"{', '.join(export.FORMATS)}")
-flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET, of a folder its name")
+flags.DEFINE_string("run_dir", None, "directory of the run; default: runs/MODEL-DATASET, or for a folder its name")
 flags.DEFINE_multi_string("set", [], "KEY=VALUE for any field of the model's Config; may be given many times. "
                           "kgan settings MODEL explains them")
 flags.DEFINE_string("config", None, "config.json of a run, to repeat it; other flags change single settings. With another "
-                    "--model or preset, its data, batch, steps and what was chosen there are taken over. "
+                    "--model or preset, the run's data, batch, steps and whatever was chosen for it are kept. "
                     "Default of --run_dir: runs/MODEL-DATASET-repeat")
-flags.DEFINE_bool("list", False, "print every model and data set with a line each, and stop")
-flags.DEFINE_bool("dry_run", False, "build everything, print networks, data, the plan and what it will cost in time and "
-                  "memory, from some steps made on trial, and stop; leaves no run")
-flags.DEFINE_string("profile", None, "START:STOP, as in 100:110: a profile of these steps for TensorBoard")
-flags.DEFINE_bool("overwrite", False, "delete the run in the directory and start anew")
-flags.DEFINE_enum("on_nan", "stop", ["stop", "rollback"], "where a loss or a gradient is not finite any more; rollback: go on "
-                  "from the newest checkpoint with half the learning rates, three times in a run at most")
-flags.DEFINE_bool("deterministic", False, "TensorFlow's deterministic operations: a GPU needs them to repeat a run bit "
-                  "for bit; slower, and no XLA. A CPU repeats it without them")
+flags.DEFINE_bool("list", False, "print every model and data set, a line for each, and stop")
+flags.DEFINE_bool("dry_run", False, "build everything, print networks, data and the plan, and estimate time and "
+                  "memory from a few trial steps, and stop; leaves no run")
+flags.DEFINE_string("profile", None, "START:STOP, as in 100:110: write a profile of these steps for TensorBoard")
+flags.DEFINE_bool("overwrite", False, "delete the run in the directory and start from scratch")
+flags.DEFINE_enum("on_nan", "stop", ["stop", "rollback"], "what to do when a loss or a gradient becomes NaN or infinite; rollback: resume "
+                  "from the newest checkpoint with half the learning rates, at most three times in a run")
+flags.DEFINE_bool("deterministic", False, "use TensorFlow's deterministic operations, which a GPU needs to repeat a run bit "
+                  "for bit; slower, and without XLA. A CPU repeats a run without them")
 
 # flags that are settings of a run as they are, with their defaults
 _PLAIN = {"dataset": None, "data_dir": None, "manual_dir": None, "image_size": None, "channels": None, "crop": True,

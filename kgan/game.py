@@ -14,6 +14,7 @@ import tensorflow as tf
 from kgan import contracts, losses, optimizers, penalties, schedules
 from kgan.config import Config
 from kgan.kinds import Field
+from kgan.layers import plain
 from kgan.replicas import replicas
 
 # what a step computes, in this order: the first that is not finite is the cause of what follows
@@ -40,6 +41,8 @@ class Game(keras.Model):
     def __init__(self, config=None, seed=0, name="gan"):
         contracts.environment()
         super().__init__(name=name)
+        if config is not None and not isinstance(config, Config):
+            raise TypeError(f"config={config!r}: must be a Config, as in kgan.Config(noise_dim=64)")
         self.config = config or self.Config()
         self.seed = int(seed)
         # player -> updates that it made before its optimizer began to count: the optimizer may be newer than the model
@@ -50,9 +53,13 @@ class Game(keras.Model):
                                   synchronization=tf.VariableSynchronization.ON_READ)
 
     def average(self, name):
-        """Makes ema_NAME, a copy of the network whose weights follow its, batch statistics too. It is never trained itself."""
+        """Makes ema_NAME, a copy of the network whose weights follow its, batch statistics too. It is never trained itself.
+
+        Layers that are Keras's but for their speed in training are Keras's own there, so that its file needs no kgan.
+        """
         network = getattr(self, name)
-        copy = keras.models.clone_model(network)
+        usual = type(network).__module__.startswith("keras.")  # a subclass with a config of its own is copied by that
+        copy = keras.models.clone_model(network, clone_function=plain if usual else None)
         copy.set_weights(network.get_weights())
         copy.trainable = False
         for layer in copy._flatten_layers():
@@ -96,7 +103,7 @@ class Game(keras.Model):
 
     @property
     def step(self):
-        """Updates of the first player, the generator, so far. They are the model's: `compile` again, and files, keep them."""
+        """Updates of the first player, the generator, so far. The model keeps this count when it is compiled again or saved."""
         return self.made()[next(iter(self.players))]
 
     def made(self):
@@ -123,24 +130,29 @@ class Game(keras.Model):
     # === Compiling ===
 
     def compile(self, generator_optimizer=None, discriminator_optimizer=None, loss=None, penalty=None, **kwargs):
-        """Readies for `fit`. What is left out is taken from the config.
+        """Prepares the GAN for `fit`. What is left out is taken from the config.
 
-        Of a GAN that has been trained, or loaded from a file, training goes on where it was: steps, schedules, noise, averages; and
-        the optimizers' moments, where they are of the same kind as before.
+        If the GAN has been trained, or loaded from a file, training will continue where it was: steps, schedules, noise, averages, and
+        the optimizers' moments if the optimizers are of the same kind as before.
 
         Args:
-            generator_optimizer, discriminator_optimizer: keras optimizers, each one of its own; or names of such, "adam", which then
-                have the config's learning rate, beta_1, beta_2 and clipping; of other players likewise, PLAYER_optimizer.
+            generator_optimizer, discriminator_optimizer: keras optimizers, a separate one for each; or their names, "adam", which then
+                have the config's learning rate, beta_1, beta_2 and clipping. Other players have PLAYER_optimizer.
             loss: a name in kgan.losses, or a kgan.losses.Objective.
             penalty: a name in kgan.penalties, or a kgan.penalties.Penalty.
-            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is 1 with
-                several replicas, and made to divide the first steps of all phases.
+            **kwargs: for keras.Model.compile, such as jit_compile, run_eagerly, steps_per_execution. The last is set to 1 if there are
+                several replicas, and reduced so that it divides the first steps of all phases.
+
+        Raises:
+            ValueError: there is no such argument, or it is not for GANs.
         """
         for name in ("optimizer", "metrics", "weighted_metrics", "loss_weights"):
             if kwargs.pop(name, None) is not None:
                 raise ValueError(f"compile({name}=…): " + (
                     "each network has an optimizer of its own; give generator_optimizer and discriminator_optimizer"
                     if name == "optimizer" else "is not for GANs; the Config weighs losses, and kgan.metrics measures samples"))
+        if not kwargs.pop("auto_scale_loss", True):
+            raise ValueError("compile(auto_scale_loss=False): a loss in float16 is always scaled; choose mixed_bfloat16, which needs no scaling")
         strange = kwargs.keys() - inspect.signature(keras.Model.compile).parameters - {f"{player}_optimizer" for player in self.players}
         if strange:
             known = [*(f"{player}_optimizer" for player in self.players), "loss", "penalty"]
@@ -321,6 +333,18 @@ class Game(keras.Model):
                 average.assign(variable + decay * (average - variable))
 
     # === Saving ===
+
+    def save(self, filepath, *args, **kwargs):
+        """keras.Model.save, to a .keras file. Raises ValueError: another format is asked for, which cannot hold a GAN."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"save({str(filepath)!r}): HDF5 cannot hold a GAN; let the name end in .keras, or in .weights.h5 with "
+                             "save_weights")
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, *args, **kwargs):
+        """Raises ValueError: a GAN is several networks, of which others want one."""
+        raise ValueError("export: a GAN is several networks; gan.ema_generator.export(PATH) writes the generator, and so does "
+                         "kgan export RUN, which also checks it")
 
     def prepare(self, settings):
         """What a GAN needs of its data before step 0; train.py calls it. Here nothing; see advgan.

@@ -4,14 +4,14 @@
     kgan generate runs/NAME --count=100 --out=SEVENS --label=7 --truncation=0.7 --grid
     kgan generate runs/NAME --count=100 --out=ALL --label=all           # 100 of each class
     kgan generate runs/NAME --count=10000 --out=ARRAY --format=npz
-    kgan generate runs/NAME --count=100 --out=SEVENS --text="a large red 7 in italic"              # of a model that is given texts
-    kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # TensorFlow alone reads it
+    kgan generate runs/NAME --count=100 --out=SEVENS --text="a large red 7 in italic"              # models that take texts
+    kgan generate EXPORT/saved_model --count=1000 --out=SAMPLES         # needs TensorFlow alone
 
-The sample of seed 12 is `000012.png`, and is what GAN.generate(1, seed=12) makes. Of a conditional GAN each class has a folder,
-and the classes come in turn: that of seed 12 is number 12 modulo their count. manifest.csv has a row a file. The same command
-again writes what is missing, so an interrupted one goes on, and a larger --count adds to it; files of another generator, of one of
-the same name that was trained on or anew, or of other flags, are not overwritten unless asked (--overwrite). Files that are no longer
-wanted are never deleted.
+The sample of seed 12 is `000012.png`, the same as GAN.generate(1, seed=12). For a conditional GAN each class has a folder, and the
+classes take turns: seed 12 has class number 12 modulo the number of classes. manifest.csv has a row for each file. The same command
+again writes what is missing, so it resumes where it was interrupted, and a larger --count adds files. Files of another generator, of
+the same one before it was trained further, or of other flags are not overwritten, unless you say --overwrite. Files that are no
+longer wanted are never deleted.
 """
 import concurrent.futures
 import csv
@@ -30,7 +30,7 @@ from kgan.command import UserError
 from kgan.config import unknown
 from kgan.kinds.label import called
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, checksum, load, write
+from kgan.run import Run, checksum, load, run_at, write
 
 BATCH = 256
 MANY = 8  # batches, from which on tracing the network takes less time than it saves
@@ -294,28 +294,29 @@ def copies(gan, settings, samples):
 
 def define_flags():
     """Defines the command's flags. Not on import: the library's users have flags of their own."""
-    flags.DEFINE_string("out", None, "folder for the samples; it is made if need be")
-    flags.DEFINE_integer("count", 64, "samples; with --label=all of each class", 1)
+    flags.DEFINE_string("out", None, "folder for the samples; it is created if necessary")
+    flags.DEFINE_integer("count", 64, "number of samples; with --label=all, of each class", 1)
     flags.DEFINE_integer("seed", 0, "of the first sample; the others have the seeds that follow", 0, 2**31 - 1)
-    flags.DEFINE_string("label", None, "of a conditional model: the class of all samples, or all: --count of each; default: the "
+    flags.DEFINE_string("label", None, "for a conditional model: the class of all samples, or all: --count of each; default: the "
                         "classes in turn")
-    flags.DEFINE_string("text", None, "of a model that is given texts: that of all samples")
-    flags.DEFINE_float("truncation", None, "of normal noise: bound of the truncation trick, such as 0.7; default: none", 1e-3)
-    flags.DEFINE_enum("format", None, ["files", "png", "npz"], "files: each sample in its own, of the kind's type (PNG of images, glTF "
-                      "of voxels …); npz: all in samples.npz, as numbers; default: files")
-    flags.DEFINE_bool("grid", False, "write a picture of the first samples, too: grid.png")
-    flags.DEFINE_bool("check_copies", False, "say how many samples are near-copies of training examples")
-    flags.DEFINE_bool("overwrite", False, "make anew what is there already, and replace files of another generator")
-    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: newest, or best: the one that measured best in training")
+    flags.DEFINE_string("text", None, "for a model that takes texts: the text of all samples")
+    flags.DEFINE_float("truncation", None, "for normal noise: bound of the truncation trick, such as 0.7; default: none", 1e-3)
+    flags.DEFINE_enum("format", None, ["files", "png", "npz"], "files: a file for each sample, of the usual type (PNG for images, glTF "
+                      "for voxels …); npz: all in samples.npz, as numbers; default: files")
+    flags.DEFINE_bool("grid", False, "also write a picture of the first samples, grid.png")
+    flags.DEFINE_bool("check_copies", False, "count the samples that are near-copies of training examples")
+    flags.DEFINE_bool("overwrite", False, "write existing files again, and replace those of another generator")
+    flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: the newest, or the one with the best measurement in training")
 
 
 def main(arguments):
     FLAGS = flags.FLAGS
     if len(arguments) != 2 or not FLAGS.out:
-        raise UserError("write kgan generate RUN --out=FOLDER; a SavedModel that kgan exported will do, too")
+        raise UserError("write kgan generate RUN --out=FOLDER; a SavedModel that kgan exported works, too")
     target, out = Path(arguments[1]), Path(FLAGS.out)
     if not target.is_dir():
         raise UserError(f"{target}: there is no such run or SavedModel")
+    target = _meant(target)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out}: is a file, a folder is wanted")
     if FLAGS.seed + FLAGS.count > 2**31:
@@ -355,6 +356,15 @@ def main(arguments):
     return 0
 
 
+def _meant(target):
+    """The run, or the SavedModel, that a folder means: itself, the one in it, or the run in which it lies."""
+    from export import CONTRACT
+    if (target / CONTRACT).exists():
+        return target
+    found = run_at(target)
+    return target / "saved_model" if found == target and (target / "saved_model" / CONTRACT).exists() else found
+
+
 def _write_array(generator, rows, out, truncation, overwrite):
     """samples.npz: `samples` as they are stored (uint8 of images), `seed` and, of a conditional generator, `label`, `classes`."""
     place = out / "samples.npz"
@@ -385,8 +395,8 @@ def _check(generator, run, rows, truncation):
     """Says how many of the samples are near-copies of training examples."""
     samples = np.concatenate([samples for _, samples in _made(generator, rows[:10_000], truncation)])
     found = copies(generator.gan, Run(run).settings(), samples)
-    line = (f"{found} of {len(samples)} samples ({found / len(samples):.1%}) are nearer to a training example than 99 % of the real "
-            f"examples that were not trained on; of as many real ones it would be {round(COMMON * len(samples))}")
+    line = (f"{found} of {len(samples)} samples ({100 * found / len(samples):.1f} %) are nearer to a training example than 99 % of the real "
+            f"examples that were not trained on; among as many real examples it would be {round(COMMON * len(samples))}")
     print(f"{'warning: ' if found > 3 * COMMON * len(samples) + 3 else ''}{line}")
 
 

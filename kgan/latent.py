@@ -1,18 +1,17 @@
-"""The space of noise: ways through it, sums in it, and the way back to it from real examples.
+"""Latent space: interpolation and arithmetic in it, and the way back to it from real examples.
 
-    python -m kgan.latent runs/NAME interpolate                        8 ways between random samples, 10 steps each
-    python -m kgan.latent runs/NAME interpolate --between=3,17         between two samples of --seed
-    python -m kgan.latent runs/NAME sheet                              samples with their numbers, to choose from
-    python -m kgan.latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
-    python -m kgan.latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
-    python -m kgan.latent runs/NAME project --count=8                  to the first examples of the test split
-    python -m kgan.latent runs/NAME fill PHOTO.png MASK.png --out=FILLED.png       what is white in the mask is filled
-    python -m kgan.latent runs/NAME fill PHOTO.png --degrade=blur:2                the sample that this is a blurred one of
+    kgan latent runs/NAME interpolate                        8 paths between random samples, 10 steps each
+    kgan latent runs/NAME interpolate --between=3,17         between two samples of --seed
+    kgan latent runs/NAME sheet                              samples with their numbers (solids in order), to choose from
+    kgan latent runs/NAME arithmetic --add=0,3,5 --subtract=1,2 --add=4,6,7
+    kgan latent runs/NAME project PHOTO.jpg …                the samples nearest to real images
+    kgan latent runs/NAME project --count=8                  the same for the first examples of the test split
+    kgan latent runs/NAME fill PHOTO.png MASK.png --out=FILLED.png       fills what is white in the mask
+    kgan latent runs/NAME fill PHOTO.png --degrade=blur:2                the sample of which this is a blurred version
 
-Of a conditional GAN sample i is of class i, counted round and round, unless --label=NAME names one for all.
-Each writes a picture to runs/NAME/latent/, named after its arguments, and prints the path: the same command again, on a
-run that has gone on, replaces its picture and no other. For every GAN that goes from noise to samples; these are drawn
-from the averaged generator.
+For a conditional GAN the classes of the samples take turns, unless --label=NAME gives one for all. Each command writes a picture to
+runs/NAME/latent/, named after its arguments, and prints the path; the same command replaces its own picture and no other. This works
+for every GAN from noise to samples; the averaged generator makes them. `python -m kgan.latent` is the same.
 """
 import re
 import warnings
@@ -30,7 +29,7 @@ from kgan.filling import fill  # noqa: F401, which is of this room
 from kgan.kinds.label import called
 from kgan.kinds.noise import way
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 # command -> the flags that it reads
 COMMANDS = {
@@ -223,7 +222,7 @@ def main(arguments):
     FLAGS = flags.FLAGS
     words = arguments[1:]
     if len(words) < 2 or words[1] not in COMMANDS:
-        raise UserError(f"write python -m kgan.latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
+        raise UserError(f"write kgan latent RUN COMMAND, the command one of {', '.join(COMMANDS)}")
     directory, name, *files = words
     for flag in {flag for of in COMMANDS.values() for flag in of} - {*COMMANDS[name]}:
         if FLAGS[flag].present:
@@ -249,11 +248,12 @@ def main(arguments):
         values[flag] = [_numbers(flag, text.split(",")) for text in values[flag]]
     if name == "arithmetic" and not values["add"]:
         raise UserError("--add: which samples? As in --add=0,3,5; the command sheet shows their numbers")
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     if name == "fill":
         filling.operator_of(values["degrade"])
     kind = kind_of(settings)
-    if kind != "image" and (files or name == "sheet"):
+    if kind != "image" and (files or name == "sheet" and kind != "voxels"):
         raise UserError(f"{directory} makes {kind}, no images: {name} is for images" +
                         (", or for examples of the data set (--count)" if name == "project" and kind != "tokens" else ""))
     if kind == "tokens" and name == "project":
@@ -366,6 +366,8 @@ def _sheet(gan, values, _):
 
     from kgan import pictures
     images = gan.generate(values["count"] or DEFAULT_COUNT["sheet"], values["seed"], label=values["label"])
+    if gan.kind != "image":
+        return pictures.sheet(gan.kind, images, columns=8), ["samples 0 to 7 in the first row, 8 to 15 in the second, and so on"]
     side, strip = max(64, images.shape[2]), 12
     height = side * images.shape[1] // images.shape[2]
     sheet = Image.new("RGB", (8 * side, -(-len(images) // 8) * (height + strip)), "white")
@@ -393,10 +395,15 @@ def _sum(gan, values, _):
     rows = []
     for group, mean in zip(add + subtract, means):
         images = samples_of(gan, [*group, mean], label)
-        rows += [images[:-1], np.ones((columns - len(images), *images.shape[1:])), images[-1:]]
+        rows += [images[:-1], _blank(gan, columns - len(images)), images[-1:]]
     near = np.random.default_rng(values["seed"]).uniform(-_NEARBY, _NEARBY, (columns - 1, len(total)))
     rows.append(samples_of(gan, [*(total + near), total], label))
     return pictures.sheet(gan.kind, np.concatenate(rows), columns=columns), []
+
+
+def _blank(gan, count):
+    """Samples to fill a row with: white pixels, or solids of nothing."""
+    return np.full((count, *gan.generator.output_shape[1:]), 0.0 if gan.kind == "voxels" else 1.0)
 
 
 def _numbered(gan, count, values):
@@ -420,7 +427,7 @@ def _projected(gan, values, examples):
     for start in range(0, len(examples), columns):  # a row of real images, below it theirs
         for images in (examples, found):
             row = images[start:start + columns]
-            rows += [row, np.ones((columns - len(row), *row.shape[1:]))]
+            rows += [row, _blank(gan, columns - len(row))]
     return pictures.sheet(gan.kind, np.concatenate(rows), columns=columns), remark
 
 

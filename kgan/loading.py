@@ -11,27 +11,29 @@ from kgan.run import load as load_run
 
 
 def load(path, checkpoint="newest"):
-    """A trained GAN, compiled: of a run's directory, or of a file that `GAN.save` wrote.
+    """Loads a trained GAN from a run's directory, or from a file that `GAN.save` wrote.
 
         gan = kgan.load("runs/dcgan-glyphs")
         images = gan.generate(16, seed=0)
-        gan.fit(kgan.data.load("folder:photos", image_size=28, channels=1))     # goes on from there
+        gan.fit(kgan.data.load("folder:photos", image_size=28, channels=1))     # trains it further
 
     Args:
         path: a run's directory, or a .keras file.
-        checkpoint: of a run: "newest", or "best", the one that measured best in training.
+        checkpoint: of a run: "newest", or "best", the one with the best measurement during training.
 
     Returns:
-        kgan.GAN, or the subclass of its model. Of a file that holds no optimizers it is not compiled.
+        kgan.GAN, or the subclass of its model; compiled, unless it comes from a file without optimizers.
 
     Raises:
-        kgan.run.RunError: there is no such run, or nothing was saved in it yet.
-        ValueError: the file is none of kgan's GANs.
+        kgan.run.RunError: there is no such run, or nothing has been saved in it yet.
+        ValueError: the file does not hold a GAN.
     """
     if Path(path).is_file():
         import keras
 
         from kgan.game import Game
+        if str(path).endswith(".weights.h5"):
+            raise ValueError(f"{path}: holds weights alone; build the GAN that they are of, and gan.load_weights({str(path)!r})")
         found = keras.saving.load_model(path)
         if not isinstance(found, Game):
             raise ValueError(f"{path}: holds {type(found).__name__}, a Keras model that is no GAN of kgan; keras.saving.load_model "
@@ -43,20 +45,21 @@ def load(path, checkpoint="newest"):
 
 
 def start_from(gan, path, checkpoint="newest"):
-    """Gives `gan` those weights of a run that fit, by name and shape, network by network; averages start at their networks.
+    """Copies into `gan` those weights of a run that fit by name and shape, network by network; averages start from their networks.
 
-    Weights are named after their layer's class and its place among those of that class, from the input on: of a network for
-    larger images the first layers fit, and those that it has more start anew.
+    A weight is named after its layer's class and its place among the layers of that class, counted from the input. So in a network
+    for larger images the first layers fit, and its additional layers start from scratch.
 
     Args:
         gan: GAN, built.
         path: a run's directory.
 
     Returns:
-        list of sentences, one a network: how many weights were taken, which were not, and why.
+        list of sentences, one for each network: how many weights were taken, which were not, and why.
 
     Raises:
-        RunError: as for `load`; UserError: next to nothing fits, so it is a mistake.
+        RunError: as for `load`.
+        UserError: next to nothing fits, so it is probably another model.
     """
     other, _ = load_run(path, checkpoint)
     if other.kind != gan.kind:

@@ -10,6 +10,11 @@ from tqdm import tqdm
 BAR = 12  # letters that the bar itself is long
 
 
+def duration(seconds):
+    """A time as one reads it: 8.57 ms, 1.58 s."""
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
 def warn(text):
     """Writes a line to standard error."""
     tqdm.write(text, file=sys.stderr)  # which moves a bar out of the way
@@ -158,6 +163,6 @@ class Clock:
         if not self.steps:
             return ""
         total = self.first + self.updates + self.others
-        return (f"{1e3 * self.updates / self.steps:.3g} ms a step; of all {total:.0f} s {self.first / total:.0%} went into the "
-                f"first call (tracing, compiling), {self.updates / total:.0%} into updates, {self.others / total:.0%} into "
+        return (f"{duration(self.updates / self.steps)} a step; of all {total:.0f} s {100 * self.first / total:.0f} % went into the "
+                f"first call (tracing, compiling), {100 * self.updates / total:.0f} % into updates, {100 * self.others / total:.0f} % into "
                 "pictures, measures, checkpoints and logs")

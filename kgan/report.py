@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import kgan
 from kgan import callbacks, pictures
+from kgan.progress import duration
 from kgan.run import write
 
 try:
@@ -36,11 +37,12 @@ def devices():
 
 
 FEW = 2_000  # images: of fewer D sees each so often that it may memorise them
+FEWEST = 10  # passes over them, below which it hardly can
 
 
 def few(config, source, epochs):
     """A line of the plan, where the images are few and nothing of the settings takes care of it; else none."""
-    if source.kind != "image" or len(source) >= FEW or epochs < 1 or len(config.needs) > 1 or config.augment:
+    if source.kind != "image" or len(source) >= FEW or epochs < FEWEST or len(config.needs) > 1 or config.augment:
         return []
     advice = "preset=few" if "few" in config.presets else "augment=flip+color+translation+cutout --set augment_target=0.6"
     return [f"few        with {len(source):,} images the run is {epochs:,.0f} epochs, and D may memorise them: --set {advice} "
@@ -58,7 +60,7 @@ def plan(settings, gan, source, directory, every=False):
         f"model      {settings['model']}: generator {gan.generator.count_params():,} parameters, "
         f"discriminator {gan.discriminator.count_params():,}",
         f"data       {settings['dataset']}: {len(source):,} of {shape}, fields {', '.join(sorted(source.arrays))}",
-        f"training   {config.steps:,} steps of {config.batch_size} = {seen / len(source):.1f} epochs, on {devices()}, "
+        f"training   {config.steps:,} steps of {config.batch_size} = {_epochs(seen / len(source))} epochs, on {devices()}, "
         f"{gan.distribute_strategy.num_replicas_in_sync} × {settings['precision']}",
         f"settings   {told or 'the defaults'}" + ("" if every else f"; kgan settings {settings['model']} explains all of them"),
         f"directory  {directory}",
@@ -67,6 +69,11 @@ def plan(settings, gan, source, directory, every=False):
     lines += few(config, source, seen / len(source))
     return "\n".join(textwrap.fill(line, 118, subsequent_indent=" " * 11, break_long_words=False,
                                    break_on_hyphens=False) for line in lines)
+
+
+def _epochs(count):
+    """How many passes over the data, as one reads it: 0.03, 31.3, 4,400."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.1f}" if count >= 0.1 else f"{count:.1g}"
 
 
 def chosen(settings):
@@ -102,8 +109,9 @@ def cost(gan, batches):
         each = clock.updates / clock.steps if clock.steps else clock.first / count
         minutes += (clock.first + (end - start) * each) / 60
         phase = gan.phase_of(start) and f"{gan.phase_of(start)}: "
-        found.append(f"{phase}{clock.first:.1f} s to the first step, then {1e3 * each:.3g} ms a step")
-    lines = [f"time       {'; '.join(found)}: about {minutes:.1f} minutes for {steps:,} steps, without pictures and measures"]
+        found.append(f"{phase}{clock.first:.1f} s to the first step, then {duration(each)} a step")
+    whole = f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    lines = [f"time       {'; '.join(found)}: about {whole} for {steps:,} steps, without pictures and measures"]
     used = {"main memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)} \
         if resource else {}
     for gpu in tf.config.list_logical_devices("GPU"):

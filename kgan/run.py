@@ -16,6 +16,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import warnings
 import zipfile
 import zlib
@@ -36,11 +37,38 @@ _CONTENTS = ("config.json", "rollbacks.json", "longer.json", "log.csv", "tensorb
            "augment-rare-*.json", "pretrain.json", "classifier.keras", "classifier.json")  # or patterns of names
 FORMAT = 1  # of config.json and checkpoints, where it is said; runs from before it was have the same
 _KEPT = 3  # checkpoints
+_NAMED = 5  # runs in a message
 _ROLLBACKS = 3  # in a run
 
 
 class RunError(UserError, RuntimeError):
     """A run directory that cannot be used as asked."""
+
+
+def run_at(path):
+    """The run that a path means: itself, or that which it lies in, which is said on standard error.
+
+    Raises:
+        UserError: it holds runs, or is a file of one: which is meant is not known.
+    """
+    path = Path(path)
+    if _is_run(path):
+        return path
+    above = [folder for folder in [*(path.parents or path.resolve().parents)][:3] if _is_run(folder)][:1]
+    if above and path.is_dir():
+        print(f"{path} lies in the run {above[0]}, which is taken", file=sys.stderr)
+        return above[0]
+    if above and path.is_file():
+        raise UserError(f"{path} is a file of the run {above[0]}: say the run, and by --checkpoint=newest or best which checkpoint")
+    below = [folder for pattern in ("*", "*/*") for folder in sorted(path.glob(pattern)) if _is_run(folder)] if path.is_dir() else []
+    if below:
+        more = " …" if len(below) > _NAMED else ""
+        raise UserError(f"{path} is no run; it holds {', '.join(map(str, below[:_NAMED]))}{more}: say which")
+    return path
+
+
+def _is_run(folder):
+    return (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
 
 
 def check_format(settings, name):
@@ -293,7 +321,7 @@ def load(directory, checkpoint="newest"):
 
     if checkpoint not in ("newest", "best"):
         raise RunError(f"checkpoint={checkpoint}: must be newest or best")
-    run = Run(directory)
+    run = Run(run_at(directory))
     settings = run.settings(required=True)
     model, shape = settings.get("model"), settings.get("shape")
     if not (isinstance(model, str) and isinstance(shape, list) and all(isinstance(size, int) for size in shape)):

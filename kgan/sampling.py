@@ -1,13 +1,16 @@
 """Sampler: what the networks make and what they are given, as named fields; and samples of a trained generator."""
 import dataclasses
 import functools
+import numbers
+import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kgan import contracts, draws, kinds
-from kgan.config import unknown
+from kgan.advice import not_finite
+from kgan.config import nearest, unknown
 from kgan.draws import GENERATE, TRAINING
 from kgan.feeding import Feed, arguments
 from kgan.game import Game
@@ -117,7 +120,7 @@ class Sampler(Game):
         return self.ema_generator(inputs, training=training)
 
     def make(self, noise, given=None, network=None, training=False):
-        """Samples of noise [n, noise_dim] and of given fields, as for `asked`.
+        """Samples from noise [n, noise_dim] and given fields, as for `asked`.
 
         `network`: one of its generators; None: the averaged one.
         """
@@ -149,11 +152,20 @@ class Sampler(Game):
         return found
 
     def latents(self, count, seed=0, truncation=None):
-        """Noise for `count` samples, float32 [count, noise_dim]. Of two counts, the first samples are the same.
+        """Noise for `count` samples, float32 [count, noise_dim]. A larger count begins with the same samples.
 
-        `truncation`: bound of normal noise, see `kgan.kinds.noise.truncate`; None: there is none.
+        Args:
+            count: how many, from 0 on.
+            seed: a whole number from 0 to 2^31 - 1.
+            truncation: bound of normal noise, see `kgan.kinds.noise.truncate`; None: there is none.
+
+        Raises:
+            ValueError: there can be no such count, seed or truncation.
         """
-        noise = draws.draw_noise(self.config.noise, (count, self.config.noise_dim), [seed & 0x7FFFFFFF, GENERATE])
+        for name, value, top in (("count", count, None), ("seed", seed, 0x7FFFFFFF)):
+            if not tf.is_tensor(value) and not (isinstance(value, numbers.Integral) and 0 <= value <= (top or value)):
+                raise ValueError(f"{name}={value!r}: must be a whole number from 0 {f'to {top}' if top else 'on'}")
+        noise = draws.draw_noise(self.config.noise, (count, self.config.noise_dim), [seed, GENERATE])
         if truncation is None:
             return noise
         if self.config.noise != "normal":
@@ -165,7 +177,7 @@ class Sampler(Game):
 
         Args:
             count: how many.
-            label: a class's number or name, for all of them; or [count] numbers; None: the classes in turn.
+            label: a class's number or name, for all of them; or [count] numbers or names; None: the classes in turn.
 
         Raises:
             ValueError: there is no such class, or there are no classes.
@@ -177,33 +189,45 @@ class Sampler(Game):
         if label is None:
             return tf.range(count, dtype=tf.int32) % len(self.classes)
         if isinstance(label, str):
-            label = called(label, self.classes)
-            if label not in self.classes:
-                raise ValueError(f"label={label}: {unknown(label, self.classes)}")
-            label = self.classes.index(label)
+            label = self._number(label)
+        elif isinstance(label, (list, tuple, np.ndarray)) and all(isinstance(one, str) for one in label):
+            label = [self._number(one) for one in label]
         if not tf.is_tensor(label) or hasattr(label, "numpy"):  # tensors in graphs come from batches, which are looked at
-            numbers = np.asarray(label)
-            if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or not (
-                    0 <= numbers.min(initial=0) <= numbers.max(initial=0) < len(self.classes)):
+            found = np.asarray(label)
+            if found.dtype.kind not in "iu" or found.ndim > 1 or not (
+                    0 <= found.min(initial=0) <= found.max(initial=0) < len(self.classes)):
                 raise ValueError(f"label={label}: must be from 0 to {len(self.classes) - 1}, a number or one for each sample")
+            if found.ndim and not tf.is_tensor(count) and len(found) != count:
+                raise ValueError(f"label: there are {len(found)} labels, and {count} samples; give one for each, or one for all")
         return tf.broadcast_to(tf.cast(label, tf.int32), [count])
 
+    def _number(self, name):
+        """The number of the class of that name. Raises ValueError: there is none."""
+        name = called(name, self.classes)
+        if name not in self.classes:
+            raise ValueError(f"label={name}: {unknown(name, self.classes)}")
+        return self.classes.index(name)
+
     def generate(self, count, seed=0, batch_size=256, network=None, label=None, truncation=None, given=None):
-        """Samples from the averaged generator; the same arguments, the same samples.
+        """Samples from the averaged generator. The same arguments give the same samples.
 
         Args:
-            count: how many.
-            seed: int.
+            count, seed: as for `latents`.
             batch_size: how many to make at once.
             network: another generator for the same noise, such as `gan.generator`; None: the averaged one.
             label: of a conditional GAN, see `labels`.
             truncation: see `latents`.
-            given: dict of the other fields that the generator is given, name -> [count, …].
+            given: dict of the other fields that the generator takes, name -> [count, …].
 
         Returns:
-            numpy array [count, …], float32, of images [count, H, W, C] in [-1, 1]; of tokens int32 [count, T].
+            numpy array [count, …] of float32, for images [count, H, W, C] in [-1, 1]; for tokens int32 [count, T].
+
+        Raises:
+            ValueError: one of the arguments cannot be.
         """
         noise = self.latents(count, seed, truncation)
+        if strange := sorted({**(given or {})}.keys() - self.fields.keys() - {"label"}):
+            raise ValueError(f"given={{{strange[0]!r}: …}}: this generator is given no such field{nearest(strange[0], self.fields)}")
         given = self.asked(count, {"label": label, **(given or {})})
         parts = []
         for start in range(0, max(count, 1), batch_size):
@@ -268,28 +292,43 @@ class Sampler(Game):
     # === Keras's methods, on data that are looked at first: see kgan.feeding ===
 
     def fit(self, *args, **kwargs):
-        """keras.Model.fit. Arrays are taken in batches of the config's size, times discriminator_steps, if none is given.
+        """keras.Model.fit. Without batch_size, arrays are cut into batches of the config's size times discriminator_steps.
+
+        Warns at its end if a value became NaN or infinite, where no `kgan.callbacks.Log` has said so.
 
         Raises:
-            ValueError: labels are no classes, examples are not as the networks see them, there are weights.
+            ValueError: the GAN is not compiled, there are no examples, labels are not classes, examples have another shape, dtype
+                or range than the networks see, or there are weights.
         """
-        given = arguments(keras.Model.fit, args, kwargs)
+        given = self._arguments(keras.Model.fit, args, kwargs)
+        contracts.makes(self)
+        callbacks = given.get("callbacks") or ()
         with Feed(self, training=True) as feed:
-            return super().fit(**feed.fit(given))
+            history = super().fit(**feed.fit(given))
+        said = any(getattr(one, "not_finite", None) for one in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]))
+        if (first := self.first_not_finite) and not said:
+            warnings.warn(not_finite(self, self.step, first[1], first, ""), stacklevel=2)
+        return history
 
     def evaluate(self, *args, **kwargs):
-        """keras.Model.evaluate, likewise."""
-        given = arguments(keras.Model.evaluate, args, kwargs)
+        """keras.Model.evaluate, with the same checks."""
+        given = self._arguments(keras.Model.evaluate, args, kwargs)
         with Feed(self) as feed:  # within `fit` the data have been looked at
             return super().evaluate(**(given if given.get("_use_cached_eval_dataset") else feed.evaluate(given)))
 
     def predict(self, *args, **kwargs):
-        """keras.Model.predict: samples of noise, or of a dict of what the generator takes."""
+        """keras.Model.predict: samples from noise [n, noise_dim], or from a dict of what the generator takes."""
         given = arguments(keras.Model.predict, args, kwargs)
         with Feed(self, made=True) as feed:
             if isinstance(given["x"], dict) or hasattr(given["x"], "shape"):
                 feed.look(given["x"])
             return super().predict(**{**given, "x": feed.watched(given["x"])})
+
+    def _arguments(self, method, args, kwargs):
+        """Those of a call that needs losses. Raises ValueError: there are none yet."""
+        if not self.compiled:
+            raise ValueError(f"{method.__name__}: the GAN is not compiled; call gan.compile() first")
+        return arguments(method, args, kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         return super().train_on_batch(**self._looked_at(keras.Model.train_on_batch, args, kwargs, training=True))
@@ -301,7 +340,7 @@ class Sampler(Game):
         return super().predict_on_batch(**self._looked_at(keras.Model.predict_on_batch, args, kwargs, made=True))
 
     def _looked_at(self, method, args, kwargs, **options):
-        given = arguments(method, args, kwargs)
+        given = self._arguments(method, args, kwargs) if not options.get("made") else arguments(method, args, kwargs)
         batch = given["x"] if given.get("y") is None else (given["x"], given["y"])
         Feed(self, **options).look(batch, first=True)
         return given

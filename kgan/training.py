@@ -1,4 +1,13 @@
-"""What train.py does: flags → data → build → fit → report → export; reads as one screen."""
+"""Trains a GAN. The same command again resumes the run where it stopped. `python train.py` is the same.
+
+    kgan train --model=dcgan                                                   digits that it draws itself
+    kgan train --model=dcgan --dataset=folder:PATH --image_size=64 --flip      your photos
+    kgan train --model=dcgan --dry_run                                         what would be trained, how long it would take
+    kgan train --model=dcgan --help                                            the settings of a model, as --set KEY=VALUE
+    kgan train --list                                                          the models and data sets
+
+The code: flags → data → build → fit → report → export.
+"""
 import functools
 import math
 import os
@@ -142,7 +151,7 @@ def lengthen(run, config, start, before):
 
     if changes := schedules.jumps(config, start, before):
         run.lengthen(start, before, config.steps, changes)
-        print(f"longer     {config.steps:,} steps instead of {before:,}, so schedules are read anew at step {start:,}: "
+        print(f"longer     {config.steps:,} steps instead of {before:,}, so at step {start:,} its schedules change: "
               f"{'; '.join(changes)}; for other values start a new run")
 
 
@@ -189,13 +198,13 @@ def end(run, settings, gan, source, workers, used, evaluate):
         print(f"{command.program()}: stopped; the checkpoints are from before", file=sys.stderr)
         return 1
     if evaluate and evaluate.stopped:
-        print(f"stopped    at step {gan.step:,}: {evaluate.by} was no better in {FLAGS.stop_after} measurements than at step "
+        print(f"stopped    at step {gan.step:,}: {evaluate.by} did not improve in {FLAGS.stop_after} measurements since step "
               f"{evaluate.best[0]:,}, whose checkpoint is kept as the best")
     if workers.chief:
         report.finish(run, settings, gan, source, gan.step, used.checkpoints.elapsed, used.watch.warnings, evaluate,
                       used.clock.describe())
     if used.interrupt.signal:
-        print(f"stopped at step {gan.step:,} of {gan.config.steps:,}; the same command goes on from there")
+        print(f"stopped at step {gan.step:,} of {gan.config.steps:,}; the same command resumes it")
         return 128 + used.interrupt.signal
     if not workers.chief:
         return 0

@@ -1,24 +1,24 @@
-"""Files through a model that makes images from images, each under its own name and in its own size.
+"""Translates files with a model that makes images from images, or sounds from sounds; each keeps its name and its size.
 
-    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED          all images below, in the same sub-folders
-    python -m kgan.translate runs/NAME a.jpg b.png --out=TRANSLATED
-    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
-    python -m kgan.translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white is missing; or a mask for each, --mask=FOLDER
-    python -m kgan.translate runs/NAME a.wav b.flac --out=CLEAN         of a model that makes sounds from sounds: kgan.soundfiles
-    python -m kgan.translate runs/NAME FOLDER --out=TRANSLATED --direction=BtoA      of a model of both directions, the way back
+    kgan translate runs/NAME FOLDER --out=TRANSLATED          all images below it, in the same sub-folders
+    kgan translate runs/NAME a.jpg b.png --out=TRANSLATED
+    kgan translate runs/NAME FOLDER --out=TRANSLATED --tile=512 --overlap=96
+    kgan translate runs/NAME PHOTO.jpg --mask=MASK.png --out=MENDED     white means missing; a mask for each image: --mask=FOLDER
+    kgan translate runs/NAME a.wav b.flac --out=CLEAN         models of sounds: see kgan.soundfiles
+    kgan translate runs/NAME FOLDER --out=TRANSLATED --direction=BtoA      the second direction of models that learn both
 
-photo.jpg becomes photo.png, without loss; where that would be two files' name, photo.jpg.png. EXIF rotation is applied, once;
-transparency is kept, and what is transparent is given to the model in its own colours. What a model restores or enlarges is grey
-where the file is, unless colourising is what it has learned. With --depth=16 files have 16 bits a channel, of which grey files that
-have them are read with all; others, by Pillow, with 8. Files that are there already are left alone, so an interrupted command goes on,
-but made anew where what they are made of is newer, and refused where another run or other flags made them (translated.json says); those that
-cannot be read are named at the end. No targets are needed. Of a model that makes frames of poses (motion) each frame
-follows the one before, in the order of the names, and clip.gif holds them all.
+photo.jpg becomes photo.png, without loss, or photo.jpg.png if two files would have the same name. EXIF rotation is applied once.
+Transparency is kept; the model sees transparent pixels in their own colours. If a model restores or enlarges, grey files stay grey,
+unless it has learned to colour. With --depth=16 files have 16 bits per channel; grey files of 16 bits are read in full, all others
+with 8. Files that are already there are kept, so an interrupted command can be repeated. They are made again if their source is newer,
+and refused if another run or other flags made them (translated.json knows). Files that cannot be read are listed at the end. No
+targets are needed. With a model that makes frames from poses (motion) each frame follows the one before, in the order of the names,
+and clip.gif has them all.
 
-An image with a side beyond --tile is made in tiles that overlap, blended linearly: memory is bounded by the tile, beside the image
-itself. Of a network that sees no farther than a quarter of the overlap this is the same image. Instance normalisation sees the whole
-tile: there tiles differ slightly in colour, which the blending spreads over the overlap; the larger the tile, the less. (pix2pix's
-preset `restore`, and srgan, have no such layers.)
+An image with a side beyond --tile is made in overlapping tiles, which are blended linearly, so that memory depends on the tile and
+not on the image. If the network sees no farther than a quarter of the overlap, the result is the same. Instance normalisation sees
+the whole tile, so tiles differ slightly in colour, which the blending spreads over the overlap: the larger the tile, the less. (The
+preset `restore` of pix2pix, and srgan, have no such layers.)
 """
 import functools
 import warnings
@@ -39,7 +39,7 @@ from kgan.kinds import image as kind
 from kgan.kinds import mask as mask_kind
 from kgan.outputs import agree, by, masks_of, outputs
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, aside, load
+from kgan.run import Run, aside, load, run_at
 
 TILE, OVERLAP = 1024, 128
 
@@ -202,7 +202,8 @@ def main(arguments):
     directory, *sources = arguments[1:] or [None]
     values = flags.FLAGS
     if directory is None or not sources or not values.out:
-        raise UserError("write python -m kgan.translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
+        raise UserError("write kgan translate RUN FOLDER --out=TRANSLATED, or files in place of the folder")
+    directory = run_at(directory)
     settings = Run(directory).settings(required=True)
     from kgan import models, soundfiles
     needs = models.outline(settings["model"]).Config.needs

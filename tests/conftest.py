@@ -77,6 +77,14 @@ def pytest_xdist_auto_num_workers():
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Workers are forked off what has imported TensorFlow, too."""
+    for spec in specs:
+        if spec.popen and not spec.python:
+            spec.python = config.kgan_python
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["kgan"] = node.config.kgan_last, node.config.kgan_python
 

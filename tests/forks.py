@@ -2,7 +2,8 @@
 
     python tests/forks.py serve FOLDER           imports, then forks for who asks, until its standard input ends
     FOLDER/python ARG…                           is `python ARG…`: folder, environment, limits, three files, signals, exit status;
-                                                 with flags of Python's own (-I, -X…) it is Python itself
+                                                 with flags of Python's own (-I, -X…) it is Python itself;
+                                                 `-u -c …` is a worker of pytest
 
 The server only imports. Nothing is computed before a fork, so what comes of it is a process like any other, four seconds
 earlier. Yet the seed of hash() is the same in all of them, so proofs of sameness need one real process, too.
@@ -28,6 +29,7 @@ import threading
 import types
 import warnings
 
+PYTHON = sys.executable
 FORWARDED = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 # what many programs import. None defines flags or starts threads, as onnxruntime does
 IMPORTED = ("matplotlib.pyplot", "tensorflow_datasets", "tqdm", "PIL.Image", "kgan.callbacks", "kgan.report", "kgan.loading", "kgan.data",
@@ -46,7 +48,7 @@ class Server:
             real, this, folder = map(shlex.quote, (sys.executable, __file__, self.folder))
             file.write(f"""#!/bin/sh
 case "$1" in
-  -m | -c | [!-]*) exec {real} -IS {this} ask {folder} "$@" ;;
+  -m | -c | -u | [!-]*) exec {real} -IS {this} ask {folder} "$@" ;;
 esac
 exec {real} "$@"
 """)
@@ -148,6 +150,10 @@ def _import():
         os.close(kept)
         os.close(nowhere)
     tf.get_logger().setLevel("ERROR")  # as kgan.quiet does where it imports
+    # TensorFlow makes a kernel for each name of a variable, in twice the time of all else about it: names for messages alone
+    handles = importlib.import_module("tensorflow.python.ops.gen_resource_variable_ops")
+    make = handles.var_handle_op
+    handles.var_handle_op = lambda *arguments, debug_name="", **named: make(*arguments, **named)
     gc.freeze()  # else programs look through all of TensorFlow for garbage, again and again
     gc.enable()
 
@@ -219,6 +225,8 @@ def _become(files, arguments, folder, environment, limits):
 
 def run(arguments, folders):
     """What `python ARGUMENTS` does: a file, -m MODULE or -c TEXT."""
+    if arguments[0] == "-u":  # a worker of pytest, to which sys.executable is what it is to pytest: see conftest
+        sys.executable, arguments = PYTHON, arguments[1:]
     sys.orig_argv = [sys.executable, *arguments]
     flag = arguments[0] if arguments[0] in ("-m", "-c") else ""
     what, sys.argv = arguments[bool(flag)], arguments[flag == "-m":]

@@ -24,8 +24,8 @@ RUNS = {
     "what compares examples, cut": dict(loss="relativistic_average", penalty="dragan", penalty_weight=1.0, accumulation=2,
                                         global_clipnorm=0.5),
     "kernels": dict(loss="mmd_rbf", discriminator_outputs=3, penalty="r2", penalty_weight=0.2),
-    "labels": dict(model="cgan", shape=(4, 4, 1), preset="dense", loss="hinge", penalty="r1", penalty_weight=0.2,
-                   discriminator_steps=2, accumulation=2),
+    "labels, lazily, in parts": dict(model="cgan", shape=(4, 4, 1), preset="dense", loss="relativistic", penalty="r1+r2",
+                                     penalty_weight="linear:.2:.1", penalty_every=2, discriminator_steps=2, accumulation=2),
     "batch statistics": dict(model="dcgan", shape=(8, 8, 1), filters=4),
     "captions": dict(model="gancls", shape=(8, 8, 3), filters=2, word_dim=4, text_dim=4),
     # two steps: differences of rounding grow tenfold with each further one

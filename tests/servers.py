@@ -29,8 +29,7 @@ class Server:
         self.log, self.access = folder / "errors", folder / "access"
         with self.log.open("w") as errors, self.access.open("w") as output:
             self.process = subprocess.Popen(
-                # bounds are those of a process of its own
-                [REAL if files else sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
+                [sys.executable, "-m", "export.serve", str(path), "--port=0", *arguments], cwd=ROOT, stderr=errors,
                 stdout=output, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
                 preexec_fn=files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))))
         self.until(lambda: "http://" in self.log.read_text())
@@ -75,6 +74,23 @@ def serving(folder, path, *arguments, files=None):
     finally:
         server.process.kill()
         server.process.wait()
+
+
+@contextlib.contextmanager
+def lasting(*arguments, **options):
+    """A function that gives the one server of many tests: a new one behind a test that has stopped it. Arguments: of Server."""
+    found = []
+
+    def server():
+        if not found or found[-1].process.poll() is not None:
+            found.append(Server(*arguments, **options))
+        return found[-1]
+    try:
+        yield server
+    finally:
+        for each in found:
+            each.process.kill()
+            each.process.wait()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import pytest
 from kgan import command
 
 ROOT = Path(__file__).resolve().parents[1]
-BUSY = "import time\nfrom kgan import command, quiet\nwith command.busy('counting', {}, .05), quiet.silence():\n    time.sleep(.5)"
+BUSY = "import time\nfrom kgan import command, quiet\nwith command.busy('counting', {}, .05), quiet.silence():\n    time.sleep(1)"
 
 
 def seen(code):

@@ -685,8 +685,8 @@ def test_where_the_time_goes(monkeypatch):
         clock.end.on_train_batch_end(batch)
         now[0] += between
     assert (clock.first, clock.updates, clock.steps, clock.others) == (10, 6, 8, 6)
-    assert clock.describe() == ("750 ms a step; of all 22 s 45% went into the first call (tracing, compiling), 27% into updates, "
-                                "27% into pictures, measures, checkpoints and logs")
+    assert clock.describe() == ("750 ms a step; of all 22 s 45 % went into the first call (tracing, compiling), 27 % into updates, "
+                                "27 % into pictures, measures, checkpoints and logs")
 
 
 # === Progress ===

@@ -763,13 +763,13 @@ def test_mistakes(command, finished, tmp_path, arguments, words):
 @pytest.mark.parametrize("below", ["export", "export/saved_model", "checkpoints", ""])
 def test_a_path_within_the_run(written_once, below, capsys, monkeypatch):
     directory, _ = written_once
-    assert record.run_at(directory / below) == directory
+    assert run.run_at(directory / below) == directory
     said = capsys.readouterr().err
     assert said == (f"{directory / below} lies in the run {directory}, which is taken\n" if below else "")
     if below == "checkpoints":  # of the others this is seen by other tests
         assert check.main(["", str(directory / below)]) == 0
     monkeypatch.chdir(directory / "export")
-    assert record.run_at(".").resolve() == directory
+    assert run.run_at(".").resolve() == directory
 
 
 def test_a_path_above_runs_or_of_a_file(tmp_path):
@@ -777,11 +777,11 @@ def test_a_path_above_runs_or_of_a_file(tmp_path):
         made(tmp_path / "runs" / name, **MIXTURE)
     for path in (tmp_path / "runs", tmp_path):
         with pytest.raises(UserError, match=f"{path} is no run; it holds {tmp_path}/runs/a, {tmp_path}/runs/b: say which"):
-            record.run_at(path)
+            run.run_at(path)
     with pytest.raises(UserError, match="step-.* is a file of the run .*runs/a: say the run, and by --checkpoint"):
-        record.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
+        run.run_at(next((tmp_path / "runs" / "a" / "checkpoints").iterdir()))
     for path in (tmp_path / "none", tmp_path.parent / "no" / "where"):
-        assert record.run_at(path) == path  # of which is said that it holds no run
+        assert run.run_at(path) == path  # of which is said that it holds no run
 
 
 @pytest.mark.parametrize("number", [2, 99, -1, "new"])

@@ -33,6 +33,21 @@ def uniform():
 
 # === Principal directions ===
 
+def test_of_solids(monkeypatch):
+    """A row of `arithmetic` that is not full has nothing in its gaps, no cubes; `sheet` draws samples in order."""
+    from kgan import pictures
+    gan, drawn = models.build("gan3d", (8, 8, 8, 1), dict(filters=2, noise_dim=3)), []
+    monkeypatch.setattr(pictures, "sheet", lambda kind, samples, columns=8: drawn.append((kind, samples, columns)))
+    latent._sum(gan, {"add": [[0, 1, 2]], "subtract": [[3]], "label": None, "seed": 0}, None)
+    kind, samples, columns = drawn.pop()
+    assert (kind, columns, samples.shape) == ("voxels", 4, (12, 8, 8, 8, 1))
+    np.testing.assert_allclose(samples[:3], gan.generate(3), atol=1e-5)
+    np.testing.assert_allclose(samples[4], gan.generate(4)[3], atol=1e-5)
+    assert samples[5:7].max() == 0 < samples[7].max()
+    latent._sheet(gan, {"count": 9, "label": None, "seed": 0}, None)
+    np.testing.assert_allclose(drawn[0][1], gan.generate(9), atol=1e-5)
+
+
 def test_principal_directions_of_a_linear_generator():
     """Their effects are the singular values: 5 along the 2nd, 3 along the sum of the 1st and 4th, 1 along the 3rd."""
     half = np.sqrt(0.5)

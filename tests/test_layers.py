@@ -250,8 +250,8 @@ def test_one_kernel_one_u():
     np.testing.assert_array_equal(third.kernel, plain.kernel)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("policy, jit", [("float32", True), ("mixed_float16", False), *(
+    pytest.param(*each, marks=pytest.mark.slow) for each in (("float32", False), ("mixed_float16", True)))])
 def test_a_training_step_anywhere_is_the_plain_one(policy, jit):
     def run(policy, wrap):
         keras.mixed_precision.set_global_policy(policy)
@@ -286,6 +286,7 @@ def test_a_training_step_anywhere_is_the_plain_one(policy, jit):
 
 # maps of 2h × 2w with 64 channels and of h × w with 5
 STRIDED = {"Conv2D": (5, (8, 12, 64)), "Conv2DTranspose": (64, (4, 6, 5))}
+FAST = ("Conv2D", True, True), ("Conv2DTranspose", False, False)
 
 
 @pytest.fixture
@@ -299,9 +300,9 @@ def products(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("unknown, jit", [(False, False), (True, True), *(
-    pytest.param(*each, marks=pytest.mark.slow) for each in ((True, False), (False, True)))])
-@pytest.mark.parametrize("name", STRIDED)
+@pytest.mark.parametrize("name, unknown, jit", [
+    pytest.param(name, unknown, jit, marks=[] if (name, unknown, jit) in FAST else pytest.mark.slow)
+    for name in STRIDED for unknown in (False, True) for jit in (False, True)])
 def test_strided_convolution_is_keras_s(name, unknown, jit, products):
     width, shape = STRIDED[name]
 

@@ -900,11 +900,12 @@ def test_server_page_with_classes(browser, tmp_path):
 
 
 SLOW = """
-import runpy, sys, time
+import os, runpy, sys, time
 from export.serving import model
-load = model.Model.__init__
+load, go_on = model.Model.__init__, sys.argv.pop()
 def slowly(self, *arguments):
-    time.sleep(6)
+    while not os.path.exists(go_on):
+        time.sleep(.05)
     load(self, *arguments)
 model.Model.__init__ = slowly
 runpy.run_module("export.serve", run_name="__main__")
@@ -918,8 +919,9 @@ def test_a_page_that_comes_before_the_model(browser, gan, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", SLOW, tmp_path / "model", f"--port={port}"], cwd=ROOT, stderr=log,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW, tmp_path / "model", f"--port={port}", tmp_path / "go on"], cwd=ROOT, stderr=log,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
         address, end = f"http://127.0.0.1:{port}/", time.monotonic() + 60
         while True:
@@ -932,6 +934,7 @@ def test_a_page_that_comes_before_the_model(browser, gan, tmp_path):
         assert (tmp_path / "log").read_text() == ""
         browser.open(f"{address}#seed=3", tiles=0)
         browser.until(lambda: "loads its model" in browser.text("message"))
+        (tmp_path / "go on").touch()
         browser.until(lambda: browser.text("facts"))
         browser.shows(png(f"{address}image.png?seed=3"))
         assert not browser.find("#message").is_displayed()

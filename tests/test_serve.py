@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from conditional import CLASSES, tiny
 from PIL import Image
-from servers import HOST, PREDICT, ROOT, asked, connected, everything, pixels, serving
+from servers import HOST, PREDICT, ROOT, asked, connected, everything, lasting, pixels, serving
 
 pytest.importorskip("fastapi", reason='pip install -e ".[serve]"')
 
@@ -101,12 +101,17 @@ def conditional(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def narrow(made_once, tmp_path_factory):
-    """A server with little room and few files, in which a request waits 0.7 s for others."""
-    with serving(tmp_path_factory.mktemp("narrow"), made_once[0] / "saved_model", "--name=few", "--max_batch=4",
-                 "--max_queue=4", "--max_images=4", "--batch_wait_ms=700", "--max_body=2000",
+def narrow_server(made_once, tmp_path_factory):
+    with lasting(tmp_path_factory.mktemp("narrow"), made_once[0] / "saved_model", "--name=few", "--max_batch=4",
+                 "--max_queue=4", "--max_images=4", "--batch_wait_ms=2500", "--max_body=2000",
                  "--client_timeout=1", files=300) as found:
         yield found
+
+
+@pytest.fixture
+def narrow(narrow_server):
+    """A server with little room and few files, in which a request waits 2.5 s for others."""
+    return narrow_server()
 
 
 # === TensorFlow Serving's form ===
@@ -494,11 +499,11 @@ def test_what_tensorflow_says(tmp_path):
     import tensorflow as tf
     module = tf.Module()
     module.pick = tf.function(lambda i: {"y": tf.gather(tf.constant([1.0, 2, 3]), i)},
-                              input_signature=[tf.TensorSpec([None], tf.int32, name="i")])
+                              autograph=False, input_signature=[tf.TensorSpec([None], tf.int32, name="i")])
     def checked(x):
         with tf.control_dependencies([tf.debugging.assert_positive(x, "x must be above 0")]):
             return {"y": tf.identity(x)}
-    module.checked = tf.function(checked, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    module.checked = tf.function(checked, autograph=False, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
     tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.pick, "checked": module.checked})
     with serving(tmp_path, tmp_path / "model") as server:
         for asked, words in (({"instances": [0, 7]}, "indices[1] = 7 is not in [0, 3)"),
@@ -612,17 +617,17 @@ def test_batcher_joins_from_anywhere_and_waits_once():
         calls.append(inputs["x"].shape)
         return inputs
 
-    batcher = Batcher(max_batch=4, max_queue=64, wait=0.5)
+    batcher = Batcher(max_batch=4, max_queue=64, wait=1)
     start = time.monotonic()
     futures = [batcher.submit(call, {"x": np.full([1, width], i)}, 1) for i, width in enumerate((2, 3, 2, 5, 3, 2))]
     for i, future in enumerate(futures):
         assert future.result(10)["x"][0, 0] == i
     assert calls == [(3, 2), (2, 3), (1, 5)]
-    assert 0.4 < time.monotonic() - start < 0.9  # not half a second for each call
+    assert 0.9 < time.monotonic() - start < 2.5  # not a second for each call
     start = time.monotonic()
     batcher.submit(call, {"count": np.int32(2), "x": np.zeros(1)}, 2, joins=False).result(10)
     batcher.submit(call, {"x": np.zeros([4, 2])}, 4).result(10)
-    assert time.monotonic() - start < 0.3
+    assert time.monotonic() - start < 0.9
 
 
 def test_bad_values_beside_good_ones(tmp_path):
@@ -634,7 +639,7 @@ def test_bad_values_beside_good_ones(tmp_path):
         tf.debugging.assert_less(x, 9.0)
         return {"y": tf.math.log(x)}
 
-    module.call = tf.function(call, input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    module.call = tf.function(call, autograph=False, input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
     tf.saved_model.save(module, str(tmp_path / "odd"), signatures={"serving_default": module.call})
     with serving(tmp_path, tmp_path / "odd", "--batch_wait_ms=300") as server, ThreadPoolExecutor(12) as pool:
         asked = [10.0 if i == 5 else i + 1.0 for i in range(8)]
@@ -691,7 +696,7 @@ def test_slow_clients(narrow):
         assert everything(slow).startswith(b"HTTP/1.1 408")
         assert everything(half) == b"" == everything(silent)
         assert b" 200 " not in everything(gone)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9  # not the ten seconds of the default
     assert narrow.ask("/healthz")[2] == b"ok"
 
 
@@ -699,14 +704,10 @@ def test_reader_that_does_not_read(narrow):
     """An answer that nobody takes is given up."""
     with connected(narrow) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(40):
-            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            time.sleep(0.02)
-        time.sleep(2.5)
-        with pytest.raises(OSError):
-            for _ in range(50):
+        with pytest.raises(ConnectionError):
+            for i in range(60):
                 connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                time.sleep(0.02)
+                time.sleep(0.02 if i < 40 or i % 2 else 2.5)
 
 
 def test_more_connections_than_files(narrow):
@@ -718,8 +719,11 @@ def test_more_connections_than_files(narrow):
         assert narrow.ask("/healthz")[0] == 503
         for _ in range(400):
             stack.enter_context(connected(narrow))
-    time.sleep(0.5)  # it is to see that they have gone
-    assert narrow.ask("/healthz")[2] == b"ok"
+
+    def sees_that_they_have_gone():
+        with contextlib.suppress(ConnectionError):
+            return narrow.ask("/healthz")[2] == b"ok"
+    narrow.until(sees_that_they_have_gone)
     assert len(narrow.log.read_text().splitlines()) < before + 5
 
 
@@ -744,6 +748,7 @@ def test_health_metrics_and_log(server):
 
 @pytest.mark.parametrize("which", [pytest.param("plain", marks=pytest.mark.slow), "conditional"])
 def test_openapi(which, request):
+    """Twenty requests of each kind by a slow test, eight by the other."""
     server = request.getfixturevalue("server") if which == "plain" else request.getfixturevalue("conditional")[0]
     schemathesis = pytest.importorskip("schemathesis")
     from hypothesis import HealthCheck, given, settings
@@ -757,7 +762,7 @@ def test_openapi(which, request):
         operation = found.ok()
 
         @given(case=operation.as_strategy())
-        @settings(max_examples=20, deadline=None, database=None, derandomize=True,
+        @settings(max_examples=20 if which == "plain" else 8, deadline=None, database=None, derandomize=True,
                   suppress_health_check=list(HealthCheck))
         def check(case):
             case.call_and_validate(checks=wanted)
@@ -770,12 +775,19 @@ def test_openapi(which, request):
 # === Newer models, and the end ===
 
 @pytest.fixture(scope="module")
-def watched(made_once, tmp_path_factory):
+def watching(made_once, tmp_path_factory):
     folder = tmp_path_factory.mktemp("versions")
     shutil.copytree(made_once[0] / "saved_model", folder / "1")
     (folder / "notes").mkdir()
-    with serving(tmp_path_factory.mktemp("watched"), folder, "--poll_seconds=0.1") as found:
+    with lasting(tmp_path_factory.mktemp("watched"), folder, "--poll_seconds=0.1") as found:
         yield found, folder
+
+
+@pytest.fixture
+def watched(watching):
+    """(server, the folder of versions that it looks at every 0.1 s)"""
+    server, folder = watching
+    return server(), folder
 
 
 class Load:
@@ -985,13 +997,10 @@ def test_more_pictures_than_it_can_make(tmp_path):
         server.until(lambda: sum(future.done() for future in films) >= 3)
         status, headers, body = next(future for future in films if future.done()).result()
         assert status == 429 and headers["retry-after"] == "1" and "pixels" in json.loads(body)["error"]
-        for _ in range(5):
-            start = time.monotonic()
+        for _ in range(5):  # if each waited for an animation, all would be done: there is room for four
             assert server.ask("/healthz")[0] == server.ask(PREDICT, predict)[0] == server.ask("/image.png")[0] == 200
-            assert time.monotonic() - start < 2
         assert not all(future.done() for future in films)
-        start = time.monotonic()
-        assert server.stop() == 0 and time.monotonic() - start < 4
+        assert server.stop() == 0
         answers = [future.result() for future in films]
     assert {status for status, _, _ in answers} - {200} == {429, 503}
     assert all(b"being stopped" in body for status, _, body in answers if status == 503)
@@ -1103,7 +1112,7 @@ def test_a_strange_saved_model(tmp_path):
     module = tf.Module()
     module.call = tf.function(
         lambda text, x: {"length": tf.strings.length(text), "twice": 2 * x, "text": text},
-        input_signature=[tf.TensorSpec([None], tf.string, name="text"),
+        autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="text"),
                          tf.TensorSpec([None, None], tf.int64, name="x")])
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.call})
     model = Model(tmp_path)
@@ -1138,11 +1147,14 @@ def foreign(tmp_path_factory):
             ("bool", tf.bool, [None, 2]), ("flag", tf.bool, []), ("bfloat16", tf.bfloat16, [None, 2]), ("half", tf.float16, [None]),
             ("double", tf.float64, []), ("uint64", tf.uint64, [None]), ("int8", tf.int8, [None]), ("text", tf.string, []),
             ("texts", tf.string, [None, None]), ("complex", tf.complex64, [None]), ("images", tf.float32, [None, 100, 100, 1])):
-        signatures[name] = tf.function(lambda x: {"y": tf.identity(x)}, input_signature=[tf.TensorSpec(shape, dtype, name="x")])
+        # AutoGraph would read this file anew for each
+        signatures[name] = tf.function(lambda x: {"y": tf.identity(x)}, autograph=False,
+                                       input_signature=[tf.TensorSpec(shape, dtype, name="x")])
     signatures["spectrum"] = tf.function(lambda x: {"y": tf.signal.fft(tf.complex(x, x))},
-                                         input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
-    signatures["nothing"] = tf.function(lambda: {"y": tf.constant(3)}, input_signature=[])
-    signatures["divided"] = tf.function(lambda x: {"y": x / x}, input_signature=[tf.TensorSpec([None], tf.bfloat16, name="x")])
+                                         autograph=False, input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    signatures["nothing"] = tf.function(lambda: {"y": tf.constant(3)}, autograph=False, input_signature=[])
+    signatures["divided"] = tf.function(lambda x: {"y": x / x}, autograph=False,
+                                        input_signature=[tf.TensorSpec([None], tf.bfloat16, name="x")])
     module.functions = signatures
     tf.saved_model.save(module, str(folder), signatures=signatures)
     return Model(folder)
@@ -1211,9 +1223,9 @@ def test_weights_that_are_not_finite_here_and_there(tmp_path, contract, caplog):
         values[place] = np.nan if place else values[place]
         module.table = tf.Variable(values)
         module.make = tf.function(
-            lambda noise, label: {"images": tf.tanh(tf.gather(module.table, label) + noise[:, :1])[:, None, None]},
+            lambda noise, label: {"images": tf.tanh(tf.gather(module.table, label) + noise[:, :1])[:, None, None]}, autograph=False,
             input_signature=[tf.TensorSpec([None, 8], tf.float32, name="noise"), tf.TensorSpec([None], tf.int32, name="label")])
-        module.latents = tf.function(lambda count, seed: {"noise": tf.zeros([count, 8])}, input_signature=[
+        module.latents = tf.function(lambda count, seed: {"noise": tf.zeros([count, 8])}, autograph=False, input_signature=[
             tf.TensorSpec([], tf.int32, name=name) for name in ("count", "seed")])
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.make, "latents": module.latents})
         if contract:
@@ -1258,32 +1270,39 @@ def test_a_contract_that_is_lacking_or_wrong(made_once, tmp_path, content, words
 
 # === The command ===
 
-def test_imports_no_keras_and_of_kgan_its_kinds(command, made_once, tmp_path):
-    done = command("-c", f"""
+IMPORTS = """
 import sys
 from export import serve
 from export.serving import app, limits, model, pictures, service
 def found():
-    return sorted({{name.partition(".")[0] for name in sys.modules}} & {{"kgan", "keras", "tensorflow"}})
-print(found())
+    return sorted({name.partition(".")[0] for name in sys.modules} & {"kgan", "keras", "tensorflow"})
+print(found(), {name.split(".")[1] for name in sys.modules if name.startswith("kgan.")})
+"""
+SERVES = """
 serve.import_tensorflow()  # which imports Keras itself, where that is installed
-versions = model.Versions({str(made_once[0])!r})
+versions = model.Versions(PATH)
 assert versions.refresh()
 service = service.Service(versions, "tiny", limits.Limits(8, 8, 8, 8, 1, 8), 0, ["localhost"], 1)
 app.create(service, None)
 query = pictures.GridQuery()
 drawn = service.drawn()
 query.file(drawn.default(query.inputs(drawn, [drawn.latents(*seed) for seed in query.seeds()]))["images"], drawn)
-print({{name.split(".")[1] for name in sys.modules if name.startswith("kgan.")}})
-""", cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
-    assert done.stdout == "['kgan']\n{'kinds'}\n" and done.stderr == "", done.stderr
+print({name.split(".")[1] for name in sys.modules if name.startswith("kgan.")})
+"""
+
+
+@pytest.mark.parametrize("serves", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_imports_no_keras_and_of_kgan_its_kinds(command, request, tmp_path, serves):
+    code = IMPORTS + serves * SERVES.replace("PATH", repr(str(request.getfixturevalue("made_once")[0])) if serves else "")
+    done = command("-c", code, cwd=tmp_path, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
+    assert done.stdout == "['kgan'] {'kinds'}\n" + serves * "{'kinds'}\n" and done.stderr == "", done.stderr
 
 
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which export"]),
     (["PATH"], ["PATH", "no such folder"]),
     (["NONE"], ["saved_model.pb", "python -m export"]),
-    (["RUN"], ["RUN", "it is a run of which there is no SavedModel yet: python -m export RUN"]),
+    (["RUN"], ["RUN", "it is a run without a SavedModel so far: python -m export RUN writes one"]),
     (["TOP"], ["nothing to serve there, but in TOP/runs/", "python -m export.serve TOP/runs/"]),
     (["SOUND", "--port=70000"], ["port", "70000"]),
     (["SOUND", "--max_batch=0"], ["max_batch"]),

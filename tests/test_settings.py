@@ -28,7 +28,7 @@ def test_all_settings_stand_in_it(model):
 def test_a_comment_above_one_beside_and_words_to_choose_from():
     own, common = settings.of("dcgan")
     told = {setting.name: setting for setting in (*own, *common)}
-    assert told["filters"].comment.startswith("of the widest maps") and told["filters"].default == "32"
+    assert told["filters"].comment.startswith("of the maps nearest the picture") and told["filters"].default == "32"
     assert told["loss"].comment.startswith("one of non_saturating, ")
     assert "steps in one call" in told["steps_per_execution"].comment and "see kgan.devices" in told["steps_per_execution"].comment
     assert "steps" in {setting.name for setting in own} and "log_every" in {setting.name for setting in common}

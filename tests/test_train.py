@@ -134,7 +134,7 @@ def test_what_a_run_says(finished):
 
 @pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["twice", "again and again"])
 def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, again):
-    """Also: --config repeats a run. One process is a new one, which shares nothing with the others."""
+    """Also: --config repeats a run. Once one process is a new one, which shares nothing with the others."""
     run = tmp_path / "run"
     repeat = ["train.py", f"--config={finished / 'config.json'}", f"--run_dir={run}"]
     status, _, errors = stop(command(*repeat, cwd=tmp_path, wait=False), run, 5, signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_interrupted_again_and_again_is_unbroken(command, finished, tmp_path, ag
 
     # intervals of 7 steps, and one step in 7 ends one: these stop in the middle of one, most likely
     for lines, number in [(13, signal.SIGTERM), (19, signal.SIGINT)][:1 + again]:
-        status, output, errors = stop(command(*repeat, cwd=tmp_path, wait=False, fresh=True), run, lines, number)
+        status, output, errors = stop(command(*repeat, cwd=tmp_path, wait=False, fresh=again), run, lines, number)
         assert status == 128 + number, errors
         step, _ = last_checkpoint(run)
         assert step >= 7 * (lines - 1) and f"stopped at step {step}" in output and "Traceback" not in errors
@@ -300,12 +300,14 @@ def test_nan_that_no_rollback_mends(command, tiny, tmp_path):
 
 # === Every model, with nothing but its name ===
 
+QUICKLY = {"advgan": ["--set=classifier=own"]}  # the paper's learns for a minute: test_classifiers.py
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", models.names())
 def test_a_model_needs_no_data_of_the_users(command, tmp_path, model):
     """Two steps from the command line to a checked SavedModel, with the built-in data and the default networks."""
     done = command("train.py", f"--model={model}", "--steps=2", "--batch_size=4", "--set=sample_every=2", "--set=checkpoint_every=2",
-                   "--set=log_every=1", "--run_dir=run", cwd=tmp_path)
+                   "--set=log_every=1", "--run_dir=run", *QUICKLY.get(model, ()), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "export" / "saved_model" / "saved_model.pb").exists()
     assert (tmp_path / "run" / "samples" / "step-000000002.png").stat().st_size > 500

@@ -362,7 +362,7 @@ def test_translating_a_folder(run, command):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["run", "pairs"], "write python -m kgan.translate RUN FOLDER --out=TRANSLATED"),
+    (["run", "pairs"], "write kgan translate RUN FOLDER --out=TRANSLATED"),
     (["run", "none", "--out=made"], "none: there is no such file or folder"),
     (["pairs", "pairs", "--out=made"], "holds no run"),
     (["run", "pairs/A", "--out=made", "--tile=20"], "--tile=20 --overlap=128: tiles must be at least 32 pixels"),

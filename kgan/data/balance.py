@@ -59,6 +59,7 @@ def noted(source, name):
     there = np.flatnonzero(counts)
     rare, common = there[counts[there].argmin()], there[counts[there].argmax()]
     share = len(source) / len(there)
-    return source.remark(f"--balance: each of {len(there)} classes comes {share:,.0f} times an epoch: of {source.classes[name][rare]} each of "
-                         f"{counts[rare]:,} examples {share / counts[rare]:.2g} times, of {source.classes[name][common]} each of "
-                         f"{counts[common]:,} {share / counts[common]:.2g} times.")
+    names = source.classes[name]
+    return source.remark(f"--balance: an epoch has about {share:,.0f} examples of each of {len(there)} classes; each of the "
+                         f"{counts[rare]:,} of {names[rare]} comes {share / counts[rare]:.2g} times, each of the {counts[common]:,} of "
+                         f"{names[common]} {share / counts[common]:.2g} times.")

@@ -31,6 +31,10 @@ _UNREADABLE = {**dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"), ".avif": "AV
                **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx"), "JPEG 2000")}
 
 
+# folders that systems and archivers make: thumbnails, what was thrown away, halves of files
+_SYSTEMS = "@eaDir", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found"
+
+
 def find(root):
     """Image files below `root`: sorted list of [relative path with /, size in bytes, modification time in ns]."""
     return survey(root)[0]
@@ -74,9 +78,9 @@ def _walk(root):
             folders.clear()
             continue
         seen.add(real)
-        hidden = sorted(name for name in folders + names if name.startswith("."))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield folder, [name for name in names if not name.startswith(".")], hidden
+        hidden = sorted(name for name in folders + names if name.startswith(".") or name in _SYSTEMS)
+        folders[:] = sorted(name for name in folders if name not in hidden)
+        yield folder, [name for name in names if name not in hidden], hidden
 
 
 def _reason(file):
@@ -196,7 +200,7 @@ def tolerate(skipped, count, root, what, fault="cannot be read"):
     listing = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:10])
     listing += f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
     if skipped and (len(skipped) == count or len(skipped) > TOLERATED * count):
-        raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {TOLERATED:.0%} that are "
+        raise DataError(f"{len(skipped)} of {count} {what} in {root} {fault}, more than the {100 * TOLERATED:.0f} % that are "
                         f"tolerated ({listing}). Repair or remove them.")
     return listing
 

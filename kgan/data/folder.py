@@ -103,7 +103,7 @@ def _too_large(title, key, count):
     needed = int(count) * int(np.prod(sizes.pair(key["image_size"]), dtype=np.int64)) * (key["channels"] or 3)
     if free is None or needed <= SHARE * free:
         return ""
-    return (f"A prepared copy would take {needed / 1e9:.3g} GB, more than {SHARE:.0%} of the {free / 1e9:.3g} GB that are free for it: images "
+    return (f"A prepared copy would take {needed / 1e9:.3g} GB, more than {100 * SHARE:.0f} % of the {free / 1e9:.3g} GB that are free for it: images "
             "are decoded as they are read; --cache=disk prepares it all the same. ")
 
 

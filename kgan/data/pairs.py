@@ -243,5 +243,5 @@ def _tolerate(root, total, left_out):
     more = f"; and {len(names) - 10} more" if len(names) > 10 else ""
     if len(names) > files.TOLERATED * total:
         raise DataError(f"{len(names)} of the {total} images in {root} are no half of a pair or cannot be read, more than the "
-                        f"{files.TOLERATED:.0%} that are tolerated ({listing}{more}). Repair or remove them.")
+                        f"{100 * files.TOLERATED:.0f} % that are tolerated ({listing}{more}). Repair or remove them.")
     return f"{len(names)} of {total} pairs in {root} are left out ({listing}{more})."

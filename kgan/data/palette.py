@@ -88,7 +88,7 @@ def described(source, field, labels=""):
         raise DataError(f"labels={labels}: {field} of {source.name} is grey; give the number of its labels, as in labels=12")
     far = strange(np.asarray(array[rows]), wanted)
     if far > 0.2:
-        raise DataError(f"labels={labels}: {far:.0%} of the pixels of {field} of {source.name} are of none of these colours; "
+        raise DataError(f"labels={labels}: {100 * far:.0f} % of the pixels of {field} of {source.name} are of none of these colours; "
                         "labels=auto finds those that there are")
     return {"labels": wanted}
 

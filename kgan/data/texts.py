@@ -130,7 +130,7 @@ def remarks(texts, words, tokens):
     note, every = "", [part for text in texts for part in text]
     if UNKNOWN in words:
         unknown = len(every) - sum(map(set(words).__contains__, every))
-        note += f"{unknown / len(every):.1%} of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
+        note += f"{100 * unknown / len(every):.1f} % of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
     if tokens == "words" and sum(map(len, every)) > _SPACELESS * len(every):
         note += "The words are very long: is it a language without spaces? --set tokens=characters takes these. "
     return note.strip()

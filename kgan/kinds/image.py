@@ -63,7 +63,7 @@ def read(data, field, max_pixels=MAX_PIXELS):
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(image.height, image.width, channels)
     if labels := field.more.get("labels"):
         if (far := strange(pixels, labels)) > STRANGE:
-            raise ValueError(f"this is no label map that the generator knows: {far:.0%} of its pixels are of none of the {len(labels)} "
+            raise ValueError(f"this is no label map that the generator knows: {100 * far:.0f} % of its pixels are of none of the {len(labels)} "
                              "colours of the label maps that it learned from")
     return pixels
 

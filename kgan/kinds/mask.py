@@ -48,7 +48,7 @@ def of_levels(levels):
         return (levels > 0).astype(np.uint8)[..., None]
     grey = np.mean((levels >= GREY[0]) & (levels <= GREY[1]))
     if grey > TOLERATED:
-        raise ValueError(f"{grey:.0%} of its pixels are neither black nor white: a mask is white where the image is missing and black "
+        raise ValueError(f"{100 * grey:.0f} % of its pixels are neither black nor white: a mask is white where the image is missing and black "
                          "elsewhere")
     return (levels > 127).astype(np.uint8)[..., None]
 

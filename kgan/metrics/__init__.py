@@ -17,6 +17,10 @@ __all__ = ["Evaluator", "Moments", "frechet_distance", "kernel_distance", "manif
            "score", "shares", "sliced_wasserstein"]
 
 
+def __dir__():
+    return __all__
+
+
 def __getattr__(name):
     if name == "Evaluator":  # which imports TensorFlow
         from kgan.metrics.evaluate import Evaluator

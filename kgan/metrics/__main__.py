@@ -1,12 +1,12 @@
-"""python -m kgan.metrics TARGET…: measures generators and writes metrics.json and pictures.
+"""Measures generators; prints a table, writes metrics.json and pictures. `python -m kgan.metrics` is the same.
 
-    python -m kgan.metrics runs/NAME                                           a run, against its own data
-    python -m kgan.metrics runs/A runs/B --count=10000                         several, in one table
-    python -m kgan.metrics FOLDER --dataset=mnist                              a folder of images
-    python -m kgan.metrics runs/NAME/export/saved_model --dataset=glyphs       an exported generator
+    kgan evaluate runs/NAME                                           a run, compared with its own data
+    kgan evaluate runs/A runs/B --count=10000                         several, in one table
+    kgan evaluate FOLDER --dataset=mnist --out=FIGURES                a folder of images
+    kgan evaluate runs/NAME/export/saved_model --dataset=glyphs --out=FIGURES      an exported generator
 
-A TARGET is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
-runs/NAME/metrics.json and runs/NAME/metrics/; those of other targets to --out.
+A target is the directory of a run, a SavedModel from noise to images, or a folder of images. The figures of a run go to
+runs/NAME/metrics.json and runs/NAME/metrics/, those of other targets to --out. docs/quality.md explains them.
 """
 import inspect
 import json
@@ -18,7 +18,7 @@ from absl import flags
 from kgan import command, sizes
 from kgan.data import check_name, trust
 from kgan.quiet import import_tensorflow
-from kgan.run import Run
+from kgan.run import Run, run_at
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("dataset", None, "what to compare with, as train.py's --dataset; default: the run's own")
@@ -31,11 +31,11 @@ flags.DEFINE_string("features", "auto", "network whose features are compared: cl
                     "inception, hed, none, raw, or the path of a .keras file or SavedModel")
 flags.DEFINE_integer("count", 10_000, "samples and reference examples", lower_bound=2)
 flags.DEFINE_integer("seed", 1, "of the samples", lower_bound=0, upper_bound=2**31 - 1)
-flags.DEFINE_bool("ema", True, "of a run: samples of the averaged generator; --noema: of the last one itself")
+flags.DEFINE_bool("ema", True, "of a run: measure the averaged generator; --noema: the last generator itself")
 flags.DEFINE_enum("checkpoint", "newest", ["newest", "best"], "of a run: which one; best: by evaluate_by, if the run was "
                   "trained with --evaluate_every")
 flags.DEFINE_enum("noise", "normal", ["normal", "uniform"], "of a SavedModel: what it was trained on")
-flags.DEFINE_string("out", None, "directory for metrics.json and pictures; with several targets, each has one in it")
+flags.DEFINE_string("out", None, "directory for metrics.json and pictures; with several targets it gets a directory for each")
 
 
 def main(arguments):
@@ -93,8 +93,8 @@ def measure(target, directory, evaluators):
                                 "would be compared; --features=raw compares the numbers themselves, --features=PATH those of a network")
     if noise and evaluator.network:
         sample, latents, kind = noise
-        length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, FLAGS.seed + 1),
-                                        latents(1_000, FLAGS.seed + 2), between=way(kind))
+        length = smoothness.path_length(sample, lambda images: evaluator.network(images)[0], latents(1_000, (FLAGS.seed + 1) % 2**31),
+                                        latents(1_000, (FLAGS.seed + 2) % 2**31), between=way(kind))
         figures["path_length"], figures["path_length_error"] = map(float, length)
     real = evaluator.real and {**evaluator.real, **(evaluator.real_of(gan) if gan else {})}
     result = {"figures": figures, "real": real, "classes": per_class,
@@ -216,6 +216,7 @@ def directory(target, targets):
     if FLAGS.out:
         return Path(FLAGS.out) / target.name if targets > 1 else Path(FLAGS.out)
     if Run(target).settings() is None:
+        run_at(target)  # which names the runs that it holds
         raise command.UserError(f"{target} is no run: say where its figures are to go, --out=DIRECTORY")
     return target
 

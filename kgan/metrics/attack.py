@@ -20,14 +20,14 @@ from absl import flags
 from kgan import command
 from kgan.command import UserError
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 
 def main(arguments):
     FLAGS = flags.FLAGS
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.attack RUN")
-    run = Run(arguments[1])
+    run = Run(run_at(arguments[1]))
     from kgan.metrics.labelled import attacking, labelled
     settings = attacking(run)
     import_tensorflow()

@@ -38,7 +38,7 @@ from kgan.config import unknown
 from kgan.kinds.label import called
 from kgan.metrics.few import BATCH, Plan, draw, fitting, judged, line, numbers, small
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 LABELS = "20", "100", "1000"
 WITHOUT = "real", "real, augmented", "real, oversampled", "oversampled, augmented", "real, class weights"
@@ -55,7 +55,7 @@ def main(arguments):
     counts = numbers(FLAGS.labels or LABELS)
     if FLAGS.keep and not FLAGS.rare:
         raise UserError(f"--keep={FLAGS.keep}: of which class? --rare=CLASS")
-    run = Run(arguments[1])
+    run = Run(run_at(arguments[1]))
     settings = run.settings(required=True)
     import_tensorflow()
     from kgan.metrics.labelled import labelled

@@ -149,7 +149,8 @@ class Evaluator:
             if probabilities is not None:
                 figures["score"], figures["score_error"] = classes.score(probabilities)
         except ValueError as error:
-            raise DataError(f"{len(found)} samples against {self.count} examples: {error}") from None
+            raise DataError(f"{len(found)} samples against {self.count} examples: {error}; take more, or features=none, which leaves sliced "
+                            "Wasserstein distance alone") from None
         if probabilities is not None and self.network.classes:
             figures["confident"] = float((probabilities.max(1) >= SURE).mean())
             counted = modes.coverage(probabilities.argmax(1), len(self.network.classes))

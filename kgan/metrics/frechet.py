@@ -88,7 +88,7 @@ def frechet_distance(real, fake):
         raise ValueError(f"real features have {size} dimensions, generated ones {len(fake.mean)}")
     if min(real.count, fake.count) <= size:
         raise ValueError(f"the Fréchet distance of {size} features needs at least {size + 1} samples of each for a "
-                         f"covariance of full rank, got {real.count} and {fake.count}; kernel_distance does with fewer")
+                         f"covariance of full rank, got {real.count} and {fake.count}; kernel_distance needs fewer")
     first, second = real.covariance, fake.covariance
     traces = np.trace(first) + np.trace(second)
     values, vectors = np.linalg.eigh(first)

@@ -27,7 +27,7 @@ from absl import flags
 from kgan import command
 from kgan.command import UserError
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 WAYS = "none", "clean", "fixed", "follows", "fgsm", "pgd"
 BATCH, RATE, INNER = 64, 5e-4, 5
@@ -37,7 +37,7 @@ def main(arguments):
     FLAGS = flags.FLAGS
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.harden RUN")
-    run = Run(arguments[1])
+    run = Run(run_at(arguments[1]))
     from kgan.metrics.labelled import attacking, labelled
     settings = attacking(run)
     if strange := set(FLAGS.ways) - set(WAYS):

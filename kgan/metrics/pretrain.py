@@ -25,7 +25,7 @@ from absl import flags
 from kgan import command
 from kgan.command import UserError
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 RATE = 5e-4  # of what is tuned
 
@@ -35,7 +35,7 @@ def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.pretrain RUN")
     from kgan.metrics.few import draw, numbers
-    counts, run = numbers(FLAGS.labels), Run(arguments[1])
+    counts, run = numbers(FLAGS.labels), Run(run_at(arguments[1]))
     path = Path(FLAGS.export or run.directory / "classifier.keras")
     if path.suffix != ".keras":
         raise UserError(f"--export={path}: must end in .keras")
@@ -106,6 +106,7 @@ def classifier(gan, classes):
     import keras
     from keras import layers
 
+    from kgan.layers import plain
     from kgan.metrics.probe import last
     network = gan.discriminator
     if gan.kind != "image" or len(network.inputs) != 1 or gan.config.packing > 1:
@@ -116,17 +117,6 @@ def classifier(gan, classes):
     x = copy.get_layer(last(network)).output
     x = x if len(x.shape) == 2 else layers.Flatten()(x)
     return keras.Model(copy.inputs[0], layers.Dense(classes, name="classes")(x), name="classifier")
-
-
-def plain(layer):
-    """A copy of a layer; of one of kgan's that is Keras's own but for its speed, that one."""
-    import keras
-
-    from kgan import layers
-    for name in ("Conv2D", "Conv2DTranspose", "BatchNormalization"):
-        if type(layer) is getattr(layers, name):
-            return getattr(keras.layers, name).from_config(layer.get_config())
-    return type(layer).from_config(layer.get_config())
 
 
 def export(network, path):

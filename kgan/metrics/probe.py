@@ -23,7 +23,7 @@ from kgan.command import UserError
 from kgan.data.source import DataError, seen
 from kgan.metrics.linear import PENALTIES, Sums, ridge, svm
 from kgan.quiet import import_tensorflow
-from kgan.run import Run, load, write
+from kgan.run import Run, load, run_at, write
 
 MOST = 2_000  # examples that an SVM learns from: it takes equations of as many
 LARGEST = 6_000  # features: their equations take 8 · 6,000² bytes, several times
@@ -274,7 +274,7 @@ def _accuracies(extract, examples, labels, indices, solutions):
 def main(arguments):
     if len(arguments) != 2:
         raise UserError("which run? python -m kgan.metrics.probe RUN")
-    run = Run(arguments[1])
+    run = Run(run_at(arguments[1]))
     settings = run.settings(required=True)
     import_tensorflow()  # not before: help and mistakes are answered without it, it takes seconds
     import keras

@@ -68,6 +68,10 @@ def of(settings, seed=None):
                  settings.get("seed", 0) if seed is None else seed, settings.get("classes", ()), fields)
 
 
+def __dir__():
+    return [*names(), "build", "names", "of"]
+
+
 def __getattr__(name):
     if name.startswith("_") or name not in names():
         raise AttributeError(f"module 'kgan.models' has no attribute {name!r}{nearest(name, names())}")

@@ -1,4 +1,6 @@
 """The sizes of pictures that networks of halvings and doublings can be built for."""
+import numbers
+
 from kgan import sizes
 from kgan.config import ConfigError
 
@@ -33,8 +35,11 @@ def check_shape(shape, model, odd=False):
         odd: whether it takes odd sides (`doublings`): then 8 rows and columns or more are enough. Else they must be even
             down to maps with 4 to 7 rows or columns: squares of 4, 5, 6 or 7·2^k, k ≥ 1, and rectangles such as 64x96.
     """
-    if len(shape) != 3:
+    sides = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if len(sides) == 1 and sides is shape:
         raise ConfigError(f"{model} makes images; for points and signals use --model=mlp or --model=sine")
+    if len(sides) != 3 or not all(isinstance(side, numbers.Integral) and side > 0 for side in sides):
+        raise ConfigError(f"shape={shape}: must be (height, width, channels) of one image in whole numbers, as in (28, 28, 1)")
     size = tuple(shape[:2])
     if odd and min(size) < SMALLEST:
         raise ConfigError(f"image_size={sizes.text(size)}: {model} needs {SMALLEST} rows and columns or more; the nearest "
@@ -42,6 +47,12 @@ def check_shape(shape, model, odd=False):
     if not odd and not _even(size):
         raise ConfigError(f"image_size={sizes.text(size)}: {model} needs sides that can be halved exactly, down to 4 to "
                           f"{START} rows or columns; the nearest sizes are {' and '.join(map(sizes.text, _nearest(size)))}")
+
+
+def check_classes(classes):
+    """Raises ConfigError unless `classes` are names."""
+    if not isinstance(classes, (tuple, list, str)) or not classes:
+        raise ConfigError(f"classes={classes!r}: must be the names of the classes, as in classes=[\"cat\", \"dog\"]")
 
 
 def _even(size):

@@ -1,4 +1,4 @@
-"""ACGAN: asked for a class; D is not told it, but says which it sees (Odena et al. 2016).
+"""ACGAN: images of a class; D says which class it sees (Odena et al. 2016).
 
 Odena, Olah, Shlens 2016, "Conditional Image Synthesis With Auxiliary Classifier GANs", arXiv:1610.09585.
 
@@ -16,7 +16,7 @@ from keras import layers
 from kgan.config import Scheduled
 from kgan.gan import GAN
 from kgan.models import cgan, dcgan
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_classes, check_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Config(dcgan.Config):
     condition: str = "label"
     batch_size: int = 100
     steps: int = 4_000
-    class_weight: Scheduled = 1.0  # of the class's cross-entropy beside the objective
+    class_weight: Scheduled = 1.0  # weight of the class's cross-entropy
 
     presets: ClassVar[dict] = {
         "laptop": {},
@@ -55,6 +55,7 @@ class ACGAN(GAN):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """An ACGAN for images. Arguments and errors as for cgan's convolutional networks."""
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "acgan", odd=True)
     return ACGAN(cgan.convolutional_generator(shape, config, len(classes)), discriminator(shape, config, len(classes)),
                  config, seed, classes)

@@ -1,4 +1,4 @@
-"""AdvGAN: small changes to images that make a classifier err, made in one pass of a generator (Xiao et al. 2018).
+"""AdvGAN: small changes to images that fool a classifier, made by a generator in one pass (Xiao et al. 2018).
 
 Xiao, Li, Zhu, He, Liu, Song 2018, "Generating Adversarial Examples with Adversarial Networks", arXiv:1801.02610; networks by
 github.com/mathcbc/advGAN_pytorch (not the authors').

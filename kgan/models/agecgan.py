@@ -1,4 +1,4 @@
-"""AgeCGAN: asked for a step of an attribute such as age; an encoder finds real images' noise (Antipov et al. 2017).
+"""AgeCGAN: images with a given value of an ordered attribute such as age; an encoder edits real images (Antipov et al. 2017).
 
 Antipov, Baccouche, Dugelay 2017, "Face Aging With Conditional Generative Adversarial Networks", arXiv:1702.01983.
 
@@ -22,7 +22,7 @@ from kgan.config import Scheduled
 from kgan.draws import ENCODER
 from kgan.gan import GAN, deal
 from kgan.models import cgan, dcgan
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_classes, check_shape
 from kgan.replicas import len_of
 
 
@@ -83,6 +83,7 @@ class AgeCGAN(GAN):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("123456"), **settings):
     """An AgeCGAN for images. Arguments and errors as for cgan's convolutional networks; `classes` in their order."""
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "agecgan", odd=True)
     return AgeCGAN(cgan.convolutional_generator(shape, config, len(classes)),
                    cgan.convolutional_discriminator(shape, config, len(classes)), encoder(shape, config), config=config,

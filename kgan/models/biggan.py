@@ -1,4 +1,4 @@
-"""BigGAN: asked for a class; residual blocks, attention, truncation, the large class-conditional GAN (Brock et al. 2018).
+"""BigGAN: images of a class; residual blocks, attention, truncation: the large conditional GAN (Brock et al. 2018).
 
 Brock, Donahue, Simonyan 2018, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", arXiv:1809.11096;
 the authors' own program: github.com/ajbrock/BigGAN-PyTorch.
@@ -25,7 +25,7 @@ from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Loss, Scheduled
 from kgan.gan import GAN
 from kgan.layers import BatchNormalization, ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
-from kgan.models._shapes import check_shape, doublings
+from kgan.models._shapes import check_classes, check_shape, doublings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Config(BaseConfig):
     # the sides (of rectangles the shorter ones) of the maps at which a block of attention follows; of 40 and 80 pixels that may
     # be 20, of 48 and 96 it may be 12 or 24
     attention: tuple[int, ...] = (14, 16)
-    shared_dim: int = 32  # of the classes' embedding; 0: each normalisation has its own gains and biases for each class
-    embedding_gain: float = 2.0  # length of a class's embedding at first. Published: 1: short runs ignore it; at 6, the noise
-    hierarchical: bool = True  # whether each block has a part of the noise for itself
+    shared_dim: int = 32  # size of the classes' embedding; 0: each normalisation has gains and biases of its own for each class
+    embedding_gain: float = 2.0  # initial length of a class's embedding; the paper's 1 is ignored in short runs
+    hierarchical: bool = True  # whether each block gets a part of the noise of its own
     initializer: Literal["orthogonal", "normal"] = "orthogonal"  # normal: N(0, .02)
     # batches over which batch statistics are taken when a run is loaded, to be measured or exported: appendix C.1. 0: they stay
     # the averages of training, as pictures made in training show them
@@ -168,6 +168,7 @@ def build(shape=(32, 32, 3), config=None, seed=0, classes=tuple("0123456789"), *
         ConfigError: the shape is none of those, or there is not a number of noise for each block.
     """
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "biggan")
     return BigGAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 

@@ -1,4 +1,4 @@
-"""CGAN: asked for a class, by a label joined to the noise and to what D sees (Mirza & Osindero 2014).
+"""CGAN: images of a class; the label is joined to the noise and to what D sees (Mirza & Osindero 2014).
 
 Mirza, Osindero 2014, "Conditional Generative Adversarial Nets", arXiv:1411.1784.
 
@@ -18,7 +18,7 @@ from keras import layers, ops
 
 from kgan.gan import GAN
 from kgan.models import dcgan
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_classes, check_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,7 @@ def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), *
         ConfigError: the shape is none of those.
     """
     config = Config.given(config, settings)
+    check_classes(classes)
     if config.networks == "convolutional" or len(shape) != 3:
         check_shape(shape, "cgan", odd=True)
     generator, discriminator = {"convolutional": (convolutional_generator, convolutional_discriminator),

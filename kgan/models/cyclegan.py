@@ -1,4 +1,4 @@
-"""CycleGAN: images of one sort to images of another and back, learned without pairs; horses and zebras (Zhu et al. 2017).
+"""CycleGAN: turns images of one sort into another and back, learned without pairs: horses and zebras (Zhu et al. 2017).
 
 Zhu, Park, Isola, Efros 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", arXiv:1703.10593;
 networks and numbers as in their program, github.com/junyanz/pytorch-CycleGAN-and-pix2pix.
@@ -44,7 +44,7 @@ class Config(BaseConfig):
     paired: ClassVar[bool] = False
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "slants"
-    jitter: float = 0.0  # images are enlarged by this share and cut back at random
+    jitter: float = 0.0  # images are enlarged by this share and cropped back at random
     evaluate_by: EvaluateBy = "kernel_distance"
     evaluate_count: int = 1_500
     batch_size: int = 4
@@ -52,18 +52,18 @@ class Config(BaseConfig):
     loss: Literal["least_squares", "non_saturating", "hinge", "relativistic", "wasserstein"] = "least_squares"
     generator_learning_rate: Scheduled = "linear:1e-3:0:0.5:1"
     discriminator_learning_rate: Scheduled = "linear:2e-4:0:0.5:1"
-    ema_decay: Scheduled = 0.99  # not published: results are of the average of the last generators
+    ema_decay: Scheduled = 0.99  # not in the paper: results come from the average of the last generators
     adversarial_weight: float = 2.0  # the authors' program has no ½ before the squares that G minimises, kgan.losses has
-    cycle_weight: float = 10.0  # λ of the mean absolute difference of what went there and back (equation 2)
+    cycle_weight: float = 10.0  # λ of the mean absolute difference after going there and back (equation 2)
     # of a generator's own kind of image, which it is to leave as it is, times cycle_weight (section 5.2: keeps colours)
     identity_weight: float = 0.5
-    pool: int = 50  # images made before, of which D sees one in place of every other new one (section 4); 0: none
+    pool: int = 50  # size of the pool of older results, of which D sees one in place of every other new one (section 4); 0: none
 
     filters: int = 16  # of the outermost maps; doubled with each of the two halvings
     blocks: int = 3  # residual ones at a quarter of the size; 0: 6, and 9 from 256 pixels on (section 7.2)
     # resize: nearest, then a convolution. transpose, as published: photos have checkerboards after 1,500 steps, digits have none
     upsampling: Literal["transpose", "resize"] = "transpose"
-    patch: Literal["16", "34", "70", "142"] = "34"  # side of what one of D's logits sees
+    patch: Literal["16", "34", "70", "142"] = "34"  # pixels a side that one of D's logits sees
     normalization: ClassVar[str] = "instance"
     noise_dim: int = 0
 

@@ -30,11 +30,11 @@ class Config(BaseConfig):
     preset: Literal["laptop", "paper", "tutorial", "modern", "few"] = "laptop"
     batch_size: int = 64
     steps: int = 5_500  # five minutes on two CPU cores at 28x28
-    generator_learning_rate: Scheduled = 1e-3  # published: 2e-4. Faster than D's, which else wins early at 64x64
+    generator_learning_rate: Scheduled = 1e-3  # 2e-4 in the paper; faster than D's, or else D wins early at 64x64
     discriminator_learning_rate: Scheduled = 2e-4
-    ema_decay: Scheduled = 0.998  # not published: samples are drawn from the average of about the last 500 generators
-    filters: int = 32  # of the widest maps, those nearest the picture; doubled with each halving, up to 8 times
-    kernel_size: int = 4  # but for the layer that takes 4×4 maps to 7×7: its kernels are 4×4
+    ema_decay: Scheduled = 0.998  # not in the paper: samples come from the average of about the last 500 generators
+    filters: int = 32  # of the maps nearest the picture; doubled with each halving, up to 8 times as many
+    kernel_size: int = 4  # of all layers but the one from 4×4 to 7×7 maps, whose kernels are 4×4
     upsampling: Literal["transpose", "resize"] = "transpose"  # resize: nearest-neighbour upsampling, then convolution
     generator_activation: Literal["relu", "leaky_relu"] = "relu"
     discriminator_normalization: Literal["batch", "layer", "spectral", "none"] = "batch"  # not batch with a penalty

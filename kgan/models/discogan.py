@@ -1,4 +1,4 @@
-"""DiscoGAN: images of one sort to another and back without pairs, by small encoders and decoders (Kim et al. 2017).
+"""DiscoGAN: turns images of one sort into another and back, without pairs; small and cheap (Kim et al. 2017).
 
 Kim, Cha, Kim, Lee, Kim 2017, "Learning to Discover Cross-Domain Relations with Generative Adversarial Networks", arXiv:1703.05192;
 networks and the preset `program` as in their program, github.com/SKTBrain/DiscoGAN.

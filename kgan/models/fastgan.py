@@ -1,4 +1,4 @@
-"""FastGAN: photographs from a few hundred of them; small maps excite large ones, D draws what it has seen (Liu et al. 2021).
+"""FastGAN: photographs, learned from a few hundred: small maps gate large ones, D reconstructs what it sees (Liu et al. 2021).
 
 Liu, Zhu, Song, Elgammal 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis",
 arXiv:2101.04775.

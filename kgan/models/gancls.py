@@ -1,4 +1,4 @@
-"""GAN-CLS: pictures from captions; D learns from wrong captions, too, what words mean (Reed et al. 2016).
+"""GAN-CLS: images from captions; D also sees wrong captions, and so learns what words mean (Reed et al. 2016).
 
 Reed, Akata, Yan, Logeswaran, Schiele, Lee 2016, "Generative Adversarial Text to Image Synthesis", arXiv:1605.05396.
 

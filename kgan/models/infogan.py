@@ -1,4 +1,4 @@
-"""InfoGAN: finds classes and ways of varying by itself, without labels (Chen et al. 2016).
+"""InfoGAN: finds classes and other factors of variation by itself, without labels (Chen et al. 2016).
 
 Chen, Duan, Houthooft, Schulman, Sutskever, Abbeel 2016, "InfoGAN: Interpretable Representation Learning by Information
 Maximizing Generative Adversarial Nets", arXiv:1606.03657.
@@ -45,12 +45,12 @@ class Config(BaseConfig):
     batch_size: int = 128
     steps: int = 3_000
     noise: Literal["normal", "uniform"] = "uniform"
-    noise_dim: int = 64  # the codes among them
-    categories: int = 10  # of the code that is a class
-    codes: int = 2  # those that are numbers
-    category_weight: Scheduled = 1.0  # λ of the one
-    code_weight: Scheduled = 1.0  # λ of the others
-    clustering_weight: Scheduled = 1.0  # λ of what Q's category of a real image tells of that of the same, warped
+    noise_dim: int = 64  # numbers of noise, including the codes
+    categories: int = 10  # values of the code that is a class
+    codes: int = 2  # how many codes are numbers
+    category_weight: Scheduled = 1.0  # λ of the category
+    code_weight: Scheduled = 1.0  # λ of the numbers
+    clustering_weight: Scheduled = 1.0  # λ of the mutual information of Q's categories for a real image and for the same image, warped
     generator_learning_rate: Scheduled = 1e-3
     discriminator_learning_rate: Scheduled = 2e-4
     filters: int = 32  # of the maps nearest the picture; doubled with each halving

@@ -1,4 +1,4 @@
-"""inpaint: what a mask says is missing is painted in; strokes and boxes of any shape (Yu et al. 2018, DeepFill v2).
+"""inpaint: fills the holes that a mask marks, strokes and boxes of any shape (Yu et al. 2018, DeepFill v2).
 
 Yu, Lin, Yang, Shen, Lu, Huang 2018, "Free-Form Image Inpainting with Gated Convolution", arXiv:1806.03589.
 
@@ -42,17 +42,17 @@ class Config(BaseConfig):
     masks: Literal["strokes+boxes", "strokes", "boxes"] = "strokes+boxes"
     hole_least: float = 0.05  # share of the image that is missing, at least
     hole_most: float = 0.4
-    evaluate_by: EvaluateBy = "hole_l1"  # which there is without a classifier too
+    evaluate_by: EvaluateBy = "hole_l1"  # it needs no classifier
     batch_size: int = 16
     steps: int = 3_000
     generator_learning_rate: Scheduled = "linear:1e-3:0:0.5:1"
     discriminator_learning_rate: Scheduled = "linear:5e-4:0:0.5:1"
-    ema_decay: Scheduled = 0.998  # not published: results are of the average of about the last 500 generators
+    ema_decay: Scheduled = 0.998  # not in the paper: results come from the average of about the last 500 generators
     loss: Loss = "hinge"
     # of the mean absolute difference, over the whole image, of the coarse and of the fine drawing. Published: 1
     content_weight: float = 10.0
 
-    filters: int = 8  # of maps of full size; twice and four times as many after each of two halvings
+    filters: int = 8  # of the maps of full size; doubled with each of two halvings
     attention: bool = False  # contextual attention in the fine network: patches of what is known are copied; for large images
     discriminator_filters: int = 32  # of D's first map, doubled twice
     noise_dim: int = 0

@@ -35,7 +35,7 @@ class Config(BaseConfig):
     generator_activation: Literal["tanh", "relu", "leaky_relu"] = "tanh"
     discriminator_activation: Literal["sigmoid", "tanh", "relu", "leaky_relu"] = "sigmoid"
     output_activation: Literal["linear", "tanh"] = "linear"  # of points and signals; images always end in tanh
-    binary_noise: int = 0  # so many numbers of the noise count by their sign alone: G can jump between separate modes
+    binary_noise: int = 0  # how many numbers of the noise count only by their sign, so that G can jump between separate modes
     # how large points and signals are: what G makes is multiplied by this, what D sees divided. 0: train.py measures it, `fitted`;
     # 1 where there are no data to measure
     data_scale: float = 1.0

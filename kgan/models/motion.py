@@ -1,4 +1,4 @@
-"""motion: frames of poses, one after the other: a person dances what another danced (Chan et al. 2019).
+"""motion: video frames from poses: one person dances as another did (Chan et al. 2019).
 
 Chan, Ginosar, Zhou, Efros 2019, "Everybody Dance Now", arXiv:1808.07371, upon pix2pixHD.
 

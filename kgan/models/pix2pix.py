@@ -1,4 +1,4 @@
-"""pix2pix: images to images, learned from pairs; outlines to drawings, labels to photos, grey to colour (Isola et al. 2017).
+"""pix2pix: images from images, learned from pairs: outlines to drawings, labels to photos, grey to colour (Isola et al. 2017).
 
 Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional Adversarial Networks", arXiv:1611.07004.
 
@@ -40,24 +40,24 @@ class Config(BaseConfig):
 
     preset: Literal["laptop", "realtime128", "realtime256", "published", "restore"] = "laptop"
     dataset: str = "outlines"
-    direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is what is given, and `input` is what is made
-    degrade: str = ""  # of images without partners: what is done to each to have an input, see kgan.data.degrade
-    patch_size: int = 0  # pixels of the squares that are cut out of the images at random for training; 0: whole images
-    jitter: float = 0.0  # images are enlarged by this share and cut back at random, input and target alike
-    evaluate_by: EvaluateBy = "l1"  # which there is without a classifier too
+    direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is the input, and `input` is the target
+    degrade: str = ""  # for images without partners: how the input is made from the target, see kgan.data.degrade
+    patch_size: int = 0  # side of the squares that are cut from the images at random in training; 0: whole images
+    jitter: float = 0.0  # images are enlarged by this share and cropped back at random, input and target alike
+    evaluate_by: EvaluateBy = "l1"  # it needs no classifier
     batch_size: int = 8
     steps: int = 4_000
     # published: 2e-4 both. With D's at 2e-4 its gradients grow until they outweigh L1: after 4,900 steps all sixes were blue
     generator_learning_rate: Scheduled = "linear:5e-4:0:0.5:1"
     discriminator_learning_rate: Scheduled = "linear:5e-5:0:0.5:1"
-    ema_decay: Scheduled = 0.998  # not published: results are of the average of about the last 500 generators
+    ema_decay: Scheduled = 0.998  # not in the paper: results come from the average of about the last 500 generators
     content_weight: float = 100.0  # λ of the mean absolute difference from the target (equation 4)
     # of D's loss, halved to slow D down (section 3.3). Adam undoes nearly all of that: it divides by the gradients' size
     discriminator_weight: float = 0.5
 
     filters: int = 16  # of the maps of half the size; doubled with each halving, up to 8 times
     depth: int = 0  # halvings; 0: as many as there can be, to a single pixel where the size is a power of 2
-    patch: Literal["16", "34", "70", "142"] = "34"  # side of what one of D's logits sees; 70 is best at 256 pixels (table 3)
+    patch: Literal["16", "34", "70", "142"] = "34"  # pixels a side that one of D's logits sees; 70 is best at 256 pixels (table 3)
     # batch, in the paper one of 1 and with the test image's own statistics, is the same as instance. instance does not depend
     # on what else is in a batch, and is the same in training and inference: no test images in other colours, or black ones
     normalization: Literal["instance", "batch", "none"] = "instance"

@@ -1,4 +1,4 @@
-"""pix2pixhd: label maps or images to images, in two stages from coarse to fine, judged at several sizes (Wang et al. 2018).
+"""pix2pixhd: images from label maps or images, in two stages from coarse to fine, judged at several sizes (Wang et al. 2018).
 
 Wang, Liu, Zhu, Tao, Kautz, Catanzaro 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs",
 arXiv:1711.11585.
@@ -36,9 +36,9 @@ class Config(BaseConfig):
 
     preset: Literal["laptop", "published"] = "laptop"
     dataset: str = "outlines"
-    direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is what is given, and `input` is what is made
-    degrade: str = ""  # of images without partners: what is done to each to have an input, see kgan.data.degrade
-    jitter: float = 0.0  # images are enlarged by this share and cut back at random, input and target alike
+    direction: Literal["AtoB", "BtoA"] = "AtoB"  # BtoA: `image` is the input, and `input` is the target
+    degrade: str = ""  # for images without partners: how the input is made from the target, see kgan.data.degrade
+    jitter: float = 0.0  # images are enlarged by this share and cropped back at random, input and target alike
     # what is given is a label map: auto: its colours are found in the data; a number N: grey levels 0 to N - 1; colours as in
     # 000000,ff0000; empty: it is an ordinary image
     labels: str = ""

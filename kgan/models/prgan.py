@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 from kgan import kinds
@@ -27,6 +28,7 @@ from kgan.layers import BatchNormalization, Conv2D
 from kgan.metrics import overlap
 from kgan.models import gan3d
 from kgan.models._shapes import START, doublings
+from kgan.replicas import replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Config(BaseConfig):
     filters: int = 16  # of G's maps nearest the voxels, and of D's nearest the pixels; doubled with each halving
     fill: float = 0.01  # share of voxels that an untrained G fills: of more, silhouettes begin as one white square
     density: float = 2.0  # how little a voxel lets through: of a mask's pixel 1 - exp(-density · Σ) is white; the paper's is 1
+    # G's reward for each voxel that it fills: where no mask shows that there is nothing, there shall be something, as in the visual hull, the
+    # fullest of all solids with the same masks. Without it some voxels on each ray will do
+    fullness: float = 0.5
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
@@ -57,13 +62,14 @@ class Config(BaseConfig):
         self._check("density", above=0)
         self._check("rest", above=0)
         self._check("noise_dim", 2)
+        self._check("fullness", 0)
 
     def fitted(self, examples):
         """No setting follows from the data; but photographs, which are no masks, are warned of."""
         import warnings
         grey = float((abs(examples) < 0.75).mean())
         if grey > 0.1:  # as of masks in files, kgan.kinds.mask
-            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {grey:.0%} of these pixels are grey",
+            warnings.warn(f"prgan learns from masks, white where the solid is and else black, and {100 * grey:.0f} % of these pixels are grey",
                           stacklevel=2)
         return {}
 
@@ -150,7 +156,8 @@ def build(shape=(32, 32, 1), config=None, seed=0, **settings):
 def generator(side, config):
     """noise [n, noise_dim] -> images [n, side, side, 1] in [-1, 1]: the mask of a solid, seen from where the last number says."""
     noise = keras.Input((config.noise_dim,), name="noise")
-    images = Silhouette(config.density, config.noise, dtype="float32", name="images")([solid(side, config)(noise), noise[:, -1:]])
+    seen = Silhouette(config.density, config.noise, config.fullness, dtype="float32", name="images")
+    images = seen([solid(side, config)(noise), noise[:, -1:]])
     return keras.Model(noise, images, name="generator")
 
 
@@ -168,14 +175,19 @@ class Silhouette(layers.Layer):
 
     Σ is taken along level rays, from the side that `place` says: as large a part of its distribution for each of them. The same strips as
     those of kgan.data.silhouettes, by one product of matrices for all sides, which every format has.
+
+    In training the voxels' gradient is that of a loss that has `fullness` times their mean less. A layer has no part in the scaling of losses,
+    so that with the precision mixed_float16 it does next to nothing.
     """
 
-    def __init__(self, density=1.0, distribution="normal", **kwargs):
+    def __init__(self, density=1.0, distribution="normal", fullness=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.density, self.distribution = float(density), distribution
+        self.density, self.distribution, self.fullness = float(density), distribution, float(fullness)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         voxels, place = inputs
+        if self.fullness and training:
+            voxels = _rewarded(voxels, self.fullness)
         side, views = voxels.shape[1], silhouettes.VIEWS
         behind = ops.transpose(ops.reshape(voxels, (-1, side * side, side)), (0, 2, 1))  # [n, z, x and y]
         strips = ops.cast(silhouettes.strips(side).reshape(side * side, views * side), self.compute_dtype)
@@ -196,7 +208,15 @@ class Silhouette(layers.Layer):
         return input_shape[0][0], *input_shape[0][1:3], 1
 
     def get_config(self):
-        return {**super().get_config(), "density": self.density, "distribution": self.distribution}
+        return {**super().get_config(), "density": self.density, "distribution": self.distribution, "fullness": self.fullness}
+
+
+def _rewarded(voxels, weight):
+    """Voxels [n, …] as they are, with the gradient of a loss that has `weight` times their mean less."""
+    @tf.custom_gradient
+    def same(voxels):
+        return tf.identity(voxels), lambda upstream: upstream - weight / tf.cast(tf.size(voxels) * replicas(), upstream.dtype)
+    return same(voxels)
 
 
 def discriminator(shape, halvings, config):

@@ -1,4 +1,4 @@
-"""Projection: asked for a class; D compares its features with a direction for each (Miyato & Koyama 2018).
+"""Projection: images of a class; D compares its features with a direction for each class (Miyato & Koyama 2018).
 
 Miyato, Koyama 2018, "cGANs with Projection Discriminator", arXiv:1802.05637.
 
@@ -17,7 +17,7 @@ from kgan.config import Loss, Scheduled
 from kgan.gan import GAN
 from kgan.layers import ConditionalBatchNormalization
 from kgan.models import cgan, dcgan
-from kgan.models._shapes import check_shape
+from kgan.models._shapes import check_classes, check_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Config(dcgan.Config):
 def build(shape=(28, 28, 1), config=None, seed=0, classes=tuple("0123456789"), **settings):
     """A GAN with a projection discriminator, for images. Arguments and errors as for cgan's convolutional networks."""
     config = Config.given(config, settings)
+    check_classes(classes)
     check_shape(shape, "projection", odd=True)
     return GAN(generator(shape, config, len(classes)), discriminator(shape, config, len(classes)), config, seed, classes)
 

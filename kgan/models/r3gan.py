@@ -41,8 +41,8 @@ class Config(BaseConfig):
     beta_1: float = 0.0
     beta_2: Scheduled = "cosine:0.9:0.99:0.5"
     ema_decay: Scheduled = 0.998
-    widths: tuple[int, ...] = (96, 64, 32)  # channels of the stages, from the smallest maps up; the last is repeated
-    blocks: int = 1  # residual blocks a stage
+    widths: tuple[int, ...] = (96, 64, 32)  # channels of the stages, from the smallest maps on; the last is repeated
+    blocks: int = 1  # residual blocks in a stage
     expansion: int = 2  # the inner width of a block over its outer one
     group_width: int = 16  # inner channels that a grouped convolution joins
     minibatch_std: bool = False  # not R3GAN's

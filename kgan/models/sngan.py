@@ -17,7 +17,7 @@ from kgan.models import dcgan
 @dataclasses.dataclass(frozen=True)
 class Config(dcgan.Config):
     preset: Literal["laptop", "published"] = "laptop"
-    steps: int = 3_000  # of five updates of D each
+    steps: int = 3_000  # each with five updates of D
     loss: Loss = "hinge"
     discriminator_steps: int = 5
     noise_dim: int = 128

@@ -1,4 +1,4 @@
-"""StackGAN: pictures from captions in two stages, a small sketch and then the picture (Zhang et al. 2016).
+"""StackGAN: images from captions in two stages, a small sketch and then the image (Zhang et al. 2016).
 
 Zhang, Xu, Li, Zhang, Wang, Huang, Metaxas 2016, "StackGAN: Text to Photo-realistic Image Synthesis with Stacked Generative
 Adversarial Networks", arXiv:1612.03242.

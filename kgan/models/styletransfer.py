@@ -54,7 +54,7 @@ class Config(BaseConfig):
     filters: int = 16  # 32 in Johnson et al.; doubled with each of two halvings
     blocks: int = 3  # residual ones; 5 in Johnson et al.
     upsampling: Literal["transpose", "resize"] = "resize"  # Johnson et al. have transpose
-    patch: Literal["10", "22", "46"] = "22"  # side of what one of D's logits sees
+    patch: Literal["10", "22", "46"] = "22"  # pixels a side that one of D's logits sees
     noise_dim: int = 0
 
     needs: ClassVar[dict] = {"input": "image", "image": "image"}

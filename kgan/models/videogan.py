@@ -24,7 +24,7 @@ from kgan.config import Config as BaseConfig
 from kgan.data import bouncing
 from kgan.data.source import Source, seen
 from kgan.kinds import Field, video
-from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from kgan.layers import BatchNormalization, Conv2D, Conv2DTranspose, MinibatchStdDev
 from kgan.models import gan3d
 from kgan.models._shapes import START, doublings
 
@@ -49,24 +49,31 @@ class Config(BaseConfig):
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
 
     # content_motion: a clip's content is the same in all frames, and its motion a code for each. two_stream: what moves before a
-    # background that does not, and a mask that says where each is seen
-    generator: Literal["content_motion", "two_stream"] = "two_stream"
-    content: int = 32  # numbers of the noise that each frame sees; the rest say how it moves
+    # background that does not, and a mask that says where each is seen. sprites: pictures, each with a mask, that keep their looks and are
+    # put somewhere else in each frame, before a background that stays
+    generator: Literal["content_motion", "two_stream", "sprites"] = "two_stream"
+    sprites: int = 2  # of generator=sprites: how many move, each with an equal share of the noise
+    content: int = 32  # numbers of the noise that each frame sees (of `sprites`: of a sprite's share); the rest say how it moves
     motion: int = 16  # numbers a frame that say where it is in its movement
     # how bright an untrained G's pixels are, 0 black and 1 white: about as the data are, or D tells them by that alone
     fill: float = 0.05
     filters: int = 16  # of the widest maps, those nearest the pixels; doubled with each halving
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
+    minibatch_std: bool = False  # whether D sees how varied its batch is
     judge_frames: bool = False  # whether D judges each frame by itself too (MoCoGAN's image discriminator)
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("frames", "digits", "content", "motion", "filters"):
+        for name in ("frames", "digits", "sprites", "content", "motion", "filters"):
             self._check(name, 1)
         self._check("rest", above=0)
         self._check("fill", above=0, below=1)
-        if self.content >= self.noise_dim:
-            raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}, whose rest is the motion's")
+        shares = self.sprites if self.generator == "sprites" else 1
+        if self.noise_dim % shares:
+            raise ConfigError(f"noise_dim={self.noise_dim}: each of sprites={shares} gets an equal share; take a multiple of {shares}")
+        if self.content >= self.noise_dim // shares:
+            raise ConfigError(f"content={self.content}: must be below noise_dim={self.noise_dim}" + (shares > 1) * f"/{shares}" +
+                              ", whose rest is the motion's")
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -139,8 +146,8 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None, **settings):
     if config.generator == "two_stream" and shape[0] % 2 ** (len(sides) - 1):
         raise ConfigError(f"generator=two_stream: doubles the frames {len(sides) - 1} times, and {shape[0]} is no multiple of "
                           f"{2 ** (len(sides) - 1)}; take others, or content_motion")
-    networks = {"content_motion": content_motion, "two_stream": two_stream}[config.generator]
-    return VideoGAN(networks(shape, sides, config), discriminator(shape, sides, config), config, seed,
+    network = {"content_motion": content_motion, "two_stream": two_stream, "sprites": sprites}[config.generator]
+    return VideoGAN(network(shape, sides, config), discriminator(shape, sides, config), config, seed,
                     fields=fields or {"video": Field("video", shape)})
 
 
@@ -215,6 +222,72 @@ def two_stream(shape, sides, config):
     return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(x), name="generator")
 
 
+def sprites(shape, sides, config):
+    """noise [n, noise_dim] -> videos [n, T, H, W, C] in [-1, 1]: pictures with masks, moved as a whole, one over the other (equation 3
+    with a foreground that is drawn once, and a place for each frame).
+    """
+    noise = keras.Input((config.noise_dim,), name="noise")
+    frames, height, width, channels = shape
+    (rows, columns), *larger = sides
+    each = ops.reshape(noise, (-1, config.noise_dim // config.sprites))
+
+    def drawn(x, channels, **options):
+        widths = _widths(sides, config)
+        x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(x)
+        x = layers.ReLU()(_batch_norm()(layers.Reshape((rows, columns, widths[0]))(x)))
+        for own in widths[1:]:
+            x = Conv2DTranspose(own, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
+            x = layers.ReLU()(_batch_norm()(x))
+        return Conv2DTranspose(channels, 4, strides=2, padding="same", kernel_initializer=_weights(), **options)(x)
+
+    x = drawn(each[:, :config.content], 1 + channels)
+    mask = ops.sigmoid(x[..., :1] + math.log(config.fill / (1 - config.fill)))
+    x = ops.concatenate([mask, mask * ops.tanh(x[..., 1:])], -1)  # what is seen of the sprite, before it is put in its place
+
+    motion = ops.reshape(ops.repeat(each[:, None, config.content:], frames, 1), (-1, each.shape[1] - config.content))
+    motion = layers.Concatenate()([motion, _Time(frames)(motion)])
+    for _ in range(2):
+        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    place = ops.reshape(ops.tanh(layers.Dense(2)(motion)), (-1, frames, 2))
+    x = _Moved(name="sprites")([x, place])
+
+    still = ops.tanh(drawn(noise, channels, bias_initializer=_level(config)))
+    videos = ops.repeat(still[:, None], frames, 1)
+    layered = ops.reshape(x, (-1, config.sprites * frames, height, width, 1 + channels))
+    for i in range(config.sprites):
+        own = layered[:, i * frames:(i + 1) * frames]
+        videos = videos * (1 - own[..., :1]) + own[..., 1:]
+    return keras.Model(noise, layers.Activation("linear", dtype="float32", name="videos")(videos), name="generator")
+
+
+@keras.saving.register_keras_serializable("kgan")
+class _Moved(layers.Layer):
+    """layer([x [n, H, W, C], place [n, T, 2]]): the maps at each of T places, [n, T, H, W, C]; a place is (down, across) in halves of a side.
+
+    Between two pixels each has its share, as in kgan.data.bouncing. What leaves is lost, and what comes in is 0.
+    """
+
+    def call(self, inputs):
+        x, place = inputs
+        height, width, channels = x.shape[1:]
+        frames = place.shape[1]
+        rows, columns = (self._shares(side, place[..., axis]) for axis, side in enumerate((height, width)))
+        x = ops.matmul(rows, ops.reshape(x, (-1, 1, height, width * channels)))
+        x = ops.transpose(ops.reshape(x, (-1, frames, height, width, channels)), (0, 1, 3, 2, 4))
+        x = ops.matmul(columns, ops.reshape(x, (-1, frames, width, height * channels)))
+        return ops.transpose(ops.reshape(x, (-1, frames, width, height, channels)), (0, 1, 3, 2, 4))
+
+    def _shares(self, side, place):
+        """What each of a row's pixels goes to where it is moved: [n, T, to, from]."""
+        number = np.arange(side, dtype=np.float32)
+        way = ops.convert_to_tensor(number[:, None] - number, self.compute_dtype)
+        return ops.relu(1 - ops.abs(way - place[..., None, None] * (side / 2)))
+
+    def compute_output_shape(self, input_shape):
+        maps, place = input_shape
+        return (maps[0], place[1], *maps[1:])
+
+
 # === D ===
 
 def discriminator(shape, sides, config):
@@ -224,6 +297,7 @@ def discriminator(shape, sides, config):
     for i, width in enumerate(widths):
         x = layers.Conv3D(width, 4, strides=2, padding="same", use_bias=not i, kernel_initializer=_weights())(x)
         x = layers.LeakyReLU(negative_slope=0.2)(_bn()(x) if i else x)
+    x = MinibatchStdDev()(x) if config.minibatch_std else x
     logits = layers.Dense(1, kernel_initializer=_weights(), dtype="float32", name="logits")(layers.Flatten()(x))
     if config.judge_frames:
         x = ops.reshape(video, (-1, *shape[1:]))

@@ -17,7 +17,7 @@ from kgan.models import dcgan
 @dataclasses.dataclass(frozen=True)
 class Config(dcgan.Config):
     preset: Literal["laptop", "published"] = "laptop"
-    steps: int = 3_000  # of five updates of D each
+    steps: int = 3_000  # each with five updates of D
     loss: Loss = "wasserstein"
     weight_clip: float = 0.01
     discriminator_steps: int = 5  # the paper's code takes 100 for the first 25 steps and each 500th; here always 5

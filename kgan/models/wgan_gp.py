@@ -19,7 +19,7 @@ from kgan.models import dcgan
 class Config(dcgan.Config):
     preset: Literal["laptop", "published"] = "laptop"
     batch_size: int = 50
-    steps: int = 3_000  # of five updates of D each
+    steps: int = 3_000  # each with five updates of D
     loss: Loss = "wasserstein"
     penalty: Penalty = "gp"
     penalty_weight: Scheduled = 10.0

@@ -58,7 +58,8 @@ def test_batches_are_balanced_and_resume():
 
 def test_what_is_said():
     note = balance.noted(source(), "label").note
-    assert note == ("--balance: each of 3 classes comes 21 times an epoch: of d each of 2 examples 10 times, of a each of 50 0.42 times.")
+    assert note == ("--balance: an epoch has about 21 examples of each of 3 classes; each of the 2 of d comes 10 times, each of the 50 of a "
+                    "0.42 times.")
     assert balance.noted(source(), "").note == ""
     assert [balance.field(settings) for settings in ({}, {"balance": True}, {"balance": True, "config": {"condition": "age"}})] == \
         ["", "label", "age"]

@@ -44,7 +44,7 @@ def test_a_folder(tmp_path):
     np.testing.assert_array_equal(found.arrays["notes"][1], notes.store(piece)[1:3])
     assert found.fields["notes"].more == {"lowest": 36, "beat": 4, "tempo": 100, "tracks": list(progressions.TRACKS)}
     (tmp_path / "data/a/broken.mid").write_bytes(b"MThd")
-    with pytest.raises(DataError, match="1 of 3 MIDI files .* more than the 10% .*broken"):
+    with pytest.raises(DataError, match="1 of 3 MIDI files .* more than the 10 % .*broken"):
         scores.source(tmp_path / "data", tracks="a+b")
     with pytest.raises(DataError, match="no split 'test'"):
         scores.source(tmp_path / "data", split="test")

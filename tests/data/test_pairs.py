@@ -153,7 +153,7 @@ def test_too_many_are_refused(tmp_path):
     lay(tmp_path, "A and B", count=10)
     for i in range(2):
         (tmp_path / f"A/{i}.png").unlink()
-    with pytest.raises(DataError, match=r"2 of the 10 images .* more than the 10% .*'B/0.jpg': no partner in A; 'B/1.jpg'") as caught:
+    with pytest.raises(DataError, match=r"2 of the 10 images .* more than the 10 % .*'B/0.jpg': no partner in A; 'B/1.jpg'") as caught:
         pairs.source(tmp_path, 12)
     assert "\n" not in str(caught.value)
 

@@ -82,7 +82,7 @@ def test_numbers_of_labels():
 def test_colours_that_are_named():
     images = np.stack([label_map(seed, colours=JET[:3]) for seed in range(4)])
     assert palette.described(of(images), "input", "0000dd,0030ff,007fff") == {"labels": [list(colour) for colour in JET[:3]]}
-    with pytest.raises(DataError, match="labels=00ff00,ffffff: 100% of the pixels of input of mine are of none of these colours"):
+    with pytest.raises(DataError, match="labels=00ff00,ffffff: 100 % of the pixels of input of mine are of none of these colours"):
         palette.described(of(images), "input", "00ff00,ffffff")
     with pytest.raises(DataError, match="labels=00ff00,ffffff: input of mine is grey"):
         palette.described(of(images[..., :1]), "input", "00ff00,ffffff")
@@ -132,9 +132,9 @@ def test_reading_a_label_map():
     read = kinds.get("image").read
     np.testing.assert_array_equal(read(file(label_map(1)), field), label_map(1))
     read(file(jpeg(label_map(1, 128, least=24))), field)
-    with pytest.raises(ValueError, match="no label map that the generator knows: 100% of its pixels are of none of the 12 colours"):
+    with pytest.raises(ValueError, match="no label map that the generator knows: 100 % of its pixels are of none of the 12 colours"):
         read(file(np.full((8, 8, 3), (0, 90, 0), np.uint8)), field)
     levels = kinds.Field("image", (None, None, 1), (), {"labels": [[0], [1], [2]]})
     assert read(file(np.array([[0, 2]], np.uint8)), levels).ravel().tolist() == [0, 2]
-    with pytest.raises(ValueError, match="50% of its pixels"):
+    with pytest.raises(ValueError, match="50 % of its pixels"):
         read(file(np.array([[0, 3]], np.uint8)), levels)

@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     assert "1 sounds cannot be read and are left out ('broken.wav': this is no sound" in source(tmp_path).note
     (tmp_path / "0.wav").write_bytes(b"")
-    with pytest.raises(DataError, match="2 of 11 sounds in .* cannot be read, more than the 10% that are tolerated"):
+    with pytest.raises(DataError, match="2 of 11 sounds in .* cannot be read, more than the 10 % that are tolerated"):
         source(tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="No sounds in .*: it holds no files"):

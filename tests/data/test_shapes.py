@@ -96,7 +96,7 @@ def test_what_is_left_out(tmp_path):
     note = shapes.source(tmp_path, image_size=4).note
     assert "1 files cannot be read and are left out ('x.npy': " in note and "1 of its solids are empty" in note and ".txt (1)" in note
     (tmp_path / "y.npy").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="2 of 13 files in .* cannot be read, more than the 10%"):
+    with pytest.raises(DataError, match="2 of 13 files in .* cannot be read, more than the 10 %"):
         shapes.source(tmp_path, image_size=4)
 
 

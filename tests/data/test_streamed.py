@@ -73,7 +73,7 @@ def test_automatic_above_a_share_of_the_free_disk(photos, monkeypatch):
     monkeypatch.setattr(caches.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**12, 0, 2 * sizes - 1))
     found = kgan.data.source(f"folder:{photos}", image_size=12)
     assert isinstance(found.arrays["image"], folder.Decoded)
-    assert "A prepared copy would take 3.02e-05 GB, more than 50% of the 6.05e-05 GB that are free for it: images are decoded as" in found.note
+    assert "A prepared copy would take 3.02e-05 GB, more than 50 % of the 6.05e-05 GB that are free for it: images are decoded as" in found.note
     monkeypatch.setattr(caches.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**12, 0, 2 * sizes))
     found = kgan.data.source(f"folder:{photos}", image_size=12)
     assert isinstance(found.arrays["image"], np.memmap) and "prepared copy" not in found.note

@@ -20,6 +20,28 @@ def images(count=20):
 
 
 @pytest.mark.parametrize("target", [None, 3])
+def test_a_linear_classifier_by_hand(target):
+    weights = np.random.default_rng(0).normal(0, 0.1, (64, 5)).astype(np.float32)
+    x, labels = images(), np.arange(20) % 5
+    aim, sign = np.eye(5)[labels if target is None else np.full(20, target)], 1 if target is None else -1
+
+    def steps(count, step):
+        now = x.reshape(20, 64).astype(np.float64)
+        for _ in range(count):
+            scores = np.exp(now @ weights)
+            slope = (scores / scores.sum(1, keepdims=True) - aim) @ weights.T
+            now = np.clip(now + sign * 2 * step * np.sign(slope), np.maximum(x.reshape(20, 64) - 0.2, -1),
+                          np.minimum(x.reshape(20, 64) + 0.2, 1))
+        return now.reshape(x.shape)
+
+    classifier = lambda x: tf.reshape(x, [-1, 64]) @ weights
+    np.testing.assert_allclose(attacks.fgsm(classifier, x, labels, 0.1, target), steps(1, 0.1), atol=1e-6)
+    made = attacks.pgd(classifier, x, labels, 0.1, 4, 0.04, start=False, target=target)
+    np.testing.assert_allclose(made, steps(4, 0.04), atol=1e-5)
+
+
+@pytest.mark.slow  # the toolbox takes five seconds to be imported
+@pytest.mark.parametrize("target", [None, 3])
 def test_as_the_toolbox_has_them(network, target):
     evasion = pytest.importorskip("art.attacks.evasion")
     from art.estimators.classification import TensorFlowV2Classifier

@@ -14,7 +14,15 @@ from kgan import config, kinds, metrics
 from kgan.data import mixtures
 from kgan.data.bicubic import resize
 from kgan.data.source import DataError, Source
-from kgan.metrics import evaluate, features
+from kgan.metrics import evaluate, features, sliced
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_slices():
+    """Of the distance between patches, which takes the longest of all figures and has its own tests in test_sliced.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sliced.sliced_wasserstein, "__defaults__", (8, 32, *sliced.sliced_wasserstein.__defaults__[2:]))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +217,7 @@ def test_a_folder(command, network, folder, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     ([], ["which run?"]),
     (["/no/such"], ["/no/such", "no such run"]),
-    (["."], ["--out=DIRECTORY"]),
+    (["."], ["is no run; it holds run: say which"]),
     ([".", "--out=out"], ["--dataset=NAME"]),
     (["run", "--count=1"], ["count"]),
     (["run", "--checkpoint=last"], ["checkpoint", "newest|best"]),

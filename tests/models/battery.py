@@ -36,8 +36,8 @@ class Battery:
         model: name of a model.
         cases: dict of a case's name to its `shape`, the settings in which it differs from the defaults and, of a model that is
             given more than noise and a label, `given`: dict of name -> kgan.kinds.Field. A conditional model is built for CLASSES.
-        graphs: names of cases that are trained as graphs; the others are trained eagerly, and as graphs by a slow test.
         learned: whether what labels do has to be learned first, so that each case is trained among the fast tests, too.
+        alone: whether the model is a Config alone: its state is another model's, and a slow test looks at it again.
         fixed: ends of the paths of weights that training leaves alone.
         loose: of those that it changes or not, as rounding will have it.
         made: kgan.kinds.Field of what is made, where its shape does not say of which kind that is.
@@ -45,8 +45,7 @@ class Battery:
 
     model = None
     cases = {}
-    graphs = ()
-    learned = False
+    learned = alone = False
     fixed, loose = (), ()
     made = None
 
@@ -55,11 +54,11 @@ class Battery:
             first, *others = self.cases
             name = metafunc.function.__name__
             if name == "test_the_state_is_everything":
-                others = []
-            elif name == "test_saved_model_equals_keras":
+                first, others = pytest.param(first, marks=[pytest.mark.slow] * self.alone), []
+            elif name == "test_training_as_a_graph":
+                others = [other for other in others if self.cases[other].get("jit_compile")]
+            elif name == "test_saved_model_equals_keras" or name == "test_training_changes_both_networks" and not self.learned:
                 others = [pytest.param(other, marks=pytest.mark.slow) for other in others]
-            elif name == "test_training_changes_both_networks":  # a slow test trains each, as a graph
-                others = [other for other in others if other in self.graphs or self.learned]
             metafunc.parametrize("case", [first, *others], scope="class")
 
     @pytest.fixture(scope="class")
@@ -167,12 +166,13 @@ class Battery:
 
     # === Training: the model is then as it was, for others look at it; but where what labels do has to be learned it stays trained ===
 
-    def test_training_changes_both_networks(self, gan, shape, case):
-        gan.compile(run_eagerly=case not in self.graphs)
+    def test_training_changes_both_networks(self, gan, shape):
+        gan.compile(run_eagerly=True)
         self.train(gan, shape)
 
     @pytest.mark.slow
     def test_training_as_a_graph(self, gan, shape):
+        """Of the first case, and with XLA of those that have it."""
         gan.compile()
         self.train(gan, shape)
 

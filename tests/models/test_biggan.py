@@ -11,7 +11,7 @@ from battery import Battery, shapes_alone
 from kgan import models
 from kgan.config import ConfigError
 from kgan.gan import GAN
-from kgan.layers import BatchNormalization, ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
+from kgan.layers import ConditionalBatchNormalization, SelfAttention, SpectralConv2D, SpectralDense
 from kgan.models import biggan
 from kgan.models._shapes import doublings
 from kgan.run import Run, load
@@ -241,7 +241,7 @@ def test_standing_statistics_by_hand():
     batches = [images(gan.ema_generator, noise[i:i + 4], label[i:i + 4], training=True)[1] for i in (0, 4, 8)]
     gan.standing_statistics(batches=3, batch_size=4, seed=5)
     norms = [layer.normalization for layer in layers(gan.ema_generator, ConditionalBatchNormalization)]
-    norms += [layer for layer in gan.ema_generator.layers if type(layer) is BatchNormalization]
+    norms += [layer for layer in gan.ema_generator.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 5
     for norm, *found in zip(norms, *batches, strict=True):
         np.testing.assert_allclose(norm.moving_mean, np.mean([mean for mean, _ in found], 0), rtol=1e-3, atol=1e-5)

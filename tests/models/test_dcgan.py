@@ -27,7 +27,6 @@ class TestBattery(Battery):
         "13x10, odd maps, second derivatives, XLA": dict(shape=(13, 10, 1), preset="modern", jit_compile=True, **TINY),
         "10x9 resize": dict(shape=(10, 9, 1), upsampling="resize", **TINY),
     }
-    graphs = "14 resize, XLA",
 
 
 # === Sizes ===

@@ -9,12 +9,12 @@ TINY = dict(filters=4, noise_dim=6, batch_size=4)
 
 
 class TestWGAN(Battery):
-    model = "wgan"
+    model, alone = "wgan", True
     cases = {"grey": dict(shape=(8, 8, 1), **TINY)}
 
 
 class TestWGANGP(Battery):
-    model = "wgan_gp"
+    model, alone = "wgan_gp", True
     cases = {"grey": dict(shape=(14, 14, 1), **TINY), "published": dict(
         shape=(8, 8, 3), preset="published", **TINY)}
 

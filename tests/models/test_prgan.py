@@ -40,7 +40,8 @@ def test_sizes_that_cannot_be(shape):
 
 
 @pytest.mark.parametrize("settings, message", [(dict(density=0), "density=0.*: must be above 0"),
-                                               (dict(noise_dim=1), "noise_dim=1: must be at least 2")])
+                                               (dict(noise_dim=1), "noise_dim=1: must be at least 2"),
+                                               (dict(fullness=-1), "fullness=-1.*: must be at least 0")])
 def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         prgan.Config.of(**settings)
@@ -76,6 +77,21 @@ def test_gradient_reaches_what_is_in_the_way_and_nothing_else():
     slope = np.asarray(tape.gradient(pixel, voxels))[0, ..., 0]
     assert (np.argwhere(slope != 0) == [[x, 2, 3] for x in range(4)]).all()
     np.testing.assert_allclose(slope[:, 2, 3], 2 * np.exp(-0.4), rtol=1e-5)
+
+
+def test_fullness_rewards_each_voxel_in_training_alone():
+    values = np.random.default_rng(0).uniform(0, 0.2, (2, 4, 4, 4, 1)).astype(np.float32)
+
+    def slope(fullness, training):
+        voxels = tf.Variable(values)
+        with tf.GradientTape() as tape:
+            masks = prgan.Silhouette(1.0, fullness=fullness)([voxels, np.float32([[-3], [0.1]])], training=training)
+            loss = tf.reduce_mean(masks)
+        return np.asarray(masks), np.asarray(tape.gradient(loss, voxels))
+    (plain, without), (same, rewarded) = slope(0, True), slope(3, True)
+    np.testing.assert_array_equal(plain, same)
+    np.testing.assert_allclose(rewarded, without - 3 / 128, atol=1e-7)  # of a loss that has 3 · mean(voxels) less
+    np.testing.assert_array_equal(slope(3, False)[1], without)
 
 
 def test_each_side_comes_as_often():
@@ -155,5 +171,5 @@ def test_what_is_learned_is_a_solid_not_a_picture():
 def test_photographs_are_no_masks(recwarn):
     prgan.Config().fitted(np.where(np.random.default_rng(0).random((9, 8, 8, 1)) < 0.5, -1.0, 0.9))
     assert not recwarn
-    with pytest.warns(UserWarning, match="prgan learns from masks.* and 7.% of these pixels are grey"):
+    with pytest.warns(UserWarning, match="prgan learns from masks.* and 7. % of these pixels are grey"):
         prgan.Config().fitted(np.random.default_rng(0).uniform(-1, 1, (9, 8, 8, 1)))

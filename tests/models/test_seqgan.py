@@ -61,6 +61,13 @@ def test_probabilities_of_all_texts_sum_to_one():
     np.testing.assert_allclose(total.sum(), 1, atol=1e-5)
 
 
+def test_what_is_read_at_once_is_what_keras_reads_in_turn():
+    writer = build(length=6).writer
+    tokens = np.random.default_rng(0).integers(0, 4, (5, 6)).astype(np.int32)
+    before = np.concatenate([np.full((5, 1), 4), tokens[:, :-1]], 1)
+    np.testing.assert_allclose(writer.logits(tokens), writer.head(writer.lstm(writer.embedding(before))), atol=1e-6)
+
+
 def test_temperature():
     gan = build(length=6)
     gan.writer.head.bias.assign([-2.0, 2, 0, -1])

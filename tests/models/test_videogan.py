@@ -21,6 +21,7 @@ class TestBattery(Battery):
         "grey": dict(shape=SHAPE, rest=1.0, **TINY),
         "content and motion, colour, frames judged": dict(shape=(4, 16, 16, 3), generator="content_motion", judge_frames=True,
                                                           rest=1.0, **TINY),
+        "sprites": dict(shape=SHAPE, generator="sprites", rest=1.0, **{**TINY, "content": 2}),
     }
 
     @staticmethod
@@ -34,6 +35,30 @@ def config(**settings):
 
 def sides(shape):
     return videogan.doublings(shape[1:3])
+
+
+def test_sprites_are_moved_as_a_whole():
+    x = np.random.default_rng(0).uniform(size=(2, 4, 8, 3)).astype(np.float32)
+    place = np.float32([[[0, 0], [0.5, -0.25]], [[-1.25, 0], [0, 0.125]]])  # halves of a side: 1 down and 1 to the left …
+    made = np.asarray(videogan._Moved()([x, place]))
+    wanted = np.zeros((2, 2, 4, 8, 3))
+    wanted[0, 0] = x[0]
+    wanted[0, 1, 1:, :-1] = x[0, :-1, 1:]
+    wanted[1, 0, :-2] = 0.5 * x[1, 2:]  # 2½ up
+    wanted[1, 0, :-3] += 0.5 * x[1, 3:]
+    wanted[1, 1] = 0.5 * x[1]  # ½ to the right
+    wanted[1, 1, :, 1:] += 0.5 * x[1, :, :-1]
+    np.testing.assert_allclose(made, wanted, atol=1e-6)
+
+
+def test_a_sprite_keeps_its_looks():
+    """Of one sprite before a ground that shows nothing: all frames are the first, moved."""
+    keras.utils.set_random_seed(0)
+    gan = models.build("videogan", SHAPE, dict(TINY, generator="sprites", sprites=1))
+    looks = keras.Model(gan.generator.input, gan.generator.get_layer("sprites").output)(gan.latents(2))
+    videos, mask = np.asarray(gan.generator(gan.latents(2))), np.asarray(looks)[..., :1]
+    assert mask.shape == (2, 4, 16, 16, 1) and 0 <= mask.min() and mask.max() <= 1 and np.abs(videos).max() <= 1
+    assert np.abs(videos[:, 0] - videos[:, 3]).max() > 1e-4  # it moves
 
 
 def test_the_kind_is_named():
@@ -54,6 +79,10 @@ def test_what_cannot_be_built(shape, settings, message):
 def test_wrong_settings():
     with pytest.raises(ConfigError, match="content=8: must be below noise_dim=8"):
         config(content=8)
+    with pytest.raises(ConfigError, match="content=5: must be below noise_dim=8/2, whose rest is the motion's"):
+        config(generator="sprites")
+    with pytest.raises(ConfigError, match="noise_dim=8: each of sprites=3 gets an equal share"):
+        config(generator="sprites", sprites=3)
     with pytest.raises(ConfigError, match="frames=0: must be at least 1"):
         config(frames=0)
 
