@@ -50,7 +50,7 @@ class Config(BaseConfig):
     fill: float = 0.01  # share of voxels that an untrained G fills: of more, silhouettes begin as one white square
     density: float = 2.0  # how little a voxel lets through: of a mask's pixel 1 - exp(-density · Σ) is white; the paper's is 1
     # G's reward for each voxel that it fills: where no mask shows that there is nothing, there shall be something, as in the visual hull, the
-    # fullest of all solids with the same masks. Of 32³ .5 changed nothing, and of 16³ 20 filled the whole cube (docs/recipes.md)
+    # fullest of all solids with the same masks. Of 32³ .5 changed nothing, and of 16³ 5 filled the whole cube (docs/recipes.md)
     fullness: float = 0.0
     rest: float = 0.8  # D makes no step where it tells more than this share of the batch; 1: it makes each
     jit_compile: Auto = False  # XLA's three-dimensional convolutions are a hundred times slower on a CPU
