@@ -1,6 +1,6 @@
 """One import of TensorFlow for all programs that tests start: a server that forks them off, and what asks it for one.
 
-    python tests/forks.py serve FOLDER           imports, then forks for who asks, until its standard input ends
+    python tests/forks.py serve FOLDER SOCKET    imports, then forks for who asks, until its standard input ends
     FOLDER/python ARG…                           is `python ARG…`: folder, environment, limits, three files, signals, exit status;
                                                  with flags of Python's own (-I, -X…) it is Python itself;
                                                  `-u -c …` is a worker of pytest
@@ -53,8 +53,12 @@ esac
 exec {real} "$@"
 """)
         os.chmod(self.python, 0o755)
-        self._process = subprocess.Popen([sys.executable, __file__, "serve", self.folder], stdin=subprocess.PIPE,
-                                         start_new_session=True)  # Ctrl-C is for pytest alone
+        with socket.socket(socket.AF_UNIX) as listener:  # here, so that whoever asks soonest may wait
+            listener.bind(os.path.join(self.folder, "socket"))
+            listener.listen(64)
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, "serve", self.folder, str(listener.fileno())], stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()], start_new_session=True)  # Ctrl-C is for pytest alone
 
     def close(self):
         self._process.stdin.close()
@@ -103,12 +107,9 @@ def _number(connection):
 
 # === The server ===
 
-def serve(folder):
+def serve(listener):
     """Answers until standard input ends. In a program that it forked off this returns, with what to run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(os.path.join(folder, "socket"))
-    listener.listen(64)
     selector, programs = selectors.DefaultSelector(), {}
     selector.register(listener, selectors.EVENT_READ)
     selector.register(0, selectors.EVENT_READ)
@@ -273,4 +274,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "ask":
         ask(sys.argv[2], sys.argv[3:])
     sys.executable = os.path.join(sys.argv[2], "python")  # what programs start is forked off, too
-    whole(lambda: run(*serve(sys.argv[2])))
+    whole(lambda: run(*serve(socket.socket(fileno=int(sys.argv[3])))))

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -300,14 +301,20 @@ def test_nan_that_no_rollback_mends(command, tiny, tmp_path):
 
 # === Every model, with nothing but its name ===
 
-QUICKLY = {"advgan": ["--set=classifier=own"]}  # the paper's learns for a minute: test_classifiers.py
+@pytest.fixture
+def quickly(tmp_path):
+    """Flags by model: advgan is given a classifier, for its own learns for a minute: see test_classifiers.py."""
+    pixels = keras.Input((28, 28, 1))
+    keras.Model(pixels, keras.layers.Dense(10)(keras.layers.Flatten()(pixels))).save(tmp_path / "classifier.keras")
+    return {"advgan": ["--set=classifier=classifier.keras"]}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", models.names())
-def test_a_model_needs_no_data_of_the_users(command, tmp_path, model):
+def test_a_model_needs_no_data_of_the_users(command, tmp_path, quickly, model):
     """Two steps from the command line to a checked SavedModel, with the built-in data and the default networks."""
     done = command("train.py", f"--model={model}", "--steps=2", "--batch_size=4", "--set=sample_every=2", "--set=checkpoint_every=2",
-                   "--set=log_every=1", "--run_dir=run", *QUICKLY.get(model, ()), cwd=tmp_path)
+                   "--set=log_every=1", "--run_dir=run", *quickly.get(model, ()), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "export" / "saved_model" / "saved_model.pb").exists()
     assert (tmp_path / "run" / "samples" / "step-000000002.png").stat().st_size > 500

@@ -7,6 +7,8 @@ Mogren 2016, "C-RNN-GAN: Continuous recurrent neural networks with adversarial t
 
 G makes one note after the other from noise and from the note before; D reads all of them both ways. What G minimises is
 above all how far its pieces' features in D are from real ones' (feature matching, section 3), and a tenth of the objective.
+
+Default: about 3.5 CPU minutes; distance in the measures of music .41 where random notes have .65 (docs/results.md).
 """
 import dataclasses
 from typing import ClassVar, Literal

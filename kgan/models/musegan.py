@@ -9,6 +9,8 @@ Generation and Accompaniment", arXiv:1709.06298, its hybrid model; their own pro
 Each bar of each track comes from four parts of the noise: what all tracks share and what is the track's own, each as it
 stays for the whole piece and as it changes from bar to bar. D judges all bars and tracks at once. What lies above 0 is
 a note.
+
+Default: about 3 CPU minutes; distance in the measures of music .30 where random notes have .77 (docs/results.md).
 """
 import dataclasses
 import math

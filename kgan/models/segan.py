@@ -9,6 +9,8 @@ Pascual, Bonafonte, Serrà 2017, "SEGAN: Speech Enhancement Generative Adversari
 
 G is an autoencoder along time: strided convolutions down, transposed ones up, each level joined to its mirror image; D
 judges a sound beside the noisy one that it is for; an L1 loss says what G's sound should be on the whole.
+
+Default: about 18 CPU minutes. Measured to step 1,000: SI-SDR 1.7 dB better than the noisy sound (docs/results.md).
 """
 import dataclasses
 import math

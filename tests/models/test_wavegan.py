@@ -78,6 +78,16 @@ def test_two_judges_of_waveform_and_spectrogram():
         gan_of(spectrogram=24)
 
 
+def test_gain():
+    """D hears all ten times as loud, and what G says before tanh is a tenth."""
+    one, other, x = gan_of(gain=10), gan_of(gain=1), 0.1 * sounds()
+    label = tf.constant([0, 1, 2, 2])
+    np.testing.assert_allclose(one.logits(x, {"label": label}, training=False),
+                               other.logits(10 * x, {"label": label}, training=False), rtol=1e-4, atol=1e-6)
+    soft, loud = (np.arctanh(np.asarray(gan.make(gan.noise(4), {"label": label}, gan.generator), np.float64)) for gan in (one, other))
+    np.testing.assert_allclose(10 * soft, loud, rtol=1e-3, atol=1e-5)
+
+
 def test_a_logit_is_of_the_features_and_of_the_class():
     gan = gan_of()
     label = tf.constant([0, 1, 2, 2])
