@@ -13,7 +13,8 @@ pytest.importorskip("onnxruntime", reason='pip install -e ".[export]"')
 
 CASES = {"cgan3d": dict(name="cgan3d", shape=(8, 8, 8, 1), filters=2, noise_dim=6),
          "prgan": dict(name="prgan", shape=(8, 8, 1), filters=2, noise_dim=6),
-         "two streams": dict(name="videogan", shape=(4, 16, 16, 3), filters=2, noise_dim=6, content=4),
+         "sprites": dict(name="videogan", shape=(4, 16, 16, 3), filters=2, noise_dim=6, content=2),
+         "two streams": dict(name="videogan", shape=(4, 16, 16, 3), filters=2, noise_dim=6, content=4, generator="two_stream"),
          "content and motion": dict(name="videogan", shape=(4, 16, 16, 1), filters=2, noise_dim=6, content=4, motion=3,
                                     generator="content_motion")}
 

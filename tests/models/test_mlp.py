@@ -105,7 +105,7 @@ def test_packing_widens_what_the_discriminator_sees():
     assert gan.discriminator.input_shape == (None, 4, 4, 3) and gan.generator.output_shape == (None, 4, 4, 1)
 
 
-@pytest.mark.parametrize("name, modes, steps", [("ring", 8, 6_000), ("grid", 25, 6_000)])
+@pytest.mark.parametrize("name, modes, steps", [("ring", 8, 3_000), ("grid", 25, 4_500)])
 @pytest.mark.slow
 def test_no_mode_is_lost(name, modes, steps):
     """The first steps of the preset mixture, in which modes are found; benchmarks/mixtures.py has all 20,000."""

@@ -14,7 +14,7 @@ TINY = dict(filters=2, noise_dim=9, rest=1.0)
 
 class TestBattery(Battery):
     model = "prgan"
-    cases = {"8": dict(shape=(8, 8, 1), **TINY), "16, uniform noise": dict(shape=(16, 16, 1), noise="uniform", **TINY)}
+    cases = {"8": dict(shape=(8, 8, 1), fullness=0.5, **TINY), "16, uniform noise": dict(shape=(16, 16, 1), noise="uniform", **TINY)}
 
     def test_saved_model_equals_keras(self, gan, shape, tmp_path):
         """What is exported are solids, and their masks."""
