@@ -12,7 +12,7 @@ DCGAN along time: kernels of 25 samples, steps of four, five times. Transposed c
 in what G makes; lest D go by its phase alone, its layers see maps that are shifted by up to two places at random (phase
 shuffle).
 
-Default: about 20 CPU minutes. Measured to step 500 alone: 25 % of spoken digits were as asked (docs/results.md).
+Default: about 20 CPU minutes. Measured to step 500 alone: 24 % of spoken digits were as asked (docs/results.md).
 """
 import dataclasses
 from typing import ClassVar, Literal
