@@ -97,6 +97,8 @@ def train(settings, directory, workers):
     if start < config.steps and not (evaluate and evaluate.stopped):
         gan.fit(devices.distribute(strategy, functools.partial(batches, start=start)), steps_per_epoch=config.steps - start,
                 verbose=0, shuffle=False, callbacks=[callback for callback in [*used.all, *own] if callback])
+        if evaluate and evaluate.stopped:
+            used.checkpoints.save_now()  # there may be none yet
     else:
         used.checkpoints.recall(gan)
         used.watch.recall(gan)

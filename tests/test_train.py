@@ -59,6 +59,17 @@ def stop(process, run, lines, number):
 
 # === What a run leaves ===
 
+def test_a_run_that_gets_no_better_before_its_first_checkpoint(command, tmp_path):
+    settings = dict(preset="mixture", generator_units="4", discriminator_units="4", evaluate_count="40", log_every="1",
+                    jit_compile="false", steps_per_execution="1", generator_learning_rate="1e-6")
+    done = command("train.py", "--model=mlp", "--dataset=ring", "--steps=90", "--batch_size=4", "--evaluate_every=1", "--stop_after=1",
+                   "--run_dir=run", *(f"--set={name}={value}" for name, value in settings.items()), cwd=tmp_path)
+    assert done.returncode == 0 and "stopped    at step " in done.stdout, done.stderr
+    step = int(re.search(r"stopped    at step (\d+)", done.stdout)[1])
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")] == [f"step-{step:09d}.npz"]
+    assert step < 90 and (tmp_path / "run" / "export" / "saved_model").is_dir()
+
+
 def test_evaluate_every(command, tmp_path):
     """Columns, the best checkpoint, the report, its export; interrupted and resumed the same as unbroken."""
     flags = ["--model=mlp", "--dataset=ring", "--steps=300", "--evaluate_every=100", "--seed=3", "--batch_size=32"]
