@@ -170,20 +170,20 @@ def discriminator(shape, config, classes=0):
         x = layers.LeakyReLU(negative_slope=0.2)(Strided1D(config.filters * 2**i, config.taps, config.strides)(x))
         if config.phase_shuffle and i < config.halvings - 1:
             x = PhaseShuffle(config.phase_shuffle)(x)
-    logits = [_judged(x, given.get("label"), classes, config)]
+    logits = [_judged(x, given.get("label"), classes, config, "audio_logits")]
     if config.spectrogram:
         x = Loudness(config.spectrogram)(given["audio"])
         for i in range(4):
             x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(config.filters * 2**i, 4, 2, padding="same")(x))
-        logits.append(_judged(x, given.get("label"), classes, config))
+        logits.append(_judged(x, given.get("label"), classes, config, "spectrogram_logits"))
     x = layers.Concatenate(dtype="float32", name="logits")(logits) if len(logits) > 1 else layers.Identity(name="logits")(logits[0])
     return keras.Model(given if classes else given["audio"], x, name="discriminator")
 
 
-def _judged(x, label, classes, config):
+def _judged(x, label, classes, config, name):
     """Maps, and label [n] if there are classes -> logits [n, k]."""
     x = layers.Flatten()(x)
-    score = layers.Dense(config.discriminator_outputs, dtype="float32")(x)
+    score = layers.Dense(config.discriminator_outputs, dtype="float32", name=name)(x)
     if not classes:
         return score
     direction = layers.Embedding(classes, x.shape[-1], embeddings_initializer="glorot_normal")(label)

@@ -19,10 +19,11 @@ from kgan.metrics import evaluate, features, sliced
 
 @pytest.fixture(scope="module", autouse=True)
 def few_slices():
-    """Of the distance between patches, which takes the longest of all figures and has its own tests in test_sliced.py."""
+    """Of the distance between patches, which takes the longest of all figures and has its own tests in test_sliced.py. The usual ones."""
+    usual = sliced.sliced_wasserstein.__defaults__
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sliced.sliced_wasserstein, "__defaults__", (8, 32, *sliced.sliced_wasserstein.__defaults__[2:]))
-        yield
+        patch.setattr(sliced.sliced_wasserstein, "__defaults__", (8, 32, *usual[2:]))
+        yield usual
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,8 @@ def test_what_may_choose_the_best_checkpoint_is_measured(glyphs):
 # === The command ===
 
 @pytest.mark.slow
-def test_a_run(command, network, folder, tmp_path):
+def test_a_run(command, network, folder, few_slices, monkeypatch, tmp_path):
+    monkeypatch.setattr(sliced.sliced_wasserstein, "__defaults__", few_slices)  # as the command has them
     flags = ["--model=mlp", f"--dataset=folder:{folder}", "--image_size=28", "--steps=20", "--batch_size=8", "--set",
              "sample_every=20", "--run_dir=run"]
     assert command("train.py", *flags, cwd=tmp_path).returncode == 0
