@@ -7,7 +7,7 @@
 
     work       what is trained                                                                      beside
     dcgan64    dcgan, preset `tutorial`: colour images of 64 pixels, batches of 64                  PyTorch
-    dcgan28    dcgan, the default: grey images of 28 pixels, batches of 128                         PyTorch
+    dcgan28    dcgan, the default without minibatch_std: grey images of 28 pixels, batches of 128   PyTorch
     mlp        mlp, the default (100-256-784 and back): the same images, batches of 64              PyTorch
     sine       sine, preset `tutorial` (1-10-10-10 and back): signals of 10 values, batches of 256  NumPy
     cyclegan   cyclegan, 6 blocks: grey images of 64 pixels, batches of 4, pools, the identity loss PyTorch
@@ -55,7 +55,8 @@ PIX2PIX = dict(model="pix2pix", other="torch_translators", data=dict(image_size=
 WORKS = {
     "dcgan64": dict(model="dcgan", other="torch", data=dict(image_size=64, channels=3),
                     settings=dict(preset="tutorial", batch_size=64)),
-    "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1), settings=dict(batch_size=128)),
+    "dcgan28": dict(model="dcgan", other="torch", data=dict(image_size=28, channels=1),
+                    settings=dict(batch_size=128, noise_dim=100, minibatch_std=False)),
     "mlp": dict(model="mlp", other="torch", data=dict(image_size=28, channels=1), settings=dict()),
     "sine": dict(model="sine", other="numpy", data=dict(), settings=dict(preset="tutorial", batch_size=256)),
     "cyclegan": dict(CYCLEGAN, norm="group"),
