@@ -37,6 +37,21 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def seeds():
+    """With Keras 3.12, too, what is drawn without a seed of its own begins anew where a seed is set: later releases do it themselves."""
+    import keras
+    from keras.src.backend.common import global_state
+    usual = keras.utils.set_random_seed
+
+    def set_random_seed(seed):
+        usual(seed)
+        global_state.set_global_attribute("global_seed_generator", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.utils, "set_random_seed", set_random_seed)
+        yield
+
+
 # === The longest first, by what the last run took: so that the workers end together (setup.cfg: --no-loadscope-reorder) ===
 
 class Times:

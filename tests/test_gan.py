@@ -532,7 +532,7 @@ def test_evaluating_changes_nothing_and_repeats():
     # batch statistics are used, not gathered: inference mode
     noise = gan.noise(6, stream=1)
     on_fake = np.asarray(gan.discriminator(gan.generator(noise, training=False)))
-    assert first["g_loss"] == pytest.approx(softplus(-on_fake).mean(), abs=1e-5)
+    assert float(first["g_loss"]) == pytest.approx(softplus(-on_fake).mean(), abs=1e-5)
 
 
 def test_validation_does_not_disturb_training():

@@ -248,7 +248,7 @@ def test_no_penalty_in_evaluation():
     real = points()
     found = gan.evaluate(tf.data.Dataset.from_tensors(real), verbose=0, return_dict=True)
     fake = np.asarray(gan.generator(gan.noise(12, stream=1)))
-    assert found["d_loss"] == pytest.approx(((fake.mean(0) - real.mean(0)) @ W).item(), abs=1e-5)
+    assert float(found["d_loss"]) == pytest.approx(((fake.mean(0) - real.mean(0)) @ W).item(), abs=1e-5)
     assert "penalty" not in found
 
 

@@ -258,4 +258,4 @@ def test_svm_and_grid_of_a_probe(gan):
 def test_a_discriminator_that_is_given_more_says_nothing_of_examples():
     inputs = [keras.Input((2,), name="sample"), keras.Input((), name="label")]
     with pytest.raises(UserError, match="this D takes sample, label"):
-        probe.check_inputs(keras.Model(inputs, inputs[0]))
+        probe.check_inputs(keras.Model(inputs, inputs[0] + inputs[1][:, None]))
