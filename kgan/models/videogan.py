@@ -155,24 +155,37 @@ def build(shape=(16, 32, 32, 1), config=None, seed=0, fields=None, **settings):
 def content_motion(shape, sides, config):
     """noise [n, noise_dim] -> videos [n, T, H, W, C] in [-1, 1]: of content and of a frame's motion the frame."""
     noise = keras.Input((config.noise_dim,), name="noise")
-    content, motion = (ops.reshape(ops.repeat(part[:, None], shape[0], 1), (-1, part.shape[1]))
-                       for part in (noise[:, :config.content], noise[:, config.content:]))
-    motion = layers.Concatenate()([motion, _Time(shape[0])(motion)])
-    for _ in range(2):
-        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    content, motion = (_of_each_frame(part, shape[0]) for part in (noise[:, :config.content], noise[:, config.content:]))
+    motion = _moving(motion, shape[0])
     # numbers about as large as the content's, or what is made hardly moves at first
     motion = layers.Dense(config.motion, kernel_initializer=keras.initializers.RandomNormal(0.0, 0.3))(motion)
-    (rows, columns), *larger = sides
-    widths = _widths(sides, config)
-    x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(
-        layers.Concatenate()([content, motion]))
+    x = _drawn(layers.Concatenate()([content, motion]), sides, shape[-1], config, bias_initializer=_level(config))
+    x = ops.reshape(x, (-1, *shape))
+    return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
+
+
+def _of_each_frame(x, frames):
+    """x [n, d] -> [n · frames, d]: the same for each frame."""
+    return ops.reshape(ops.repeat(x[:, None], frames, 1), (-1, x.shape[1]))
+
+
+def _moving(motion, frames):
+    """A movement's numbers [n · frames, d] -> what they say of each frame, [n · frames, 64]."""
+    motion = layers.Concatenate()([motion, _Time(frames)(motion)])
+    for _ in range(2):
+        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    return motion
+
+
+def _drawn(x, sides, channels, config, **options):
+    """Numbers [n, d] -> maps [n, H, W, channels], before an activation; `options` of the last layer."""
+    (rows, columns), widths = sides[0], _widths(sides, config)
+    x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(x)
     x = layers.ReLU()(_batch_norm()(layers.Reshape((rows, columns, widths[0]))(x)))
     for width in widths[1:]:
         x = Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
         x = layers.ReLU()(_batch_norm()(x))
-    x = Conv2DTranspose(shape[-1], 4, strides=2, padding="same", bias_initializer=_level(config), kernel_initializer=_weights())(x)
-    x = ops.reshape(x, (-1, *shape))
-    return keras.Model(noise, layers.Activation("tanh", dtype="float32", name="videos")(x), name="generator")
+    return Conv2DTranspose(channels, 4, strides=2, padding="same", kernel_initializer=_weights(), **options)(x)
 
 
 @keras.saving.register_keras_serializable("kgan")
@@ -227,30 +240,17 @@ def sprites(shape, sides, config):
     """
     noise = keras.Input((config.noise_dim,), name="noise")
     frames, height, width, channels = shape
-    (rows, columns), *larger = sides
     each = ops.reshape(noise, (-1, config.noise_dim // config.sprites))
-
-    def drawn(x, channels, **options):
-        widths = _widths(sides, config)
-        x = layers.Dense(rows * columns * widths[0], use_bias=False, kernel_initializer=_weights())(x)
-        x = layers.ReLU()(_batch_norm()(layers.Reshape((rows, columns, widths[0]))(x)))
-        for own in widths[1:]:
-            x = Conv2DTranspose(own, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_weights())(x)
-            x = layers.ReLU()(_batch_norm()(x))
-        return Conv2DTranspose(channels, 4, strides=2, padding="same", kernel_initializer=_weights(), **options)(x)
-
-    x = drawn(each[:, :config.content], 1 + channels)
+    x = _drawn(each[:, :config.content], sides, 1 + channels, config)
     mask = ops.sigmoid(x[..., :1] + math.log(config.fill / (1 - config.fill)))
     x = ops.concatenate([mask, mask * ops.tanh(x[..., 1:])], -1)  # what is seen of the sprite, before it is put in its place
 
-    motion = ops.reshape(ops.repeat(each[:, None, config.content:], frames, 1), (-1, each.shape[1] - config.content))
-    motion = layers.Concatenate()([motion, _Time(frames)(motion)])
-    for _ in range(2):
-        motion = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(64)(motion))
+    motion = _moving(_of_each_frame(each[:, config.content:], frames), frames)
     place = ops.reshape(ops.tanh(layers.Dense(2)(motion)), (-1, frames, 2))
     x = _Moved(name="sprites")([x, place])
 
-    still = layers.Activation("tanh", name="ground")(drawn(noise, channels, bias_initializer=_level(config)))
+    still = layers.Activation("tanh", name="ground")(
+        _drawn(noise, sides, channels, config, bias_initializer=_level(config)))
     videos = ops.repeat(still[:, None], frames, 1)
     layered = ops.reshape(x, (-1, config.sprites * frames, height, width, 1 + channels))
     for i in range(config.sprites):
