@@ -33,7 +33,7 @@ TEN = 10
 
 def measured(kind, examples, field):
     """dict of the measures of stored examples."""
-    rolls = notes.store(events._rolls(seen("events", examples))) if kind == "events" else examples
+    rolls = notes.store(events.to_rolls(seen("events", examples))) if kind == "events" else examples
     return music.of(rolls, field.more.get("lowest", notes.MORE["lowest"]), field.more.get("tracks", ()))
 
 

@@ -70,10 +70,11 @@ def write(sample, media=next(iter(MEDIA)), lowest=36, beat=4, tempo=100):
 
 def beside(samples, lowest=36, beat=4, tempo=100):
     """Files of the first SHOWN pieces, one after the other: as `kgan.kinds.notes.beside`."""
-    return notes.beside(_rolls(samples[:SHOWN]), lowest, beat, tempo)
+    return notes.beside(to_rolls(samples[:SHOWN]), lowest, beat, tempo)
 
 
-def _rolls(samples, bars=None):
+def to_rolls(samples, bars=None):
+    """Pieces float [n, T, 4] as rolls for kgan.kinds.notes, as long as the longest, padded with silence (-1)."""
     found = [roll(sample, bars) for sample in samples]
     most = max(map(len, found))
     return np.stack([np.pad(one, [(0, most - len(one)), (0, 0), (0, 0), (0, 0)], constant_values=-1) for one in found])
@@ -89,7 +90,7 @@ def sheet_size(shape, count=1, columns=1, gap=4):
 
 
 def _cut(samples, bars=8):
-    rolls = _rolls(samples)[:, :bars]
+    rolls = to_rolls(samples)[:, :bars]
     return np.pad(rolls, [(0, 0), (0, bars - rolls.shape[1]), (0, 0), (0, 0), (0, 0)], constant_values=-1)
 
 

@@ -89,7 +89,7 @@ class CRNNGAN(GAN):
     def figures(self, evaluator, samples, asked=None):
         from kgan.kinds import events
         from kgan.metrics import music
-        made, real = (music.of(events._rolls(pieces), events.MORE["lowest"])
+        made, real = (music.of(events.to_rolls(pieces), events.MORE["lowest"])
                       for pieces in (samples, seen("events", np.asarray(evaluator.examples))))
         found = {**made, "music_distance": music.distance(made, real)}
         return {name: found[name] for name in self.measures}

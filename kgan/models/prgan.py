@@ -142,13 +142,16 @@ def build(shape=(32, 32, 1), config=None, seed=0, **settings):
         PrGAN, not compiled.
 
     Raises:
-        ConfigError: the shape is none of those.
+        ConfigError: the shape is none of those, or `fullness` is asked for in mixed_float16.
     """
     config = Config.given(config, settings)
     sides = doublings(tuple(shape[:2])) if len(shape) == 3 else ()
     if tuple(shape) != (shape[0],) * 2 + (1,) or len(sides) < 2 or sides[0][0] > START:
         raise ConfigError("prgan learns from square masks of one channel (--channels=1) whose sides can be halved down to 4 to "
                           f"{START}: 16, 32, 64 and others, not {'×'.join(map(str, shape))}")
+    if config.fullness and keras.config.dtype_policy().name == "mixed_float16":
+        raise ConfigError(f"fullness={config.fullness:g}: has no part in the scaling of losses that mixed_float16 needs; take "
+                          "mixed_bfloat16 or float32")
     return PrGAN(generator(shape[0], config), discriminator(shape, len(sides) - 1, config), config, seed,
                  fields={"image": kinds.Field("image", shape)})
 
@@ -176,8 +179,7 @@ class Silhouette(layers.Layer):
     Σ is taken along level rays, from the side that `place` says: as large a part of its distribution for each of them. The same strips as
     those of kgan.data.silhouettes, by one product of matrices for all sides, which every format has.
 
-    In training the voxels' gradient is that of a loss that has `fullness` times their mean less. A layer has no part in the scaling of losses,
-    so that with the precision mixed_float16 it does next to nothing.
+    In training the voxels' gradient is that of a loss that has `fullness` times their mean less. A layer has no part in the scaling of losses.
     """
 
     def __init__(self, density=1.0, distribution="normal", fullness=0.0, **kwargs):

@@ -94,6 +94,15 @@ def test_fullness_rewards_each_voxel_in_training_alone():
     np.testing.assert_array_equal(slope(3, False)[1], without)
 
 
+def test_fullness_is_refused_where_it_would_do_next_to_nothing():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with pytest.raises(ConfigError, match="fullness=0.5.*: has no part in the scaling of losses that mixed_float16 needs"):
+            prgan.build((8, 8, 1), prgan.Config(fullness=0.5, **TINY))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_each_side_comes_as_often():
     gan = prgan.build((8, 8, 1), prgan.Config(**TINY))
     layer = gan.generator.get_layer("images")
