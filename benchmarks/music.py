@@ -1,7 +1,7 @@
 """What of the music that a musegan or crnngan makes is as in its data? Beside other real music and beside random notes.
 One JSON line last.
 
-    python benchmarks/music.py runs/NAME [--count=1000] [--checkpoint=STEP] [--out=FOLDER]
+    python benchmarks/music.py runs/NAME [--count=1000] [--checkpoint=newest|best] [--out=FOLDER]
 
 The measures are those of kgan.metrics.music. Their rows:
 
@@ -17,11 +17,11 @@ equal to a training example, `different` the share of them that are not equal to
 --out: the first ten samples one by one as .mid and .wav, all ten as samples.mid and samples.wav with a bar of silence
 between, and samples.png and real.png, a sheet of sixteen each.
 """
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
+from of_run import opened
 
 from kgan import kinds
 from kgan.data.source import seen
@@ -46,17 +46,7 @@ def random(kind, real, seed=0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--count", type=int, default=1_000)
-    parser.add_argument("--checkpoint", default="newest")
-    parser.add_argument("--out")
-    options = parser.parse_args()
-
-    from kgan.metrics.evaluate import sources
-    from kgan.run import Run, load
-    gan, step = load(options.run, options.checkpoint)
-    train, test = sources(Run(options.run).settings(required=True))
+    options, gan, step, train, test = opened(__doc__)
     field, kind = train.fields[train.key], train.kind
     picked = lambda source, seed: np.asarray(source.arrays[source.key][np.sort(
         np.random.default_rng(seed).permutation(len(source))[:options.count])])

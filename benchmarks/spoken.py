@@ -10,11 +10,11 @@ loudness of its last tenth in dB beside its loudest: what should be silence, sin
 --out: sheet.png, a row for each class, four real sounds of the test split and four made ones; made.wav and real.wav, one of
 each class after the other.
 """
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
+from of_run import opened
 
 from kgan.data.source import seen
 from kgan.kinds import audio
@@ -32,17 +32,7 @@ def told(network, sounds, labels, reference):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--count", type=int, default=1_000)
-    parser.add_argument("--checkpoint", default="newest")
-    parser.add_argument("--out")
-    options = parser.parse_args()
-
-    from kgan.metrics.evaluate import sources
-    from kgan.run import Run, load
-    gan, step = load(options.run, options.checkpoint)
-    train, test = sources(Run(options.run).settings(required=True))
+    options, gan, step, train, test = opened(__doc__)
     network, rate = features.classifier(train, test), train.more["audio"]["rate"]
     some = lambda source: (np.asarray(source.arrays["audio"]), np.asarray(source.arrays["label"]))
     real, labels = some(test or train)
