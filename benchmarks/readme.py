@@ -52,8 +52,8 @@ FIGURES = [
            ("made", "right"), 0.3, 100.0),
     Figure(r"fools the classifier in ([\d.]+) %", "--model=advgan", "{python} -m kgan.metrics.attack runs/advgan-glyphs --count=500",
            "runs/advgan-glyphs/attack.json", ("attacks", "advgan", "success"), 1, 100.0),
-    Figure(r"the right digit in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "caption_digit"), 2, 100.0),
-    Figure(r"for unseen pairs ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "unseen_digit"), 2, 100.0),
+    Figure(r"the right digit in ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "caption_label"), 2, 100.0),
+    Figure(r"for unseen pairs ([\d.]+) %", *_CAPTIONS, ("gancls-captions, step 3,000", "unseen_label"), 2, 100.0),
 ]
 
 

@@ -15,7 +15,7 @@
     cyclegan_reference, cyclegan_together, pix2pix_reference    beside other PyTorch: benchmarks/torch_translators.py
     srgan      SRResNet's phase, the default's 8 blocks of 32 filters: 12 pixels to 48, colour, 16 at once PyTorch
     gan3d      gan3d, the default: solids of 32 voxels a side, batches of 32, D rests                     PyTorch
-    segan      segan, the default: windows of 4,096 samples, batches of 32                                PyTorch
+    segan      segan, preset plus: windows of 4,096 samples, batches of 32                                PyTorch
     seqgan_imitation    imitation, the default's LSTM of 64: 20 words of 500, batches of 64               PyTorch
 
 kgan's side is `GAN.fit` on train.py's input pipeline with the model's own settings, metrics and averaged generator: no
@@ -66,7 +66,7 @@ WORKS = {
     "pix2pix_reference": dict(PIX2PIX, norm="instance"),
     "srgan": dict(model="srgan", other="torch_families", data=dict(image_size=48, channels=3), settings=dict(LONG, warm_up=10**6)),
     "gan3d": dict(model="gan3d", other="torch_families", data=dict(), settings=LONG),
-    "segan": dict(model="segan", other="torch_families", data=dict(), settings=LONG),
+    "segan": dict(model="segan", other="torch_families", data=dict(), settings=dict(LONG, preset="plus")),
     "seqgan_imitation": dict(model="seqgan", other="torch_families", data=dict(), settings=dict(LONG, imitation=10**6)),
 }
 DATA = {"sine": "sine", "cyclegan": "slants", "pix2pix": "outlines", "gan3d": "solids", "segan": "voices",

@@ -21,7 +21,7 @@ def sounds(count=3, length=64, seed=0):
 class TestBattery(Battery):
     model = "segan"
     cases = {
-        "segan+": dict(shape=(64, 1), given=GIVEN, **TINY),
+        "gates": dict(shape=(64, 1), given=GIVEN, **TINY),
         "joined, with noise and batch normalisation": dict(shape=(64, 1), given=GIVEN, noise_dim=3, skips="join",
                                                            normalization="batch", **TINY),
     }
@@ -45,14 +45,48 @@ def test_parameters():
 def test_skips_are_from_before_the_activation():
     """With the way through the innermost level cut, what is left of G is linear in what the encoder's first layer gives."""
     keras.utils.set_random_seed(0)
-    generator = segan.generator(segan.Config(filters=(2, 2), strides=4, taps=5, emphasis=0.0, skips="join"))
+    generator = segan.generator(segan.Config(filters=(2, 2), strides=4, taps=5, skips="join"))
     last = next(layer for layer in generator.layers if layer.name.startswith("strided1d_transpose") and layer.filters == 1)
     kernel = np.array(last.kernel)
     kernel[..., :2] = 0  # of what comes from below; the rest is the skip
     last.kernel.assign(kernel)
-    x = 1e-3 * sounds(1, 16)  # where tanh is the identity
-    np.testing.assert_allclose(generator(-x), -np.asarray(generator(x)), atol=1e-9)
-    assert np.abs(generator(x)).max() > 1e-6
+    x = 0.1 * sounds(1, 16)
+    np.testing.assert_allclose(generator(-x), -np.asarray(generator(x)), atol=1e-7)
+    assert np.abs(generator(x)).max() > 1e-4
+
+
+def test_gates_by_hand():
+    """Open ones, 1 everywhere, are SEGAN+'s sum with its first gains; a shut one lets nothing of the mirror image through."""
+    def network(skips, bias=0.0):
+        keras.utils.set_random_seed(0)
+        made = segan.generator(segan.Config(**TINY, skips=skips))
+        gates = [layer for layer in made.layers if isinstance(layer, keras.layers.Conv1D)]
+        for layer in gates:
+            layer.set_weights([np.zeros_like(layer.get_weights()[0]), np.full(layer.filters, bias)])
+        return made, gates
+
+    x, (added, _), (open_, gates), (shut, _) = 0.1 * sounds(), network("add"), network("gate", 40.0), network("gate", -40.0)
+    assert [layer.filters for layer in gates] == [4]
+    for one in (open_, shut):  # the kernels are drawn in another order
+        for name in (segan.Strided1D, keras.layers.PReLU):
+            for layer, other in zip(*([each for each in net.layers if isinstance(each, name)] for net in (one, added))):
+                layer.set_weights(other.get_weights())
+    np.testing.assert_allclose(open_(x), added(x), atol=1e-6)
+    gain = next(layer for layer in added.layers if isinstance(layer, segan.Gain))
+    gain.gain.assign(np.zeros(4))
+    np.testing.assert_allclose(shut(x), added(x), atol=1e-6)
+    assert np.abs(np.asarray(shut(x)) - open_(x)).max() > 1e-4
+
+
+def test_gain():
+    """G hears all ten times as loud and gives it a tenth as loud; so does D, which gives logits."""
+    one, other = (models.build("segan", (64, 1), {**TINY, "gain": gain}, seed=3) for gain in (10, 1))
+    for name in ("generator", "discriminator"):
+        getattr(other, name).set_weights(getattr(one, name).get_weights())
+    x, noisy = 0.05 * sounds(), 0.05 * sounds(seed=1)
+    np.testing.assert_allclose(10 * np.asarray(one.generator(noisy)), other.generator(10 * noisy), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(one.logits(x, {"input": noisy}, training=False), other.logits(10 * x, {"input": 10 * noisy}, training=False),
+                               rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 100])
@@ -67,7 +101,7 @@ def test_any_length_comes_back(length):
 
 def test_losses_by_hand():
     keras.utils.set_random_seed(1)
-    gan = models.build("segan", (64, 1), {"content_weight": 7.0, **TINY}, seed=3)
+    gan = models.build("segan", (64, 1), {"preset": "plus", "content_weight": 7.0, **TINY}, seed=3)
     gan.compile()
     real, given = tf.constant(sounds()), {"input": tf.constant(sounds(seed=1))}
     fake = gan.make(gan.noise(3), given, gan.generator)
@@ -90,7 +124,7 @@ def test_signal_to_noise_by_hand():
         for scale in (1, 0.5):
             assert float(segan.signal_to_noise(scale * true, scale * made)[0]) == pytest.approx(wanted, abs=0.02)
     assert float(segan.signal_to_noise(0 * true, 0 * true)[0]) == pytest.approx(0, abs=0.01)
-    gan = models.build("segan", (64, 1), {"content_loss": "snr", "content_weight": 3.0, **TINY}, seed=3)
+    gan = models.build("segan", (64, 1), {"content_weight": 3.0, **TINY}, seed=3)
     judged = gan.content(tf.constant(true), tf.constant(1.1 * true), {}, None)
     assert float(judged) == pytest.approx(-3 * (20 - 10 * np.log10(1.1)), abs=0.06)
 
@@ -98,7 +132,7 @@ def test_signal_to_noise_by_hand():
 @pytest.mark.parametrize("settings, message", [
     (dict(filters=()), "filters=.*at least 1"), (dict(filters=(4, 0)), "filters=.*at least 1"),
     (dict(noises="hun"), r"no noise is named 'hun' \(did you mean 'hum'\?\)"), (dict(snr_low=20), "snr_low=20: must not be above"),
-    (dict(overlap=1), "overlap=1"), (dict(emphasis=1), "emphasis=1")])
+    (dict(overlap=1), "overlap=1"), (dict(emphasis=1), "emphasis=1"), (dict(gain=0), "gain=0")])
 def test_wrong_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         segan.Config(**settings)

@@ -99,6 +99,27 @@ def test_a_logit_is_of_the_features_and_of_the_class():
     np.testing.assert_allclose(gan.logits(sounds(), {"label": label}, training=False), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_each_is_told_of_the_class():
+    """D minimises the cross-entropy of the class of real sounds alone, G that of its own, times class_weight."""
+    one, other = (gan_of(class_weight=weight, phase_shuffle=0) for weight in (3.0, 0.0))
+    for name in ("generator", "discriminator"):
+        wanted = getattr(other, name).get_weights()
+        getattr(one, name).set_weights(wanted + getattr(one, name).get_weights()[len(wanted):])
+    real, given = tf.constant(sounds()), {"label": tf.constant([0, 1, 2, 2])}
+    fake = one.make(one.noise(4), given, one.generator)
+
+    def entropy(x):
+        scores = np.asarray(one.judge(x, given, training=False)["class"], np.float64)
+        return np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(scores, given["label"].numpy())])
+
+    assert "class" not in other.judge(real, given, training=False) and "class_accuracy" not in other._means
+    for player, wanted in (("discriminator", entropy(real)), ("generator", entropy(fake))):
+        losses = [float(getattr(gan, f"{player}_loss")(real, fake, given, training=player == "discriminator")) for gan in (one, other)]
+        assert losses[0] - losses[1] == pytest.approx(3 * wanted, rel=1e-3)
+    scores = np.asarray(one.judge(fake, given, training=False)["class"]).argmax(1)
+    assert float(one._means["class_accuracy"].result()) == np.mean(scores == given["label"].numpy())
+
+
 def test_without_labels():
     gan = gan_of(condition="")
     assert gan.classes == () and [x.name for x in gan.generator.inputs] == ["noise"]
