@@ -1,6 +1,7 @@
 """Holes filled by a network trained for it, and by a search in the noise of one that was not. One JSON line last.
 
     python benchmarks/inpainting.py runs/inpaint-glyphs runs/dcgan-glyphs [--count=200] [--steps=500] [--restarts=4] [--picture=FILE]
+    python benchmarks/inpainting.py RUN RUN --test=folder:PHOTOS/test         of runs whose data have no test split
 
 The first images of the test split, which neither has seen, all with the same masks. Beside them: the hole left grey, filled with
 the mean of what borders on it, and by scikit-image's biharmonic equations. Of each: mean absolute difference and PSNR within the
@@ -16,8 +17,8 @@ import numpy as np
 
 from kgan import kinds, latent, pictures
 from kgan.kinds import image as kind
-from kgan.metrics import frechet, holes, kernel
-from kgan.metrics.evaluate import Evaluator
+from kgan.metrics import features, frechet, holes, kernel
+from kgan.metrics.labelled import labelled
 from kgan.models.inpaint import Config
 from kgan.run import Run, load
 
@@ -28,15 +29,18 @@ def main():
     parser.add_argument("noise", help="a run of a GAN that makes such images of noise")
     for name, default in (("count", 200), ("steps", 500), ("restarts", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--test", help="a data set to take them from, where the runs' has no test split")
     parser.add_argument("--picture", help="a PNG file: hole, biharmonic, search, network, truth of the first 16")
     arguments = parser.parse_args()
     settings = Run(arguments.noise if arguments.inpaint == "none" else arguments.inpaint).settings(required=True)
     if arguments.inpaint == "none":
         settings = {**settings, "model": "inpaint", "config": dataclasses.asdict(Config(dataset=settings["dataset"]))}
         settings.pop("data", None)
-    evaluator = Evaluator(settings, count=10**9)  # all of the test split
-    true, labels = evaluator.examples[:arguments.count], evaluator.labels
-    given = {name: evaluator.given[name][:len(true)] for name in ("input", "mask")}
+    train, test, _ = labelled(settings, arguments.test)
+    network, rows = features.get("auto", train, test), np.arange(arguments.count)
+    reference = network(np.asarray(test.arrays[test.key]))[0]
+    true, labels = (np.asarray(test.arrays[name][rows]) for name in (test.key, "label"))
+    given = test.given(rows, ["input", "mask"])
     (gan, step), (noise, noise_step) = (load(run) if run != "none" else (None, None) for run in (arguments.inpaint, arguments.noise))
     ways = {
         "nothing": lambda: kind.store(given["input"]), "border": lambda: holes.surrounded(true, given["mask"]),
@@ -54,7 +58,7 @@ def main():
             continue
         seconds = (time.process_time() - began) / len(true)
         made[name] = images
-        found[name] = {**_figures(evaluator, images, true, given["mask"], labels), "seconds": round(seconds, 4)}
+        found[name] = {**_figures(network, reference, images, true, given["mask"], labels), "seconds": round(seconds, 4)}
         print(name, found[name], flush=True)
     if arguments.picture:
         shown = [("image", kind.scale(made[name][:16].astype(np.float32))) for name in ("nothing", "biharmonic", "fill", "inpaint", "real")
@@ -64,16 +68,16 @@ def main():
                       "checkpoints": [step, noise_step], "hole": round(float(given["mask"].mean()), 4), **found}))
 
 
-def _figures(evaluator, images, true, masks, labels):
-    features, probabilities = evaluator.network(images)
+def _figures(network, reference, images, true, masks, labels):
+    seen, probabilities = network(images)
     whole = kinds.get("image").compare(kind.scale(images.astype(np.float32)), kind.scale(true.astype(np.float32)))
     with np.errstate(divide="ignore"):
         apart = np.mean((images.astype(np.float64) - true) ** 2) / 255**2
         found = {**holes.figures(images, true, masks), "l1": np.mean(whole["l1"]), "psnr": -10 * np.log10(apart)}
-    found["kernel_distance"] = kernel.kernel_distance(evaluator.features, features)[0]
-    if len(features) > features.shape[1]:
-        found["frechet_distance"] = frechet.frechet_distance(frechet.Moments.of(evaluator.features), frechet.Moments.of(features))
-    if probabilities is not None and labels is not None:
+    found["kernel_distance"] = kernel.kernel_distance(reference, seen)[0]
+    if len(images) > reference.shape[1]:
+        found["frechet_distance"] = frechet.frechet_distance(frechet.Moments.of(reference), frechet.Moments.of(seen))
+    if probabilities is not None:
         found["label_kept"] = np.mean(probabilities.argmax(1) == labels[:len(images)])
     return {name: round(float(value), 4) if np.isfinite(value) else None for name, value in found.items()}
 
