@@ -16,6 +16,7 @@ import tensorflow as tf
 from export.contract import only
 from export.inputs import functions_of, make, refusing, specs
 from kgan.command import UserError
+from kgan.quiet import silence
 
 _OPSET = 17
 
@@ -53,7 +54,8 @@ def _model(function, told):
     spec = [specs(told["inputs"])]
     serve = tf.function(lambda inputs: make(function, told, refusing(told["inputs"], inputs)), input_signature=spec)
     try:
-        model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
+        with silence():  # TensorFlow 2.20 says which devices it has
+            model, _ = tf2onnx.convert.from_function(serve, input_signature=spec, opset=_OPSET)
     except Exception as error:  # tf2onnx raises nearly anything
         raise UserError("ONNX: the generator does not convert: "
                         f"{(str(error).splitlines() or [type(error).__name__])[0][:300]}") from error
