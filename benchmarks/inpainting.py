@@ -3,9 +3,9 @@
     python benchmarks/inpainting.py runs/inpaint-glyphs runs/dcgan-glyphs [--count=200] [--steps=500] [--restarts=4] [--picture=FILE]
     python benchmarks/inpainting.py RUN RUN --test=folder:PHOTOS/test         of runs whose data have no test split
 
-The first images of the test split, which neither has seen, all with the same masks. Beside them: the hole left grey, filled with
-the mean of what borders on it, and by scikit-image's biharmonic equations. Of each: mean absolute difference and PSNR within the
-hole and over the whole image; Fréchet and kernel distance of the filled images from the whole test split, in a classifier's
+The first images of the test split (of --test, so many drawn at random), which neither has seen, all with the same masks. Beside
+them: the hole left grey, filled with the mean of what borders on it, and by scikit-image's biharmonic equations. Of each: mean
+absolute difference and PSNR within the hole and over the whole image; Fréchet and kernel distance of the filled images from the whole test split, in a classifier's
 features (of the true ones too, as `real`); the share that the classifier takes for the true image's label; CPU seconds an image.
 """
 import argparse
@@ -37,7 +37,8 @@ def main():
         settings = {**settings, "model": "inpaint", "config": dataclasses.asdict(Config(dataset=settings["dataset"]))}
         settings.pop("data", None)
     train, test, _ = labelled(settings, arguments.test)
-    network, rows = features.get("auto", train, test), np.arange(arguments.count)
+    network = features.get("auto", train, test)
+    rows = np.sort(test.choose(arguments.count)) if arguments.test else np.arange(arguments.count)  # not in the order of classes
     reference = network(np.asarray(test.arrays[test.key]))[0]
     true, labels = (np.asarray(test.arrays[name][rows]) for name in (test.key, "label"))
     given = test.given(rows, ["input", "mask"])
