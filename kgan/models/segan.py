@@ -12,7 +12,8 @@ judges a sound beside the noisy one that it is for; a loss of its own says what 
 default the way up opens or shuts each channel of the mirror image, a gate from 0 to 1: noise is shut out where it is, and
 speech passes as it was, which a sum, the paper's way, has to take away sample by sample.
 
-Default: about 18 CPU minutes. Measured to step 1,000: SI-SDR 1.7 dB better than the noisy sound (docs/results.md).
+Default: 21 CPU minutes. Measured on spoken digits with noises never heard, 0 to 15 dB: SI-SDR 5.4 dB better than the noisy
+sound, a Wiener filter 3.7 (benchmarks/speech_enhancement.py, docs/results.md).
 """
 import dataclasses
 import math
