@@ -52,10 +52,10 @@ def source(path, image_size=None, channels=None, crop=True, tokens="words", voca
     if len({*map(tuple, cuts.values())}) < 2:
         raise DataError(f"folder:{path}: all {len(cuts)} captions are the same, {next(iter(train.values()))!r}: there is nothing to learn "
                         "from them; a model without captions learns the images")
-    words = texts.vocabulary_of(cuts.values(), vocabulary)
+    words = texts.vocabulary_of(cuts.values(), vocabulary, (cut(text, tokens) for name, text in captions.items() if _is_test(name)))
     length = max(1, int(np.ceil(np.quantile([len(parts) for parts in cuts.values()], texts.COVERED))))
     note = " ".join(filter(None, (note, files.note(left_out))))
-    key = dict(kind="captioned", version=2, root=root, split=split, image_size=image_size, channels=channels, crop=bool(crop),
+    key = dict(kind="captioned", version=3, root=root, split=split, image_size=image_size, channels=channels, crop=bool(crop),
                tokens=tokens, vocabulary=vocabulary, files=hashlib.sha256(json.dumps([found, captions]).encode()).hexdigest())
     arrays, notes = cached(f"captioned-{os.path.basename(root)}", key, lambda directory: _write(
         directory, root, own, words, length, tokens, image_size, channels or 3, crop))

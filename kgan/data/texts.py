@@ -5,7 +5,7 @@
     PATH/oracle.npz                   sequences of this oracle, see kgan.data.oracle
 
 The vocabulary is that of the training split: the end "", UNKNOWN if there are words beyond the `vocabulary` most frequent
-ones, and these, the most frequent first.
+ones, or in the test split alone, and these, the most frequent first.
 """
 import collections
 import os
@@ -49,7 +49,7 @@ def source(path, tokens="words", vocabulary=5_000, length=0, split="train"):
     if not found[split]:
         raise DataError(f"folder:{path}: no {SUFFIX} files in it" if not any(found.values()) else
                         f"folder:{path} has no split {split!r}: its texts lie in files named {split}*{SUFFIX} or a folder {split}")
-    key = dict(kind="texts", version=1, root=root, files=found, split=split, tokens=tokens, vocabulary=vocabulary, length=length)
+    key = dict(kind="texts", version=2, root=root, files=found, split=split, tokens=tokens, vocabulary=vocabulary, length=length)
     arrays, notes = cached(f"texts-{os.path.basename(root)}", key,
                            lambda directory: _write(directory, root, found, tokens, vocabulary, length, split))
     note = files.note(left_out, images=False)
@@ -87,11 +87,14 @@ def lines_of(root, names):
     return found
 
 
-def vocabulary_of(texts, size):
-    """The words of a vocabulary of at most `size`, of texts that are lists of tokens: "", perhaps UNKNOWN, the most frequent."""
+def vocabulary_of(texts, size, held=()):
+    """The words of a vocabulary of at most `size`, of texts that are lists of tokens: "", perhaps UNKNOWN, the most frequent.
+
+    UNKNOWN is there where there are more words, or others in the texts of `held`, the test split.
+    """
     counts = collections.Counter(part for text in texts for part in text)
     ordered = sorted(counts, key=lambda word: (-counts[word], word))
-    if len(ordered) + 1 <= size:
+    if len(ordered) + 1 <= size and all(part in counts for text in held for part in text):
         return ["", *ordered]
     return ["", UNKNOWN, *(word for word in ordered[:size - 2] if word != UNKNOWN)]
 
@@ -107,12 +110,13 @@ def _write(directory, root, found, tokens, vocabulary, length, split):
     train = [cut(line, tokens) for line in lines_of(root, [name for name, *_ in found["train"]])]
     if not train:
         raise DataError(f"{root}: the text files hold no lines to train on")
-    words = vocabulary_of(train, vocabulary)
+    test = [cut(line, tokens) for line in lines_of(root, [name for name, *_ in found["test"]])]
+    words = vocabulary_of(train, vocabulary, test)
     longest = length or int(np.ceil(np.quantile([len(text) for text in train], COVERED)))
     if longest > LONGEST:
         raise DataError(f"{root}: a line of it has {longest} {tokens}, and texts of at most {LONGEST} are learned: put a sentence on "
                         f"each line, or leave longer ones out by --set length={LONGEST}")
-    texts = train if split == "train" else [cut(line, tokens) for line in lines_of(root, [name for name, *_ in found[split]])]
+    texts = train if split == "train" else test
     kept = [text for text in texts if len(text) <= longest]
     if not kept:
         raise DataError(f"{root}: no line has at most length={longest} {tokens}")
@@ -130,7 +134,7 @@ def remarks(texts, words, tokens):
     note, every = "", [part for text in texts for part in text]
     if UNKNOWN in words:
         unknown = len(every) - sum(map(set(words).__contains__, every))
-        note += f"{100 * unknown / len(every):.1f} % of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
+        note += "" if not unknown else f"{100 * unknown / len(every):.1f} % of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
     if tokens == "words" and sum(map(len, every)) > _SPACELESS * len(every):
         note += "The words are very long: is it a language without spaces? --set tokens=characters takes these. "
     return note.strip()

@@ -21,9 +21,14 @@ def test_lines(tmp_path):
     path = folder(tmp_path, one=["A cat sat.", "", "a cat"], two=["a dog"], test_=["a cow"])
     found = kgan.data.of({"dataset": f"folder:{path}", "config": {"tokens": "words", "vocabulary": 50}}, {"tokens": "tokens"})
     field = found.fields["tokens"]
-    assert field.kind == found.kind == "tokens" and field.more["words"] == ["", "a", "cat", ".", "dog", "sat"]
+    assert field.kind == found.kind == "tokens" and field.more["words"] == ["", tokens.UNKNOWN, "a", "cat", ".", "dog", "sat"]
     assert tokens.lines(found.arrays["tokens"], **field.more) == ["a cat sat .", "a cat", "a dog"]
-    assert found.arrays["tokens"].dtype == np.int32 and found.arrays["tokens"][1].tolist() == [1, 2, 0, 0]
+    assert found.arrays["tokens"].dtype == np.int32 and found.arrays["tokens"][1].tolist() == [2, 3, 0, 0] and found.note.count("unknown") == 0
+    # a word of the test split alone, the cow, is none that is learned
+    held = texts.source(path, split="test")
+    assert held.arrays["tokens"].tolist() == [[2, 1, 0, 0]] and held.more == found.more and "50.0 % of the words are none of" in held.note
+    (tmp_path / "test_.txt").write_text("a dog")
+    assert texts.source(path).more["tokens"]["words"] == ["", "a", "cat", ".", "dog", "sat"]
 
 
 def test_a_bounded_vocabulary_and_length(tmp_path):
