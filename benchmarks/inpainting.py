@@ -5,8 +5,9 @@
 
 The first images of the test split (of --test, so many drawn at random), which neither has seen, all with the same masks. Beside
 them: the hole left grey, filled with the mean of what borders on it, and by scikit-image's biharmonic equations. Of each: mean
-absolute difference and PSNR within the hole and over the whole image; Fréchet and kernel distance of the filled images from the whole test split, in a classifier's
-features (of the true ones too, as `real`); the share that the classifier takes for the true image's label; CPU seconds an image.
+absolute difference and PSNR within the hole and over the whole image; Fréchet and kernel distance of the filled images from the
+whole test split, in a classifier's features (of the true ones too, as `real`); the share that the classifier takes for the true
+image's label; CPU seconds an image.
 """
 import argparse
 import dataclasses
