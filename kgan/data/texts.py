@@ -133,8 +133,8 @@ def remarks(texts, words, tokens):
     """What is to be said of texts, lists of tokens, and their vocabulary, or ""."""
     note, every = "", [part for text in texts for part in text]
     if UNKNOWN in words:
-        unknown = len(every) - sum(map(set(words).__contains__, every))
-        note += "" if not unknown else f"{100 * unknown / len(every):.1f} % of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
+        if unknown := len(every) - sum(map(set(words).__contains__, every)):
+            note += f"{100 * unknown / len(every):.1f} % of the {tokens} are none of the {len(words) - 2} most frequent ones: they count as unknown. "
     if tokens == "words" and sum(map(len, every)) > _SPACELESS * len(every):
         note += "The words are very long: is it a language without spaces? --set tokens=characters takes these. "
     return note.strip()

@@ -29,7 +29,7 @@ class Config(BaseConfig):
 
     preset: Literal["laptop", "paper", "tutorial", "modern", "few"] = "laptop"
     batch_size: int = 64
-    steps: int = 5_500  # five minutes on two CPU cores at 28x28
+    steps: int = 5_500
     generator_learning_rate: Scheduled = 1e-3  # 2e-4 in the paper; faster than D's, or else D wins early at 64x64
     discriminator_learning_rate: Scheduled = 2e-4
     ema_decay: Scheduled = 0.998  # not in the paper: samples come from the average of about the last 500 generators

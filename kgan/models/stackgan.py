@@ -45,8 +45,8 @@ class Config(gancls.Config):
         "laptop": {},
         # 600 epochs of each stage, on 8,855 birds
         "published": dict(filters=96, ratio=4, blocks=4, condition_dim=128, noise_dim=100 + 2 * 128, text_dim=1024, word_dim=256,
-                          condition_weight=2.0, sketching=83_000, steps=166_000, ema_decay=0.0, generator_learning_rate="exponential:2e-4:2e-6",
-                          discriminator_learning_rate="exponential:2e-4:2e-6", loss="non_saturating",
+                          condition_weight=2.0, sketching=83_000, steps=166_000, ema_decay=0.0, loss="non_saturating",
+                          generator_learning_rate="exponential:2e-4:2e-6", discriminator_learning_rate="exponential:2e-4:2e-6",
                           discriminator_normalization="batch", matching=0.0, fusion=False, projection=False),
     }
 

@@ -202,11 +202,10 @@ def discriminator(shape, config, classes=0):
         for i in range(4):
             x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(config.filters * 2**i, 4, 2, padding="same")(x))
         logits.append(_judged(x, given.get("label"), classes, config, "spectrogram_logits"))
-    features = layers.Flatten()(x)
-    x = layers.Concatenate(dtype="float32", name="logits")(logits) if len(logits) > 1 else layers.Identity(name="logits")(logits[0])
+    said = layers.Concatenate(dtype="float32", name="logits")(logits) if len(logits) > 1 else layers.Identity(name="logits")(logits[0])
     if classes and config.class_weight:
-        x = {"logits": x, "class": layers.Dense(classes, dtype="float32", name="class")(features)}
-    return keras.Model(given if classes else given["audio"], x, name="discriminator")
+        said = {"logits": said, "class": layers.Dense(classes, dtype="float32", name="class")(layers.Flatten()(x))}
+    return keras.Model(given if classes else given["audio"], said, name="discriminator")
 
 
 def _judged(x, label, classes, config, name):
