@@ -23,7 +23,7 @@ from keras import layers, ops
 from kgan.config import ConfigError, Scheduled
 from kgan.kinds import Field
 from kgan.layers import BatchNormalization
-from kgan.models import dcgan, gancls
+from kgan.models import gancls
 from kgan.models._shapes import SMALLEST
 
 
