@@ -8,7 +8,8 @@ networks and the preset `program` as in their program, github.com/SKTBrain/Disco
     python train.py --model=discogan --set preset=program                  weighed as the authors' program does, not their paper
 
 The cheap one of its kind: no residual blocks, no pool, no identity loss; but details pass through the innermost maps of 4×4.
-After 3,000 steps 90 % and 89 % of the built-in digits are still read as what they were (`python benchmarks/unpaired.py RUN`).
+The first command takes 5.2 CPU minutes; 98.7 % of the slanted digits and 98.6 % of the righted ones are still read as what they were
+(`python benchmarks/unpaired.py RUN`).
 """
 import dataclasses
 from typing import ClassVar, Literal
@@ -32,6 +33,7 @@ class Config(cyclegan.Config):
 
     preset: Literal["laptop", "published", "program"] = "laptop"
     batch_size: int = 16
+    steps: int = 9_000  # 3,000 keep 90 % of the digits, these 98.6 %
     loss: Literal["non_saturating", "minimax", "least_squares", "hinge", "relativistic", "wasserstein"] = "non_saturating"
     generator_learning_rate: Scheduled = 1e-3
     discriminator_learning_rate: Scheduled = 2e-4
