@@ -17,6 +17,7 @@ import math
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -101,7 +102,7 @@ class SeqGAN(GAN):
     """Algorithm 1 of the paper. D's classes are the usual ones of GAN; `reward` is the probability that it takes a text for real."""
 
     Config = Config
-    measures = {"nll_oracle": False, "nll_test": False, "valid": True, "distinct_2": True, "distinct_3": True,
+    measures = {"nll_oracle": False, "nll_test": False, "d_auc": True, "valid": True, "distinct_2": True, "distinct_3": True,
                 **{f"bleu_{n}": True for n in (2, 3, 4, 5)}, **{f"self_bleu_{n}": False for n in (2, 3, 4, 5)}}
 
     told = "nll", "reward"
@@ -211,13 +212,18 @@ class SeqGAN(GAN):
         return self.results("nll", "d_loss", "d_real", "d_fake", "d_accuracy")
 
     def figures(self, evaluator, samples, asked=None):
-        """See kgan.metrics.texts.figures; and `nll_test`, -log p of a word of texts not trained on, by the averaged G."""
+        """See kgan.metrics.texts.figures; `nll_test`, -log p of a word of texts not trained on, by the averaged G; and `d_auc`, in how
+        many pairs of such a text and a sample D takes the former rather for real. Where that is half, D has learned its training texts
+        by heart, and what it rewards is chance.
+        """
         from kgan.metrics import texts
         held = evaluator.examples[:self.config.evaluate_count]
         writer = self.ema_generator.get_layer("tokens")
         nll = [float(tf.reduce_sum(writer.each(part))) for part in _cut(held, 256)]
         words = [float(tf.reduce_sum(tf.cast(writer.open(part), tf.float32))) for part in _cut(held, 256)]
-        return {**texts.figures(evaluator, samples), "nll_test": sum(nll) / sum(words)}
+        real, made = (np.concatenate([self.reward(part).numpy() for part in _cut(values, 256)]) for values in (held, samples[:len(held)]))
+        above = (real[:, None] > made).mean() + (real[:, None] == made).mean() / 2
+        return {**texts.figures(evaluator, samples), "nll_test": sum(nll) / sum(words), "d_auc": float(above)}
 
 
 def _cut(values, size):

@@ -1,4 +1,5 @@
 import itertools
+import types
 
 import keras
 import numpy as np
@@ -187,6 +188,16 @@ def test_imitation_learns():
     np.testing.assert_allclose(np.asarray(gan.writer.nll(np.array([[1, 2, 3, 0], [2, 2, 0, 0]]))), [np.log(2) / 4, np.log(2) / 3],
                                atol=0.05)
     assert {(1, 2, 3, 0), (2, 2, 0, 0)} <= made
+
+
+def test_what_d_tells_of_unseen_texts(monkeypatch):
+    gan = build()
+    gan.compile()
+    monkeypatch.setattr(gan, "reward", lambda tokens: tf.cast(tokens[:, 0], tf.float32))
+    unseen, samples = np.array([[1, 0, 0, 0], [3, 0, 0, 0]], np.int32), np.array([[1, 0, 0, 0], [2, 0, 0, 0]], np.int32)
+    data = types.SimpleNamespace(name="some", more={"tokens": {"words": WORDS}})
+    found = gan.figures(types.SimpleNamespace(train=data, examples=unseen), samples)
+    assert found["d_auc"] == (0.5 + 0 + 1 + 1) / 4
 
 
 # === Settings ===
