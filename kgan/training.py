@@ -181,7 +181,7 @@ def employ(run, settings, gan, source, strategy, workers, arrays, evaluate):
                                 settings["seed"], source.given(drawn, given), run.directory / "tensorboard")
     progress = callbacks.Progress(config.steps, config.batch_size * config.discriminator_steps, kinds.get(gan.kind).UNIT)
     profile = FLAGS.profile and callbacks.Profile(run.directory / "tensorboard", *kgan.flags.steps_of(FLAGS.profile))
-    found.all = [found.clock.end, found.checkpoints, found.watch, evaluate, found.log, samples, found.interrupt, progress,
+    found.all = [found.clock.end, found.checkpoints, evaluate, found.watch, found.log, samples, found.interrupt, progress,
                  profile, found.clock.begin]
     return found
 

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from kgan.advice import Alarm
 from kgan.config import Config as BaseConfig
 from kgan.config import ConfigError, Scheduled
 from kgan.draws import GENERATOR, VALIDATION
@@ -106,6 +107,12 @@ class SeqGAN(GAN):
                 **{f"bleu_{n}": True for n in (2, 3, 4, 5)}, **{f"self_bleu_{n}": False for n in (2, 3, 4, 5)}}
 
     told = "nll", "reward"
+
+    def alarms(self):
+        return [Alarm("D has learned its texts by heart: of those it can tell which are real (d_accuracy above 0.75), but of texts that it has not "
+                      "seen no better than by chance (d_auc below 0.52), so that what it rewards is chance, too. Try more texts, or imitation "
+                      "alone (steps as many as --set imitation) and a temperature below 1",
+                      1, lambda row: row.get("d_auc", 1) < 0.52 and row.get("d_accuracy", 0) > 0.75, times=1)]
 
     @property
     def writer(self):

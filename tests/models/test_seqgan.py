@@ -8,6 +8,7 @@ import tensorflow as tf
 from battery import Battery
 
 from kgan import kinds, models
+from kgan.advice import alarms
 from kgan.config import ConfigError
 from kgan.models import seqgan
 
@@ -198,6 +199,16 @@ def test_what_d_tells_of_unseen_texts(monkeypatch):
     data = types.SimpleNamespace(name="some", more={"tokens": {"words": WORDS}})
     found = gan.figures(types.SimpleNamespace(train=data, examples=unseen), samples)
     assert found["d_auc"] == (0.5 + 0 + 1 + 1) / 4
+
+
+@pytest.mark.parametrize("figures, warned", [({}, False), ({"d_auc": 0.51}, True), ({"d_auc": 0.6}, False),
+                                             ({"d_auc": 0.51, "d_accuracy": 0.6}, False)])
+def test_a_d_that_knows_its_texts_by_heart_is_warned_of(figures, warned):
+    gan = build()
+    gan.compile()
+    alarm = next(alarm for alarm in alarms(gan) if "by heart" in alarm.text)
+    assert alarm.goes_off({"step": 500, "d_accuracy": 0.9, **figures}) == warned
+    assert not alarm.goes_off({"step": 550, "d_accuracy": 0.9})
 
 
 # === Settings ===
