@@ -197,8 +197,9 @@ def test_what_d_tells_of_unseen_texts(monkeypatch):
     monkeypatch.setattr(gan, "reward", lambda tokens: tf.cast(tokens[:, 0], tf.float32))
     unseen, samples = np.array([[1, 0, 0, 0], [3, 0, 0, 0]], np.int32), np.array([[1, 0, 0, 0], [2, 0, 0, 0]], np.int32)
     data = types.SimpleNamespace(name="some", more={"tokens": {"words": WORDS}})
-    found = gan.figures(types.SimpleNamespace(train=data, examples=unseen), samples)
+    found, none = (gan.figures(types.SimpleNamespace(train=data, examples=unseen, held_back=held), samples) for held in (True, False))
     assert found["d_auc"] == (0.5 + 0 + 1 + 1) / 4
+    assert "d_auc" not in none and none["nll_test"] == found["nll_test"]  # of texts that D was trained on it would tell nothing
 
 
 @pytest.mark.parametrize("figures, warned", [({}, False), ({"d_auc": 0.51}, True), ({"d_auc": 0.6}, False),
