@@ -25,7 +25,8 @@ class Watch(StepCallback):
 
     `diversity` is the mean distance between two samples of the averaged generator, always from the same noise, over
     that between two real ones: 1 is as varied as they, 0 is one picture for all noise. Put it before Log, with the same
-    `every` and `last`. A row costs one pass of 64 samples through a generator: about 1 % of 50 steps of dcgan.
+    `every` and `last`, and after Evaluate, so that it sees the row's figures. A row costs one pass of 64 samples through
+    a generator: about 1 % of 50 steps of dcgan.
 
     Of models that make images of images as large, each direction that they learn, there are columns `change`, how far what is made is
     from what it was made of, over how far real ones are from that; and, unless real ones are negatives of what is given

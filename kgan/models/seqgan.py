@@ -220,10 +220,10 @@ class SeqGAN(GAN):
 
     def figures(self, evaluator, samples, asked=None):
         """See kgan.metrics.texts.figures; `nll_test`, -log p of a word of texts not trained on, by the averaged G; and `d_auc`, in how
-        many pairs of such a text and a sample D takes the former rather for real. Where that is half, D has learned its training texts
-        by heart, and what it rewards is chance. Where there are no texts but those trained on it is left out.
+        many pairs of such a text and a sample D takes the former rather for real. Where that is half, D has learned nothing, or its
+        training texts by heart, and what it rewards is chance. Where there are no texts but those trained on it is left out.
         """
-        from kgan.metrics import texts
+        from kgan.metrics import few, texts
         held = evaluator.examples[:self.config.evaluate_count]
         writer = self.ema_generator.get_layer("tokens")
         nll = [float(tf.reduce_sum(writer.each(part))) for part in _cut(held, 256)]
@@ -231,7 +231,7 @@ class SeqGAN(GAN):
         found = {**texts.figures(evaluator, samples), "nll_test": sum(nll) / sum(words)}
         if evaluator.held_back:
             real, made = (np.concatenate([self.reward(part).numpy() for part in _cut(some, 256)]) for some in (held, samples[:len(held)]))
-            found["d_auc"] = float((real[:, None] > made).mean() + (real[:, None] == made).mean() / 2)
+            found["d_auc"] = few.area(np.concatenate([real, made]), np.arange(len(real) + len(made)) < len(real))
         return found
 
 
